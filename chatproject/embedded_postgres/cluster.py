@@ -1,0 +1,69 @@
+"""Makes the data directory of a new server, whole or not at all, with its settings."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from .errors import EmbeddedPostgresError
+from .programs import Programs
+
+# Text sorts by code point, which every PostgreSQL release and every machine agree on, so that no
+# upgrade of the system's locales corrupts an index. Upper and lower case and the words of a full
+# text search are Unicode's: with plain C, "。" and "—" would count as letters and join words.
+TEXT = ("--encoding=UTF8", "--locale-provider=builtin", "--locale=C.UTF-8")
+
+# Defaults that an operator may change in data/postgresql.conf. The log is one file for each day
+# of the week. It holds no statement and no row: those would be people's messages.
+SETTINGS = {
+    "max_connections": "200",
+    "shared_buffers": "256MB",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "logging_collector": "on",
+    "log_directory": "../log",
+    "log_filename": "postgres-%a.log",
+    "log_rotation_age": "1d",
+    "log_rotation_size": "0",
+    "log_truncate_on_rotation": "on",
+    "log_min_error_statement": "panic",
+    "log_error_verbosity": "terse",
+}
+
+
+def version_of(data: Path) -> str | None:
+    """The major version of PostgreSQL that made `data`; None where there is no data yet."""
+    try:
+        return (data / "PG_VERSION").read_text().strip()
+    except FileNotFoundError:
+        return None
+
+
+def make_cluster(data: Path, programs: Programs, *, durable: bool) -> None:
+    """Make `data`. It is made beside its place and renamed, since a killed initdb leaves half."""
+    for unfinished in data.parent.glob("data.new-*"):
+        shutil.rmtree(unfinished, ignore_errors=True)
+    new = Path(tempfile.mkdtemp(prefix="data.new-", dir=data.parent))
+    programs.account.own(new)
+    failure = programs.run("initdb", *_initdb_options(new, durable))
+    if failure is not None:
+        raise EmbeddedPostgresError(f"PostgreSQL could not make its data in {data}.", log=failure)
+    new.rename(data)
+    _flush(data.parent)
+
+
+def _initdb_options(data: Path, durable: bool) -> list[str]:
+    options = [f"--pgdata={data}", "--username=postgres", "--auth=trust", "--data-checksums"]
+    options += TEXT
+    if not durable:
+        options.append("--no-sync")
+    return options + [f"--set={name}={value}" for name, value in SETTINGS.items()]
+
+
+def _flush(folder: Path) -> None:
+    # The rename must outlast a power cut just as the rows that follow it.
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,172 @@
+"""Settings: one file, every value that differs between installations read from the environment.
+
+docs/settings.md lists the variables.
+"""
+
+from datetime import timedelta
+from pathlib import Path
+
+import environ
+
+from chatproject import embedded_postgres
+from chatproject.secret_key import load_or_create
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+env = environ.Env()
+env.read_env(BASE_DIR / ".env")
+
+# Where the embedded database and the generated secret live.
+DATA_DIR = Path(env.str("CHATPROJECT_DATA", default="") or BASE_DIR / "var").resolve()
+
+DEBUG = env.bool("DEBUG", default=False)
+SECRET_KEY = env.str("SECRET_KEY", default="") or load_or_create(DATA_DIR / "secret-key")
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+
+INSTALLED_APPS = [
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.postgres",
+    "rest_framework",
+    "knox",
+    "django_filters",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "drf_standardized_errors",
+    "conversations.apps.ConversationsConfig",
+]
+
+MIDDLEWARE = [
+    "conversations.api.request_id.RequestIdMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "chatproject.urls"
+WSGI_APPLICATION = "chatproject.wsgi.application"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+if env.str("DATABASE_URL", default=""):
+    DATABASES = {"default": env.db_url("DATABASE_URL")}
+else:
+    DATABASES = {
+        "default": embedded_postgres.database_settings(
+            DATA_DIR / "postgres", durable=env.bool("CHATPROJECT_DURABLE", default=True)
+        )
+    }
+DATABASES["default"] |= {
+    # A thread keeps its connection; it is checked before use, so that a restarted
+    # database costs no request.
+    "CONN_MAX_AGE": env.int("DATABASE_CONN_MAX_AGE", default=600),
+    "CONN_HEALTH_CHECKS": True,
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+LOGIN_URL = "admin:login"
+CSRF_FAILURE_VIEW = "conversations.api.errors.csrf_failure"
+
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = env.str("TIME_ZONE", default="UTC")
+USE_I18N = True
+USE_TZ = True
+
+STATIC_URL = "static/"
+# Only for those who let a web server of their own serve what `collectstatic` puts here.
+STATIC_ROOT = env.str("STATIC_ROOT", default="") or None
+# Static files are served by the application process, straight from the packages.
+WHITENOISE_USE_FINDERS = True
+
+# Behind a proxy that ends TLS, HTTPS=true makes cookies secure and redirects plain HTTP.
+HTTPS = env.bool("HTTPS", default=False)
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
+SECURE_HSTS_SECONDS = env.int("SECURE_HSTS_SECONDS", default=0)
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
+
+# The largest request body, in bytes; a larger one answers 413.
+CHAT_MAX_BODY_BYTES = env.int("CHAT_MAX_BODY_BYTES", default=10 * 1024 * 1024)
+DATA_UPLOAD_MAX_MEMORY_SIZE = CHAT_MAX_BODY_BYTES
+# The longest text, in characters, that a client may send as `user`.
+CHAT_MAX_MESSAGE_CHARS = env.int("CHAT_MAX_MESSAGE_CHARS", default=10_000)
+# The largest `metadata`, in bytes of JSON, and how deep any JSON value may nest.
+CHAT_MAX_METADATA_BYTES = env.int("CHAT_MAX_METADATA_BYTES", default=64 * 1024)
+CHAT_MAX_JSON_DEPTH = env.int("CHAT_MAX_JSON_DEPTH", default=32)
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "conversations.api.authentication.BearerAuthentication",
+        "conversations.api.authentication.LoginAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_PARSER_CLASSES": ["conversations.api.parsers.StrictJSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["conversations.api.renderers.FastJSONRenderer"],
+    "DEFAULT_SCHEMA_CLASS": "conversations.api.schema.Schema",
+    "EXCEPTION_HANDLER": "drf_standardized_errors.handler.exception_handler",
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+}
+DRF_STANDARDIZED_ERRORS = {
+    "EXCEPTION_HANDLER_CLASS": "conversations.api.errors.ErrorHandler",
+    "EXCEPTION_FORMATTER_CLASS": "conversations.api.errors.ErrorFormatter",
+    "ENABLE_IN_DEBUG_FOR_UNHANDLED_EXCEPTIONS": True,
+}
+REST_KNOX = {
+    "TOKEN_TTL": timedelta(days=env.int("TOKEN_DAYS", default=90)),
+    "AUTH_HEADER_PREFIX": "Bearer",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Conversations API",
+    "DESCRIPTION": "A self-hosted system of record for LLM conversations.",
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+    "SCHEMA_PATH_PREFIX": "/api/",
+    "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_NAME_OVERRIDES": {
+        "Role": "conversations.models.Role",
+        "Status": "conversations.models.Status",
+        "RecordedStatus": "conversations.api.serializers.RECORDED_STATUSES",
+    },
+}
+
+UNFOLD = {
+    "SITE_TITLE": "Conversations",
+    "SITE_HEADER": "Conversations",
+    "SHOW_VIEW_ON_SITE": False,
+}
