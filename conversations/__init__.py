@@ -1,0 +1,1 @@
+"""The system of record for LLM conversations; README.md is the map of its rooms."""

@@ -1,0 +1,57 @@
+"""AccessRecord: who of the staff looked at or moved whose conversation."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.utils import timezone
+
+from conversations.models.ids import new_id
+
+
+class AccessAction(models.TextChoices):
+    """What was done with somebody else's conversation."""
+
+    READ = "read"
+    SEARCH = "search"
+    EXPORT = "export"
+    DELETE = "delete"
+
+
+class AccessRecord(models.Model):
+    """One look of a staff member at somebody else's conversations.
+
+    Rows outlive the conversation and both users: ids and names are copies, not foreign keys.
+    """
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    staff_id = models.BigIntegerField(null=True, blank=True)
+    staff_name = models.CharField(max_length=150)
+    action = models.CharField(max_length=6, choices=AccessAction)
+    owner_id = models.BigIntegerField(null=True, blank=True)
+    owner_name = models.CharField(max_length=150, default="", blank=True)
+    conversation_id = models.UUIDField(null=True, blank=True)
+    detail = models.JSONField(default=dict, blank=True)
+    reason = models.TextField(default="", blank=True)
+    address = models.GenericIPAddressField(null=True, blank=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                name="accessrecord_action_known",
+                condition=models.Q(action__in=AccessAction.values),
+            ),
+        ]
+        indexes = [
+            # The audit list, newest first, of all, of one member of staff, of one owner.
+            models.Index(fields=["-created_at", "-id"], name="accessrecord_created_idx"),
+            models.Index(fields=["staff_id", "-created_at"], name="accessrecord_staff_idx"),
+            models.Index(fields=["owner_id", "-created_at"], name="accessrecord_owner_idx"),
+            # Who looked at this conversation?
+            models.Index(
+                fields=["conversation_id", "-created_at"], name="accessrecord_conversation_idx"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.staff_name} {self.action} {self.conversation_id or self.owner_name}"

@@ -1,0 +1,48 @@
+"""Caller: the user on whose behalf a read or a write happens, and what they may see."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+ACT_FOR_ANY_USER = "conversations.act_for_any_user"
+VIEW_CONVERSATION = "conversations.view_conversation"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A user with the two rights that reach beyond their own conversations.
+
+    `trusted`: may read and write for any user. `reader`: staff who may read any; each such
+    read leaves an AccessRecord.
+    """
+
+    user: User
+    trusted: bool = False
+    reader: bool = False
+
+    @classmethod
+    def of(cls, user: User) -> Self:
+        """The caller with their rights asked from Django's permissions (up to two queries)."""
+        return cls(
+            user=user,
+            trusted=user.has_perm(ACT_FOR_ANY_USER),
+            reader=user.is_staff and user.has_perm(VIEW_CONVERSATION),
+        )
+
+    @property
+    def may_read_any(self) -> bool:
+        return self.trusted or self.reader
+
+    def owns(self, owner_id: int) -> bool:
+        return self.user.pk == owner_id
+
+    def may_write_for(self, owner_id: int) -> bool:
+        return self.trusted or self.owns(owner_id)
+
+    def leaves_record(self, owner_id: int) -> bool:
+        """Whether reading this owner's conversations is a staff member's look at others'."""
+        return self.user.is_staff and not self.owns(owner_id)

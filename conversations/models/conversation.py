@@ -1,0 +1,149 @@
+"""Conversation: one chat of one owner."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.db import connection, models
+from django.db.models import F, Q
+from django.db.models.expressions import RawSQL
+from django.utils import timezone
+
+from conversations.models.ids import new_id
+from conversations.models.lookups import jsonb_is
+
+if TYPE_CHECKING:
+    from conversations.models.caller import Caller
+
+DEFAULT_TITLE = "New Chat"
+
+
+_RESERVE = """
+    UPDATE conversations_conversation SET
+        last_sequence = last_sequence + %(count)s,
+        message_count = message_count + %(count)s,
+        updated_at = GREATEST(updated_at, %(moved_at)s),
+        title = CASE WHEN title = %(default_title)s THEN COALESCE(%(title)s, title)
+                     ELSE title END
+    WHERE id = %(id)s AND (%(anybody)s OR user_id = %(caller)s)
+    RETURNING last_sequence
+"""
+
+
+class ConversationQuerySet(models.QuerySet["Conversation"]):
+    """Every look-up of conversations starts with `visible_to` or `owned_by`."""
+
+    def visible_to(self, caller: Caller) -> ConversationQuerySet:
+        """What this caller may read: their own, or any for staff and trusted clients."""
+        return self.all() if caller.may_read_any else self.filter(user_id=caller.user.pk)
+
+    def owned_by(self, owner_id: int | RawSQL) -> ConversationQuerySet:
+        return self.filter(user_id=owner_id)
+
+    def writable_by(self, caller: Caller) -> ConversationQuerySet:
+        return self.all() if caller.trusted else self.filter(user_id=caller.user.pk)
+
+    def newest_first(self) -> ConversationQuerySet:
+        return self.order_by("-updated_at", "-id")
+
+    def latest_of(self, owner_id: int) -> Conversation | None:
+        """The owner's conversation with the newest activity that is not put away."""
+        return self.owned_by(owner_id).filter(archived_at=None).newest_first().first()
+
+    def reserve_sequences(
+        self,
+        conversation_id: uuid.UUID,
+        *,
+        count: int,
+        moved_at: datetime,
+        title: str | None,
+        caller: Caller | None,
+    ) -> int | None:
+        """Lock the conversation, count `count` messages in, and return its last sequence.
+
+        None when there is no such conversation that this caller may write to. `title` is
+        taken only while the conversation still has the default one. One statement, so that
+        appending to a conversation costs the same however long it is.
+        """
+        anybody = caller is None or caller.trusted
+        with connection.cursor() as cursor:
+            cursor.execute(
+                _RESERVE,
+                {
+                    "id": conversation_id,
+                    "count": count,
+                    "moved_at": moved_at,
+                    "title": title,
+                    "default_title": DEFAULT_TITLE,
+                    "anybody": anybody,
+                    "caller": None if caller is None else caller.user.pk,
+                },
+            )
+            row = cursor.fetchone()
+        return None if row is None else int(row[0])
+
+
+class Conversation(models.Model):
+    """One chat of one owner; its messages are ordered by `Message.sequence`.
+
+    `message_count` and `last_sequence` are kept by the services under this row's lock, so
+    that neither an append nor a list has to count messages.
+    """
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    # The database cascades (see the migration): DO_NOTHING keeps Django from loading
+    # a user's whole history into memory in order to delete it row by row.
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.DO_NOTHING,
+        related_name="conversations",
+        db_constraint=False,
+        db_index=False,
+    )
+    title = models.CharField(max_length=255, default=DEFAULT_TITLE)
+    model_used = models.CharField(max_length=255, default="", blank=True)
+    metadata = models.JSONField(default=dict, blank=True)
+    message_count = models.PositiveIntegerField(default=0, editable=False)
+    last_sequence = models.PositiveIntegerField(default=0, editable=False)
+    pinned = models.BooleanField(default=False)
+    archived_at = models.DateTimeField(null=True, blank=True)
+    legal_hold = models.BooleanField(default=False)
+    source = models.CharField(max_length=50, default="api", blank=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    updated_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects = ConversationQuerySet.as_manager()
+
+    class Meta:
+        permissions = [
+            ("act_for_any_user", "Can read and write conversations of any user over the API"),
+        ]
+        constraints = [
+            models.CheckConstraint(name="conversation_title_not_empty", condition=~Q(title="")),
+            models.CheckConstraint(
+                name="conversation_count_within_sequence",
+                condition=Q(message_count__gte=0, last_sequence__gte=F("message_count")),
+            ),
+            models.CheckConstraint(
+                name="conversation_metadata_is_object",
+                condition=jsonb_is("metadata", "object"),
+            ),
+        ]
+        indexes = [
+            # An owner's list, newest activity first, and their latest conversation.
+            models.Index(
+                fields=["user", "-updated_at", "-id"], name="conversation_user_updated_idx"
+            ),
+            # Staff's list over all owners, newest activity first.
+            models.Index(fields=["-updated_at", "-id"], name="conversation_updated_idx"),
+        ]
+
+    def __str__(self) -> str:
+        return self.title
+
+    @property
+    def archived(self) -> bool:
+        return self.archived_at is not None

@@ -1,0 +1,139 @@
+"""Message: one entry of a conversation, in its place."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from conversations.models.conversation import Conversation
+from conversations.models.ids import new_id
+from conversations.models.lookups import jsonb_has_items, jsonb_is
+
+
+class Role(models.TextChoices):
+    """Who speaks; the names of the OpenAI chat format, case-sensitive."""
+
+    USER = "user"
+    ASSISTANT = "assistant"
+    SYSTEM = "system"
+    TOOL = "tool"
+    DEVELOPER = "developer"
+
+
+class Status(models.TextChoices):
+    """How far an answer came. Everything but an answer of a turn is `complete`."""
+
+    COMPLETE = "complete"
+    STREAMING = "streaming"
+    STOPPED = "stopped"
+    INTERRUPTED = "interrupted"
+    FAILED = "failed"
+
+
+class MessageQuerySet(models.QuerySet["Message"]):
+    """Every look-up of messages names its conversation (or asks `visible_to` of staff search)."""
+
+    def of(self, conversation: Conversation) -> MessageQuerySet:
+        return self.filter(conversation_id=conversation.pk)
+
+    def in_order(self) -> MessageQuerySet:
+        return self.order_by("sequence")
+
+
+_JSON_SHAPES: list[tuple[str, str, Q]] = [
+    ("metadata", "object", Q(jsonb_is("metadata", "object"))),
+    ("parts", "array", Q(parts=None) | Q(jsonb_is("parts", "array"))),
+    ("tool_calls", "array", Q(tool_calls=None) | Q(jsonb_is("tool_calls", "array"))),
+    ("sources", "array", Q(sources=None) | Q(jsonb_is("sources", "array"))),
+]
+
+
+class Message(models.Model):
+    """One entry of a conversation. `sequence` is its place: 1, 2, 3 …, gaps only after deletes.
+
+    The primary key leads with the conversation, so that the table can be sharded by it.
+    """
+
+    pk = models.CompositePrimaryKey("conversation_id", "id")
+    id = models.UUIDField(default=new_id, editable=False)
+    # The database cascades, as it does from user to conversation.
+    conversation = models.ForeignKey(
+        Conversation,
+        on_delete=models.DO_NOTHING,
+        related_name="messages",
+        db_constraint=False,
+        db_index=False,
+    )
+    sequence = models.PositiveIntegerField()
+    role = models.CharField(max_length=10, choices=Role)
+    content = models.TextField(default="", blank=True)
+    parts = models.JSONField(null=True, blank=True)
+    tool_calls = models.JSONField(null=True, blank=True)
+    # Null means absent here and below: the formats tell an absent name from an empty one.
+    tool_call_id = models.CharField(max_length=255, null=True, blank=True)
+    name = models.CharField(max_length=255, null=True, blank=True)
+    provider = models.CharField(max_length=100, default="ollama", blank=True)
+    model = models.CharField(max_length=255, default="", blank=True)
+    sources = models.JSONField(null=True, blank=True)
+    detected_mode = models.CharField(max_length=50, null=True, blank=True)
+    status = models.CharField(max_length=11, choices=Status, default=Status.COMPLETE)
+    finish_reason = models.CharField(max_length=50, null=True, blank=True)
+    error = models.TextField(null=True, blank=True)
+    prompt_tokens = models.PositiveIntegerField(null=True, blank=True)
+    completion_tokens = models.PositiveIntegerField(null=True, blank=True)
+    latency_ms = models.PositiveIntegerField(null=True, blank=True)
+    first_token_ms = models.PositiveIntegerField(null=True, blank=True)
+    rating = models.SmallIntegerField(null=True, blank=True)
+    rating_comment = models.TextField(null=True, blank=True)
+    metadata = models.JSONField(default=dict, blank=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    updated_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects = MessageQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            # Also the index of every history page.
+            models.UniqueConstraint(
+                fields=["conversation", "sequence"], name="message_sequence_unique"
+            ),
+            models.UniqueConstraint(
+                fields=["conversation"],
+                condition=Q(status=Status.STREAMING),
+                name="message_one_streaming",
+            ),
+            models.CheckConstraint(name="message_sequence_positive", condition=Q(sequence__gte=1)),
+            models.CheckConstraint(name="message_role_known", condition=Q(role__in=Role.values)),
+            models.CheckConstraint(
+                name="message_status_known", condition=Q(status__in=Status.values)
+            ),
+            models.CheckConstraint(
+                name="message_rating_known", condition=Q(rating__in=[-1, 1]) | Q(rating=None)
+            ),
+            # Empty only beside something else that was said or returned, or while a turn
+            # runs, or after one that produced nothing.
+            models.CheckConstraint(
+                name="message_content_not_empty",
+                condition=~Q(content="")
+                | Q(jsonb_has_items("tool_calls"))
+                | Q(jsonb_has_items("parts"))
+                | Q(role=Role.TOOL)
+                | ~Q(status=Status.COMPLETE),
+            ),
+            *(
+                models.CheckConstraint(name=f"message_{column}_is_{kind}", condition=condition)
+                for column, kind, condition in _JSON_SHAPES
+            ),
+        ]
+        indexes = [
+            # Staff's filter by role over all conversations, newest first.
+            models.Index(fields=["role", "-created_at"], name="message_role_created_idx"),
+            # A running answer that a client joins again knows its message alone.
+            models.Index(fields=["id"], name="message_id_idx"),
+            # Date ranges over all conversations, and counts a day.
+            models.Index(fields=["created_at"], name="message_created_idx"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.role} #{self.sequence}"

@@ -1,0 +1,68 @@
+"""Every write, one verb a function; the reads that scripts use."""
+
+from conversations.services.access import record_access
+from conversations.services.appending import Appended, append_drafts
+from conversations.services.conversations import (
+    Found,
+    create_conversation,
+    delete_conversation,
+    find_or_start,
+    get_or_create_conversation,
+    get_user_conversations,
+    update_conversation,
+)
+from conversations.services.drafts import MessageDraft
+from conversations.services.errors import (
+    Conflict,
+    InvalidValue,
+    KeyReused,
+    NotAllowed,
+    NotFound,
+    OnLegalHold,
+    ServiceError,
+    StaleSequence,
+)
+from conversations.services.messages import (
+    add_message,
+    add_messages,
+    delete_message,
+    get_chat_history,
+    update_message,
+)
+from conversations.services.owners import (
+    find_or_create_owner,
+    find_owner,
+    owner_id_for,
+    readable_owner_id,
+)
+
+__all__ = [
+    "Appended",
+    "Conflict",
+    "Found",
+    "InvalidValue",
+    "KeyReused",
+    "MessageDraft",
+    "NotAllowed",
+    "NotFound",
+    "OnLegalHold",
+    "ServiceError",
+    "StaleSequence",
+    "add_message",
+    "add_messages",
+    "append_drafts",
+    "create_conversation",
+    "delete_conversation",
+    "delete_message",
+    "find_or_create_owner",
+    "find_or_start",
+    "find_owner",
+    "get_chat_history",
+    "get_or_create_conversation",
+    "get_user_conversations",
+    "owner_id_for",
+    "readable_owner_id",
+    "record_access",
+    "update_conversation",
+    "update_message",
+]

@@ -1,0 +1,44 @@
+"""The trace of who of the staff looked at whose conversations."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from django.contrib.auth.models import User
+
+from conversations.models import AccessAction, AccessRecord, Caller
+
+
+def record_access(
+    *,
+    caller: Caller,
+    action: AccessAction,
+    owner_id: int | None = None,
+    owner_name: str = "",
+    conversation_id: uuid.UUID | str | None = None,
+    address: str | None = None,
+    reason: str = "",
+    detail: dict[str, Any] | None = None,
+) -> AccessRecord:
+    """Write one AccessRecord. `address` is the client's IP address, where there is one.
+
+    `owner_name` is looked up from `owner_id` where it is not given.
+    """
+    return AccessRecord.objects.create(
+        staff_id=caller.user.pk,
+        staff_name=caller.user.username,
+        action=action,
+        owner_id=owner_id,
+        owner_name=owner_name or _username_of(owner_id),
+        conversation_id=conversation_id,
+        address=address,
+        reason=reason,
+        detail=detail or {},
+    )
+
+
+def _username_of(user_id: int | None) -> str:
+    if user_id is None:
+        return ""
+    return User.objects.filter(pk=user_id).values_list("username", flat=True).first() or ""

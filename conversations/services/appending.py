@@ -1,0 +1,181 @@
+"""Appending to a conversation: the one place where messages get their sequence."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from django.db import transaction
+from django.utils import timezone
+
+from conversations.models import Caller, Conversation, Message, id_from_key, new_id
+from conversations.models.rows import Row, insert_new_rows
+from conversations.services.drafts import DRAFT_FIELDS, MessageDraft, check_drafts
+from conversations.services.errors import (
+    InvalidValue,
+    KeyReused,
+    NotAllowed,
+    NotFound,
+    StaleSequence,
+)
+from conversations.services.titles import title_from
+
+MAX_BATCH = 1_000
+
+NO_SUCH_CONVERSATION = "No such conversation."
+READ_ONLY = "You may read this conversation, not write to it."
+ANOTHER_MESSAGE = "This id or Idempotency-Key already stands for another message."
+TOO_MANY = f"At most {MAX_BATCH:,} messages at once."
+NONE_GIVEN = "Give at least one message."
+REPEATED_ID = "The same id twice in one request."
+
+# What a repeated request must say again. Ratings and metadata may have changed since.
+_SAID = tuple(
+    name
+    for name in DRAFT_FIELDS
+    if name not in {"rating", "rating_comment", "metadata", "created_at"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """The stored messages in order, as column values; `created` is False for a repeated write."""
+
+    rows: list[Row]
+    created: bool
+
+
+class _AlreadyThere(Exception):
+    """Some of the ids exist: the append is rolled back and looked up instead."""
+
+
+def append_drafts(
+    *,
+    conversation_id: uuid.UUID,
+    drafts: Sequence[MessageDraft],
+    caller: Caller | None = None,
+    key: str | None = None,
+    expected_last_sequence: int | None = None,
+    from_client: bool = True,
+    single: bool = False,
+) -> Appended:
+    """Append all of the drafts, in order, or none of them.
+
+    `caller` None is a script with every right. `key` (an Idempotency-Key) makes the write
+    repeatable, as do the drafts' own ids: the same again returns what is stored, something
+    else under the same id raises KeyReused. `single` names fields without an index in errors.
+    """
+    _check(drafts, from_client=from_client, single=single)
+    ids = _ids_for(conversation_id, drafts, key)
+    try:
+        with transaction.atomic():
+            last = _reserve(conversation_id, drafts, caller)
+            before = last - len(drafts)
+            if expected_last_sequence is not None and before != expected_last_sequence:
+                raise StaleSequence(expected=expected_last_sequence, actual=before)
+            rows = [
+                _row(conversation_id, before + place, id_, draft)
+                for place, (id_, draft) in enumerate(zip(ids, drafts, strict=True), start=1)
+            ]
+            if insert_new_rows(Message, rows) != len(rows):
+                raise _AlreadyThere
+    except (_AlreadyThere, StaleSequence) as reason:
+        return _stored_before(conversation_id, drafts, ids, key, reason)
+    return Appended(rows=rows, created=True)
+
+
+def _check(drafts: Sequence[MessageDraft], *, from_client: bool, single: bool) -> None:
+    if not drafts:
+        raise InvalidValue(NONE_GIVEN, field="messages", code="empty")
+    if len(drafts) > MAX_BATCH:
+        raise InvalidValue(TOO_MANY, field="messages", code="max_length")
+    if single:
+        drafts[0].check_as_sent_by_client() if from_client else drafts[0].check()
+    else:
+        check_drafts(list(drafts), from_client=from_client)
+
+
+def _ids_for(
+    conversation_id: uuid.UUID, drafts: Sequence[MessageDraft], key: str | None
+) -> list[uuid.UUID]:
+    ids = [
+        draft.id or (id_from_key(conversation_id, f"{key}:{index}") if key else new_id())
+        for index, draft in enumerate(drafts)
+    ]
+    if len(set(ids)) < len(ids):
+        raise InvalidValue(REPEATED_ID, field="messages", code="repeated_id")
+    return ids
+
+
+def _reserve(
+    conversation_id: uuid.UUID, drafts: Sequence[MessageDraft], caller: Caller | None
+) -> int:
+    last = Conversation.objects.reserve_sequences(
+        conversation_id,
+        count=len(drafts),
+        moved_at=drafts[-1].created_at or timezone.now(),
+        title=title_from(drafts),
+        caller=caller,
+    )
+    if last is None:
+        raise refusal_to_write(conversation_id, caller)
+    return last
+
+
+def refusal_to_write(conversation_id: uuid.UUID, caller: Caller | None) -> NotFound | NotAllowed:
+    """Why this caller may not write there: it may read it, or for all it knows it is not there."""
+    readable = (
+        caller is not None
+        and caller.reader
+        and Conversation.objects.visible_to(caller).filter(pk=conversation_id).exists()
+    )
+    return NotAllowed(READ_ONLY) if readable else NotFound(NO_SUCH_CONVERSATION)
+
+
+def _row(conversation_id: uuid.UUID, sequence: int, id_: uuid.UUID, draft: MessageDraft) -> Row:
+    values = {name: getattr(draft, name) for name in DRAFT_FIELDS}
+    created_at = draft.created_at or timezone.now()
+    return values | {
+        "id": id_,
+        "conversation_id": conversation_id,
+        "sequence": sequence,
+        "created_at": created_at,
+        "updated_at": created_at,
+    }
+
+
+def _stored_before(
+    conversation_id: uuid.UUID,
+    drafts: Sequence[MessageDraft],
+    ids: list[uuid.UUID],
+    key: str | None,
+    reason: Exception,
+) -> Appended:
+    """What an earlier, equal request stored under these ids."""
+    found = Message.objects.filter(conversation_id=conversation_id, id__in=ids)
+    stored: dict[uuid.UUID, Row] = {row["id"]: dict(row) for row in found.values()}
+    if not stored and isinstance(reason, StaleSequence):
+        raise reason
+    rows = [stored.get(id_) for id_ in ids]
+    same = all(
+        row is not None and _says_the_same(row, draft)
+        for row, draft in zip(rows, drafts, strict=True)
+    )
+    if not same or _was_longer(conversation_id, len(drafts), key):
+        raise KeyReused(ANOTHER_MESSAGE, field="id" if key is None else "Idempotency-Key")
+    return Appended(rows=[row for row in rows if row is not None], created=False)
+
+
+def _says_the_same(row: Row, draft: MessageDraft) -> bool:
+    said = all(row[name] == getattr(draft, name) for name in _SAID if name != "id")
+    untouched = row["updated_at"] == row["created_at"]
+    return said and (not untouched or row["metadata"] == draft.metadata)
+
+
+def _was_longer(conversation_id: uuid.UUID, count: int, key: str | None) -> bool:
+    """Whether the first request under this key had more messages than this one."""
+    if key is None:
+        return False
+    beyond = id_from_key(conversation_id, f"{key}:{count}")
+    return Message.objects.filter(conversation_id=conversation_id, id=beyond).exists()

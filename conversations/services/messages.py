@@ -1,0 +1,118 @@
+"""The messages of a conversation: append, read back in order, rate, remove."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+
+from conversations.models import Caller, Conversation, Message
+from conversations.services.appending import append_drafts
+from conversations.services.conversations import lock_for_removal, writable_conversation
+from conversations.services.drafts import MessageDraft
+from conversations.services.errors import InvalidValue, NotFound
+from conversations.services.values import check_json, check_text
+
+NO_SUCH_MESSAGE = "No such message in this conversation."
+
+
+def add_message(
+    *,
+    conversation_id: uuid.UUID,
+    role: str,
+    content: str = "",
+    key: str | None = None,
+    expected_last_sequence: int | None = None,
+    caller: Caller | None = None,
+    **fields: Any,
+) -> Message:
+    """Append one message and return it with its place.
+
+    `fields` are those of MessageDraft (tool_calls, provider, model, sources, metadata, …).
+    `key` makes the call repeatable: the same again returns what is stored. Raises InvalidValue,
+    NotFound, NotAllowed, StaleSequence (not at `expected_last_sequence` any more), KeyReused.
+    """
+    appended = append_drafts(
+        conversation_id=conversation_id,
+        drafts=[MessageDraft(role=role, content=content, **fields)],
+        key=key,
+        expected_last_sequence=expected_last_sequence,
+        caller=caller,
+        single=True,
+    )
+    return Message(**appended.rows[0])
+
+
+def add_messages(
+    *,
+    conversation_id: uuid.UUID,
+    messages: Sequence[MessageDraft],
+    key: str | None = None,
+    expected_last_sequence: int | None = None,
+    caller: Caller | None = None,
+) -> list[Message]:
+    """Append up to 1,000 messages in order, all or none; errors as `add_message`."""
+    appended = append_drafts(
+        conversation_id=conversation_id,
+        drafts=messages,
+        key=key,
+        expected_last_sequence=expected_last_sequence,
+        caller=caller,
+    )
+    return [Message(**row) for row in appended.rows]
+
+
+def get_chat_history(*, conversation_id: uuid.UUID, limit: int | None = None) -> list[Message]:
+    """The messages in order; with `limit`, the latest that many. Raises NotFound."""
+    messages = Message.objects.filter(conversation_id=conversation_id)
+    found = list(messages.order_by("-sequence")[:limit])[::-1]
+    if not found and not Conversation.objects.filter(pk=conversation_id).exists():
+        raise NotFound("No such conversation.", field="conversation_id")
+    return found
+
+
+def update_message(
+    *,
+    conversation_id: uuid.UUID,
+    message_id: uuid.UUID,
+    changes: dict[str, Any],
+    caller: Caller | None = None,
+) -> Message:
+    """Change what may change of a message: `rating`, `rating_comment`, `metadata`."""
+    _check_changes(changes)
+    with transaction.atomic():
+        writable_conversation(conversation_id, caller)
+        stored = Message.objects.filter(conversation_id=conversation_id, id=message_id)
+        if changes:
+            stored.update(**changes, updated_at=timezone.now())
+        message = stored.first()
+    if message is None:
+        raise NotFound(NO_SUCH_MESSAGE)
+    return message
+
+
+def _check_changes(changes: dict[str, Any]) -> None:
+    if changes.get("rating") not in (-1, 1, None):
+        raise InvalidValue("A rating is 1 (good), -1 (bad) or null.", field="rating")
+    if (comment := changes.get("rating_comment")) is not None:
+        check_text("rating_comment", comment)
+    if "metadata" in changes:
+        check_json("metadata", changes["metadata"], max_bytes=settings.CHAT_MAX_METADATA_BYTES)
+
+
+def delete_message(
+    *, conversation_id: uuid.UUID, message_id: uuid.UUID, caller: Caller | None = None
+) -> None:
+    """Remove one message; the others keep their sequence. Raises OnLegalHold, NotFound."""
+    with transaction.atomic():
+        lock_for_removal(conversation_id, caller)
+        stored = Message.objects.filter(conversation_id=conversation_id, id=message_id)
+        removed, _ = stored.delete()
+        if not removed:
+            raise NotFound(NO_SUCH_MESSAGE)
+        Conversation.objects.filter(pk=conversation_id).update(message_count=F("message_count") - 1)

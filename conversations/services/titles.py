@@ -1,0 +1,28 @@
+"""A conversation's title, taken from what its user first said."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable
+
+from conversations.models import Role
+from conversations.services.drafts import MessageDraft
+
+TITLE_CHARS = 80
+
+
+def title_from(drafts: Iterable[MessageDraft]) -> str | None:
+    """A line of at most TITLE_CHARS from the first user message with text, or None."""
+    for draft in drafts:
+        if draft.role == Role.USER and (text := draft.content[:2_000].strip()):
+            return shortened(text)
+    return None
+
+
+def shortened(text: str) -> str:
+    """One line, cut between words where there are any."""
+    line = " ".join(text.split())
+    if len(line) <= TITLE_CHARS:
+        return line
+    cut = textwrap.shorten(line, TITLE_CHARS, placeholder="…")
+    return cut if len(cut) > 1 else line[: TITLE_CHARS - 1] + "…"

@@ -1,0 +1,48 @@
+"""People, conversations and messages to test with, made through the services."""
+
+from __future__ import annotations
+
+from django.contrib.auth.models import Permission, User
+from knox.models import AuthToken
+from rest_framework.test import APIClient
+
+from conversations.models import Conversation
+from conversations.services import MessageDraft, append_drafts, create_conversation
+
+
+def make_user(username="alice", *permissions, **fields):
+    user = User.objects.create_user(username=username, **fields)
+    user.user_permissions.add(*Permission.objects.filter(codename__in=permissions))
+    return user
+
+
+def make_trusted(username="backend"):
+    return make_user(username, "act_for_any_user")
+
+
+def make_staff(username="support"):
+    return make_user(username, "view_conversation", is_staff=True)
+
+
+def make_conversation(user, messages=0, **fields) -> Conversation:
+    """A conversation with that many alternating user and assistant messages."""
+    conversation = create_conversation(owner_id=user.pk, **fields).conversation
+    if messages:
+        fill(conversation, messages)
+        conversation.refresh_from_db()
+    return conversation
+
+
+def fill(conversation, count):
+    roles = ("user", "assistant")
+    drafts = [MessageDraft(role=roles[i % 2], content=f"message {i + 1}") for i in range(count)]
+    for start in range(0, count, 1_000):
+        append_drafts(conversation_id=conversation.pk, drafts=drafts[start : start + 1_000])
+
+
+def client_for(user) -> APIClient:
+    """An HTTP client with a token of this user; without one for None."""
+    client = APIClient()
+    if user is not None:
+        client.credentials(HTTP_AUTHORIZATION=f"Bearer {AuthToken.objects.create(user)[1]}")
+    return client

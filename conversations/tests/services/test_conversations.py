@@ -1,0 +1,136 @@
+import uuid
+
+import pytest
+from django.contrib.auth.models import User
+
+from conversations.models import Caller, Conversation, Message
+from conversations.services import (
+    InvalidValue,
+    KeyReused,
+    NotAllowed,
+    NotFound,
+    OnLegalHold,
+    create_conversation,
+    delete_conversation,
+    find_or_create_owner,
+    get_or_create_conversation,
+    get_user_conversations,
+    update_conversation,
+)
+from conversations.tests.factories import fill, make_conversation
+
+pytestmark = pytest.mark.django_db
+
+
+def test_get_or_create_makes_the_user_and_the_conversation_once():
+    first = get_or_create_conversation(user_id="newcomer")
+    assert first == get_or_create_conversation(user_id="newcomer")
+    assert first.title == "New Chat"
+    assert not first.user.has_usable_password()
+
+
+def test_get_or_create_finds_the_latest_activity_that_is_not_archived(alice):
+    old, new, archived = (make_conversation(alice) for _ in range(3))
+    fill(old, 1)
+    assert get_or_create_conversation(user_id=alice.pk) == old
+    fill(archived, 1)
+    update_conversation(conversation_id=archived.pk, changes={"archived": True})
+    assert get_or_create_conversation(user_id=str(alice.pk)) == old
+    assert new in get_user_conversations(user_id="alice")
+
+
+def test_a_users_conversations_come_newest_first(alice, bob):
+    chats = [make_conversation(alice) for _ in range(3)]
+    make_conversation(bob)
+    fill(chats[0], 1)
+    assert get_user_conversations(user_id="alice") == [chats[0], chats[2], chats[1]]
+    assert get_user_conversations(user_id="nobody") == []
+    assert get_user_conversations(user_id="alice", limit=1) == [chats[0]]
+
+
+def test_creating_again_under_the_same_id_gives_what_is_stored(alice, bob):
+    given = {"owner_id": alice.pk, "id": uuid.uuid4(), "title": "One", "metadata": {"a": 1}}
+    first = create_conversation(**given)
+    again = create_conversation(**given)
+    assert (first.created, again.created) == (True, False)
+    assert again.conversation == first.conversation
+    for other in ({"title": "Two"}, {"metadata": {}}, {"model_used": "m"}, {"owner_id": bob.pk}):
+        with pytest.raises(KeyReused):
+            create_conversation(**given | other)
+
+
+def test_creating_again_after_it_was_renamed_or_used_is_still_the_same_request(alice):
+    given = {"owner_id": alice.pk, "id": uuid.uuid4(), "title": "One"}
+    chat = create_conversation(**given).conversation
+    update_conversation(conversation_id=chat.pk, changes={"title": "Renamed"})
+    assert create_conversation(**given).conversation.title == "Renamed"
+
+
+def test_a_new_title_does_not_move_a_conversation_up(alice):
+    old, new = make_conversation(alice), make_conversation(alice)
+    update_conversation(conversation_id=old.pk, changes={"title": "Renamed", "pinned": True})
+    assert get_user_conversations(user_id="alice") == [new, old]
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"title": "  "}, "title"),
+        ({"title": "x" * 256}, "title"),
+        ({"title": "\x00"}, "title"),
+        ({"metadata": {"a": float("inf")}}, "metadata.a"),
+        ({"metadata": []}, "metadata"),
+    ],
+)
+def test_bad_changes_are_refused_by_name(alice, changes, field):
+    chat = make_conversation(alice, title="Kept")
+    with pytest.raises(InvalidValue) as caught:
+        update_conversation(conversation_id=chat.pk, changes=changes)
+    assert caught.value.field == field
+    chat.refresh_from_db()
+    assert chat.title == "Kept"
+
+
+def test_archiving_twice_keeps_the_first_time(alice):
+    chat = make_conversation(alice)
+    first = update_conversation(conversation_id=chat.pk, changes={"archived": True})
+    again = update_conversation(conversation_id=chat.pk, changes={"archived": True})
+    assert first.archived_at == again.archived_at
+    back = update_conversation(conversation_id=chat.pk, changes={"archived": False})
+    assert back.archived_at is None
+
+
+def test_deleting_takes_the_messages_along(alice):
+    chat = make_conversation(alice, messages=3)
+    delete_conversation(conversation_id=chat.pk)
+    assert (Conversation.objects.count(), Message.objects.count()) == (0, 0)
+
+
+def test_a_conversation_on_legal_hold_cannot_be_deleted(alice):
+    chat = make_conversation(alice)
+    Conversation.objects.update(legal_hold=True)
+    with pytest.raises(OnLegalHold):
+        delete_conversation(conversation_id=chat.pk, caller=Caller.of(alice))
+    assert Conversation.objects.count() == 1
+
+
+def test_a_stranger_cannot_tell_that_it_exists_and_staff_may_only_read(alice, bob, staff):
+    chat = make_conversation(alice)
+    for missing in (chat.pk, uuid.uuid4()):
+        with pytest.raises(NotFound):
+            delete_conversation(conversation_id=missing, caller=Caller.of(bob))
+    with pytest.raises(NotAllowed):
+        delete_conversation(conversation_id=chat.pk, caller=Caller.of(staff))
+
+
+def test_a_number_that_is_not_there_yet_becomes_a_user_with_that_number():
+    number = User.objects.create_user("first").pk + 1_000
+    assert find_or_create_owner(str(number)).pk == find_or_create_owner(number).pk == number
+    assert User.objects.create_user("next").pk == number + 1
+
+
+def test_numbers_that_would_exhaust_the_keys_are_refused():
+    for number in (0, 1_000_000_001, 2**31, 10**30):
+        with pytest.raises(InvalidValue):
+            find_or_create_owner(number)
+    assert User.objects.create_user("next").pk < 1_000_000_000

@@ -1,0 +1,76 @@
+"""The import arrow of conversations/README.md, and the shape that models and migrations keep."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+APP = Path(__file__).resolve().parent.parent
+# A room may import itself and what stands left of it.
+ARROW = [{"models", "formats"}, {"services"}, {"chat"}, {"api", "admin", "management"}]
+LEVEL = {room: level for level, rooms in enumerate(ARROW) for room in rooms}
+
+
+def imports_of(path):
+    """(module, line, whether inside a function) of every import in a file."""
+    tree = ast.parse(path.read_text())
+    nested = {
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module]
+        for name in names:
+            yield name, node.lineno, node in nested
+
+
+def files_of(room):
+    return sorted((APP / room).rglob("*.py"))
+
+
+@pytest.mark.parametrize("room", sorted(LEVEL))
+def test_rooms_import_along_the_arrow(room):
+    for path in files_of(room):
+        for module, line, _ in imports_of(path):
+            parts = module.split(".")
+            target = parts[1] if parts[0] == "conversations" and len(parts) > 1 else None
+            if target in LEVEL and target != room:
+                assert LEVEL[target] < LEVEL[room], f"{path}:{line} imports {module}"
+
+
+def test_formats_know_no_django():
+    for path in files_of("formats"):
+        for module, line, _ in imports_of(path):
+            assert module.split(".")[0] not in {"django", "rest_framework"}, f"{path}:{line}"
+
+
+@pytest.mark.parametrize("room", sorted(LEVEL))
+def test_no_import_hides_in_a_function_to_dodge_a_circle(room):
+    for path in files_of(room):
+        for module, line, nested in imports_of(path):
+            assert not (nested and module.startswith("conversations")), f"{path}:{line}"
+
+
+def test_only_services_write():
+    """Views, admin and commands never save, create or delete a row themselves."""
+    calls = {"save", "bulk_create", "bulk_update", "get_or_create", "update_or_create"}
+    for room in ("api", "admin", "management"):
+        for path in files_of(room):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                    # The admin's own log of actions is Django's, not a record of ours.
+                    ours = not ast.unparse(node.func).startswith("LogEntry.")
+                    assert not (ours and node.func.attr in calls), f"{path}:{node.lineno}"
+
+
+def test_every_module_says_what_it_owns():
+    for path in APP.rglob("*.py"):
+        if "migrations" in path.parts or "tests" in path.parts or not path.read_text().strip():
+            continue
+        assert ast.get_docstring(ast.parse(path.read_text())), path
