@@ -1,0 +1,1 @@
+"""The REST API: what the outside world may rely on."""

@@ -1,0 +1,125 @@
+"""The one place where a refusal becomes an HTTP answer.
+
+Every error body is `{"type", "errors": [{"code", "detail", "attr"}], "request_id"}`: the form
+of drf-standardized-errors, with the request's id.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.exceptions import RequestDataTooBig
+from django.db import InterfaceError, OperationalError
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views import defaults
+from drf_standardized_errors.formatter import ExceptionFormatter
+from drf_standardized_errors.handler import ExceptionHandler
+from drf_standardized_errors.types import Error, ErrorResponse
+from rest_framework import exceptions
+
+from conversations.api.parsers import PayloadTooLarge
+from conversations.api.request_id import current_request_id
+from conversations.services import (
+    Conflict,
+    InvalidValue,
+    NotAllowed,
+    NotFound,
+    ServiceError,
+)
+
+RETRY_SECONDS = 5
+_SHOWN_CHARS = 300
+DATABASE_AWAY = "The database cannot be reached just now. Nothing was stored."
+
+
+class ConflictAnswer(exceptions.APIException):
+    status_code = 409
+
+
+class Unavailable(exceptions.APIException):
+    status_code = 503
+    default_detail = DATABASE_AWAY
+    default_code = "unavailable"
+    wait = RETRY_SECONDS
+
+
+_ANSWERS: dict[type[ServiceError], type[exceptions.APIException]] = {
+    NotFound: exceptions.NotFound,
+    NotAllowed: exceptions.PermissionDenied,
+    Conflict: ConflictAnswer,
+}
+
+
+def to_api_exception(error: ServiceError) -> exceptions.APIException:
+    """The HTTP answer to a service's refusal; its field travels along as `field`."""
+    if isinstance(error, InvalidValue):
+        detail = exceptions.ErrorDetail(error.detail, error.code)
+        return exceptions.ValidationError({error.field or "non_field_errors": [detail]})
+    for kind, answer in _ANSWERS.items():
+        if isinstance(error, kind):
+            exception = answer(error.detail, error.code)
+            exception.field = error.field  # type: ignore[attr-defined]
+            return exception
+    raise error
+
+
+class ErrorHandler(ExceptionHandler):
+    def convert_known_exceptions(self, exc: Exception) -> Exception:
+        if isinstance(exc, ServiceError):
+            return to_api_exception(exc)
+        if isinstance(exc, RequestDataTooBig):
+            return PayloadTooLarge()
+        if isinstance(exc, OperationalError | InterfaceError):
+            return Unavailable()
+        return super().convert_known_exceptions(exc)
+
+
+class ErrorFormatter(ExceptionFormatter):
+    def get_errors(self) -> list[Error]:
+        errors = super().get_errors()
+        field = getattr(self.exc, "field", None)
+        return [
+            Error(error.code, _printable(error.detail), _name(field or error.attr))
+            for error in errors
+        ]
+
+    def format_error_response(self, error_response: ErrorResponse) -> Any:
+        body: dict[str, Any] = super().format_error_response(error_response)
+        return body | {"request_id": current_request_id()}
+
+
+def _name(attr: str | None) -> str | None:
+    return None if attr is None else _printable(attr.removesuffix(".non_field_errors"))
+
+
+def _printable(text: str) -> str:
+    """Names come from the client: keep them short and free of what JSON text cannot hold."""
+    return text[:_SHOWN_CHARS].encode("utf-8", "backslashreplace").decode()
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Unknown paths under /api answer in the API's form, others with Django's page."""
+    if request.path.startswith("/api"):
+        return _plain("client_error", "not_found", "No such route.", 404)
+    return defaults.page_not_found(request, exception)
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    if request.path.startswith("/api"):
+        return _plain("server_error", "error", "Server Error (500)", 500)
+    return defaults.server_error(request)
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """What Django refuses before a view is reached, such as an unknown Host."""
+    return _plain("client_error", "bad_request", "The request cannot be read.", 400)
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    return _plain("client_error", "permission_denied", f"CSRF check failed: {reason}", 403)
+
+
+def _plain(kind: str, code: str, detail: str, status: int) -> JsonResponse:
+    errors = [{"code": code, "detail": detail, "attr": None}]
+    body = {"type": kind, "errors": errors, "request_id": current_request_id()}
+    return JsonResponse(body, status=status)

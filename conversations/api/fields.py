@@ -1,0 +1,150 @@
+"""Serializer fields and a serializer base that take a value as it is or refuse it by name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, TypeVar
+
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+NOT_A_STRING = "Not a string."
+NOT_A_NUMBER = "Not a whole number."
+NOT_A_BOOLEAN = "Not true or false."
+UNKNOWN_FIELD = "There is no such field."
+NEAREST = "There is no such field. Did you mean `{nearest}`?"
+READ_ONLY = "The server sets this field; a client may not."
+_SHOWN_UNKNOWN = 10
+
+
+class StrictCharField(serializers.CharField):
+    """Text is text: no number becomes one, and the services trim where that is the rule."""
+
+    default_error_messages = {"invalid": NOT_A_STRING}
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"trim_whitespace": False, "allow_blank": True} | options)
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return data
+
+
+class StrictIntegerField(serializers.IntegerField):
+    default_error_messages = {"invalid": NOT_A_NUMBER}
+
+    def to_internal_value(self, data: Any) -> int:
+        if not isinstance(data, int) or isinstance(data, bool):
+            self.fail("invalid")
+        return data
+
+
+class StrictBooleanField(serializers.BooleanField):
+    default_error_messages = {"invalid": NOT_A_BOOLEAN}
+
+    def to_internal_value(self, data: Any) -> bool:
+        if not isinstance(data, bool):
+            self.fail("invalid")
+        return data
+
+
+class StrictUUIDField(serializers.UUIDField):
+    """A UUID in text, with or without hyphens; never a number."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if not isinstance(data, str):
+            self.fail("invalid", value=data)
+        return super().to_internal_value(data)
+
+
+@extend_schema_field(
+    {
+        "oneOf": [
+            {"type": "integer", "minimum": 1, "maximum": 2147483647},
+            {"type": "string", "minLength": 1, "maxLength": 150},
+        ],
+    }
+)
+class UserIdField(serializers.Field[Any, Any, Any, Any]):
+    """A user's number, or as text a number or a username."""
+
+    default_error_messages = {"invalid": "Not a user's number or name."}
+
+    def to_internal_value(self, data: Any) -> int | str:
+        if isinstance(data, bool) or not isinstance(data, int | str):
+            self.fail("invalid")
+        return data
+
+    def to_representation(self, value: Any) -> Any:
+        return value
+
+
+@extend_schema_field({"type": "array", "items": {}})
+class ListField(serializers.Field[Any, Any, Any, Any]):
+    """A JSON list of anything; the services check what is in it."""
+
+    default_error_messages = {"not_a_list": "Not a list."}
+
+    def to_internal_value(self, data: Any) -> list[Any]:
+        if not isinstance(data, list):
+            self.fail("not_a_list")
+        return data
+
+    def to_representation(self, value: Any) -> Any:
+        return value
+
+
+@extend_schema_field(OpenApiTypes.OBJECT)
+class ObjectField(serializers.Field[Any, Any, Any, Any]):
+    """A JSON object; the services check what is in it."""
+
+    default_error_messages = {"not_an_object": "Not an object."}
+
+    def to_internal_value(self, data: Any) -> dict[str, Any]:
+        if not isinstance(data, dict):
+            self.fail("not_an_object")
+        return data
+
+    def to_representation(self, value: Any) -> Any:
+        return value
+
+
+class StrictSerializer(serializers.Serializer[Any]):
+    """Refuses fields that it does not know, naming the nearest that it does.
+
+    `read_only_names`: fields of the answer that a client may be tempted to send.
+    """
+
+    read_only_names: frozenset[str] = frozenset()
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, Mapping) and (unknown := data.keys() - self.fields.keys()):
+            raise serializers.ValidationError(self._refusals(unknown))
+        return super().to_internal_value(data)
+
+    def _refusals(self, unknown: set[str]) -> dict[str, list[str]]:
+        return {name: [self._refusal(name)] for name in sorted(unknown)[:_SHOWN_UNKNOWN]}
+
+    def _refusal(self, name: str) -> str:
+        if name in self.read_only_names:
+            return serializers.ErrorDetail(READ_ONLY, "read_only")
+        return serializers.ErrorDetail(unknown_name(name, list(self.fields)), "unknown_field")
+
+
+def unknown_name(name: str, known: list[str]) -> str:
+    """What to say of a name that does not exist."""
+    nearest = difflib.get_close_matches(name[:100], known, n=1)
+    return NEAREST.format(nearest=nearest[0]) if nearest else UNKNOWN_FIELD
+
+
+S = TypeVar("S", bound=StrictSerializer)
+
+
+@cache
+def reader(serializer: type[S]) -> S:
+    """One instance for all requests: its fields are built once and keep nothing of a request."""
+    return serializer()

@@ -1,0 +1,222 @@
+"""The messages of a conversation over HTTP: /api/conversations/{id}/messages."""
+
+from __future__ import annotations
+
+import uuid
+from functools import cache
+from typing import Any
+
+from drf_spectacular.utils import (
+    OpenApiResponse,
+    PolymorphicProxySerializer,
+    extend_schema,
+    extend_schema_view,
+)
+from rest_framework.exceptions import ErrorDetail, ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from conversations.api import parameters, serializers
+from conversations.api.fields import reader
+from conversations.api.pages import Listing, Order, page_of
+from conversations.api.parsers import has_body, loads
+from conversations.api.reads import messages_within, visible_conversation
+from conversations.api.representations import MESSAGE_COLUMNS, message_from_row
+from conversations.api.views import ApiViewSet, idempotency_key_of, read_body, uuid_of
+from conversations.models import Message
+from conversations.models.prepared import Prepared, slot
+from conversations.models.rows import Row
+from conversations.services import (
+    Appended,
+    MessageDraft,
+    NotFound,
+    append_drafts,
+    delete_message,
+    update_message,
+)
+
+OLDEST_FIRST = Order(columns=("sequence",), descending=False)
+LATEST_FIRST = Order(columns=("sequence",), descending=True)
+_ORDERS = {"asc": OLDEST_FIRST, "desc": LATEST_FIRST}
+_BOUNDS = {"after_sequence": "sequence__gt", "before_sequence": "sequence__lt"}
+
+NO_SUCH_MESSAGE = "No such message in this conversation."
+BAD_ORDER = "`asc` or `desc`."
+BAD_SEQUENCE = "A whole number from 0 to 2,147,483,647."
+TWO_IDENTITIES = "Send ids or an Idempotency-Key, not both."
+NO_BODY_FIELDS = ("role", "content", "tool_calls")
+
+
+@cache
+def _one_message() -> Prepared:
+    one = Message.objects.filter(conversation_id=slot("conversation"), id=slot("message"))
+    return Prepared(one, MESSAGE_COLUMNS)
+
+
+_NEW_MESSAGES = PolymorphicProxySerializer(
+    component_name="NewMessages",
+    serializers=[serializers.AppendSerializer, serializers.BulkAppendSerializer],
+    resource_type_field_name=None,
+)
+_APPENDED = PolymorphicProxySerializer(
+    component_name="AppendedOneOrMany",
+    serializers=[serializers.MessageSerializer, serializers.AppendedSerializer],
+    resource_type_field_name=None,
+)
+
+
+@extend_schema_view(
+    list=extend_schema(
+        summary="Messages in order",
+        parameters=[
+            parameters.AFTER_SEQUENCE,
+            parameters.BEFORE_SEQUENCE,
+            parameters.ORDER,
+            parameters.CURSOR,
+            parameters.PAGE_SIZE,
+        ],
+        responses=serializers.MessageListSerializer,
+    ),
+    create=extend_schema(
+        summary="Append one message, or up to 1,000, all or none",
+        description=(
+            "`expected_last_sequence` answers 409 when the conversation has moved on. Without a "
+            "body, `role`, `content` and `tool_calls` are taken from the query string; this is "
+            "discouraged, since query strings end up in access logs."
+        ),
+        parameters=[parameters.IDEMPOTENCY_KEY],
+        request=_NEW_MESSAGES,
+        responses={
+            201: _APPENDED,
+            200: OpenApiResponse(_APPENDED, description="It was there already."),
+        },
+    ),
+    retrieve=extend_schema(summary="One message", responses=serializers.MessageSerializer),
+    partial_update=extend_schema(
+        summary="Rate a message or change its metadata",
+        request=serializers.MessageChangesSerializer,
+        responses=serializers.MessageSerializer,
+    ),
+    destroy=extend_schema(
+        summary="Delete a message",
+        responses={200: serializers.MessageDeletedSerializer},
+    ),
+)
+@extend_schema(tags=["messages"])
+class MessageViewSet(ApiViewSet):
+    queryset = Message.objects.none()
+    serializer_class = serializers.MessageSerializer
+    lookup_field = "message_id"
+    lookup_value_regex = "[^/]+"
+    query_names = {
+        "list": {"after_sequence", "before_sequence", "order", "cursor", "page_size"},
+        "create": NO_BODY_FIELDS,
+    }
+
+    def list(self, request: Request, conversation_id: str) -> Response:
+        text = request.query_params.get("order", "asc")
+        if text not in _ORDERS:
+            raise ValidationError({"order": [ErrorDetail(BAD_ORDER, "invalid_choice")]})
+        key = uuid_of(conversation_id, "conversation_id")
+        if self.caller.user.is_staff:
+            self.read_conversation(conversation_id)  # leaves the trace that staff leave
+        page = page_of(request, self._listing(key, text))
+        if not page.rows:
+            visible_conversation(self.caller, key)  # an empty page, or none of theirs?
+        return Response({"messages": page.rows, "next": page.next, "previous": page.previous})
+
+    def create(self, request: Request, conversation_id: str) -> Response:
+        key = uuid_of(conversation_id, "conversation_id")
+        if not has_body(request):
+            return self._answer(self._append(key, self._from_query(request)), single=True)
+        if isinstance(request.data, dict) and "messages" in request.data:
+            body = read_body(request, serializers.BulkAppendSerializer)
+            return self._answer(self._append(key, body), single=False)
+        body = read_body(request, serializers.AppendSerializer)
+        return self._answer(self._append(key, body), single=True)
+
+    def retrieve(self, request: Request, conversation_id: str, message_id: str) -> Response:
+        key = uuid_of(message_id, "message_id")
+        conversation = self.read_conversation(conversation_id)
+        rows = _one_message().fetch({"conversation": conversation["id"], "message": key})
+        if not rows:
+            raise NotFound(NO_SUCH_MESSAGE)
+        return Response(rows[0])
+
+    def partial_update(self, request: Request, conversation_id: str, message_id: str) -> Response:
+        message = update_message(
+            conversation_id=uuid_of(conversation_id, "conversation_id"),
+            message_id=uuid_of(message_id, "message_id"),
+            changes=read_body(request, serializers.MessageChangesSerializer),
+            caller=self.caller,
+        )
+        return Response({name: getattr(message, name) for name in MESSAGE_COLUMNS})
+
+    def destroy(self, request: Request, conversation_id: str, message_id: str) -> Response:
+        key = uuid_of(message_id, "message_id")
+        delete_message(
+            conversation_id=uuid_of(conversation_id, "conversation_id"),
+            message_id=key,
+            caller=self.caller,
+        )
+        return Response({"status": "deleted", "message_id": key})
+
+    def _listing(self, conversation_id: uuid.UUID, order: str) -> Listing:
+        any_owner = self.caller.may_read_any
+        bounds = self._bounds()
+        return Listing(
+            build=lambda: messages_within(any_owner).filter(
+                **{_BOUNDS[name]: slot(name) for name in bounds}
+            ),
+            columns=MESSAGE_COLUMNS,
+            order=_ORDERS[order],
+            scope=f"messages:{conversation_id}:{order}:{bounds}",
+            values={"conversation": conversation_id, "caller": self.caller.user.pk, **bounds},
+            shape=f"messages:{any_owner}:{','.join(bounds)}",
+        )
+
+    def _bounds(self) -> dict[str, int]:
+        """The sequences that the query string sets as bounds."""
+        bounds = {}
+        for name in _BOUNDS:
+            text = self.request.query_params.get(name)
+            if text is None:
+                continue
+            if not (text.isascii() and text.isdigit() and int(text[:11]) < 2**31):
+                raise ValidationError({name: [ErrorDetail(BAD_SEQUENCE, "invalid")]})
+            bounds[name] = int(text)
+        return bounds
+
+    def _from_query(self, request: Request) -> dict[str, Any]:
+        """The discouraged form: role, content and tool_calls (as JSON) in the query string."""
+        query: dict[str, Any] = {
+            name: request.query_params[name]
+            for name in NO_BODY_FIELDS
+            if name in request.query_params
+        }
+        if "tool_calls" in query:
+            query["tool_calls"] = loads(query["tool_calls"].encode())
+        return dict(reader(serializers.AppendSerializer).run_validation(query))
+
+    def _append(self, conversation_id: uuid.UUID, body: dict[str, Any]) -> Appended:
+        expected = body.pop("expected_last_sequence", None)
+        single = "messages" not in body
+        given = [body] if single else body["messages"]
+        key = idempotency_key_of(self.request)
+        if key is not None and any("id" in fields for fields in given):
+            raise ValidationError({"id": [ErrorDetail(TWO_IDENTITIES, "ambiguous")]})
+        return append_drafts(
+            conversation_id=conversation_id,
+            drafts=[MessageDraft(**fields) for fields in given],
+            caller=self.caller,
+            key=key,
+            expected_last_sequence=expected,
+            single=single,
+        )
+
+    @staticmethod
+    def _answer(appended: Appended, *, single: bool) -> Response:
+        rows: list[Row] = [message_from_row(row) for row in appended.rows]
+        return Response(
+            rows[0] if single else {"messages": rows}, status=201 if appended.created else 200
+        )

@@ -1,0 +1,99 @@
+"""Request bodies: JSON as RFC 8259 has it, of bounded size and depth, with nothing rounded."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import IO, Any
+
+from django.conf import settings
+from rest_framework.exceptions import APIException, ParseError
+from rest_framework.parsers import JSONParser
+from rest_framework.request import Request
+
+NOT_UTF8 = "The body must be JSON in UTF-8."
+NOT_JSON = "The body is not JSON: {reason} (line {line}, column {column})."
+TOO_DEEP = "Nested too deep."
+LONG_NUMBER = "A number in the body has too many digits."
+NO_LENGTH = "Send the body with a Content-Length; a chunked body is not read."
+
+_SCANNED_CHARS = 1_000_000
+_token = re.compile(r'"((?:[^"\\]|\\.)*)"|[\[{]|[\]}]')
+
+
+class PayloadTooLarge(APIException):
+    status_code = 413
+    default_code = "too_large"
+
+    def __init__(self) -> None:
+        super().__init__(f"The body may be at most {settings.CHAT_MAX_BODY_BYTES:,} bytes.")
+
+
+class TooDeep(ParseError):
+    """`field`: the top-level name under which the nesting starts, where it can be told."""
+
+    default_code = "too_deep"
+
+    def __init__(self, field: str | None) -> None:
+        super().__init__(TOO_DEEP)
+        self.field = field
+
+
+class StrictJSONParser(JSONParser):
+    """Python's own reader, as it keeps integers of any size exact.
+
+    NaN, NUL and lone surrogates pass here: the services refuse them and can name the field.
+    """
+
+    def parse(
+        self,
+        stream: IO[Any],
+        media_type: str | None = None,
+        parser_context: Mapping[str, Any] | None = None,
+    ) -> Any:
+        limit = settings.CHAT_MAX_BODY_BYTES
+        body = stream.read(limit + 1)
+        if len(body) > limit:
+            raise PayloadTooLarge
+        return loads(body)
+
+
+def loads(body: bytes) -> Any:
+    """The value of a JSON document in UTF-8; ParseError says where it is not one."""
+    try:
+        text = body.decode("utf-8")
+        return json.loads(text)
+    except UnicodeDecodeError:
+        raise ParseError(NOT_UTF8) from None
+    except json.JSONDecodeError as error:
+        raise ParseError(
+            NOT_JSON.format(reason=error.msg, line=error.lineno, column=error.colno)
+        ) from None
+    except RecursionError:
+        raise TooDeep(_field_that_nests(text)) from None
+    except ValueError:  # Python reads integers of up to 4,300 digits
+        raise ParseError(LONG_NUMBER) from None
+
+
+def has_body(request: Request) -> bool:
+    """Whether the client sent a body at all; `{}` is one."""
+    meta = request.META
+    if meta.get("CONTENT_LENGTH") not in (None, "", "0"):
+        return True
+    if "chunked" in meta.get("HTTP_TRANSFER_ENCODING", "").lower():
+        raise ParseError(NO_LENGTH)
+    return False
+
+
+def _field_that_nests(text: str) -> str | None:
+    """The last key read at the top level before the nesting goes out of bounds."""
+    depth, field = 0, None
+    for token in _token.finditer(text, 0, _SCANNED_CHARS):
+        if (name := token.group(1)) is not None:
+            field = name if depth == 1 else field
+        else:
+            depth += 1 if token.group() in "[{" else -1
+        if depth > settings.CHAT_MAX_JSON_DEPTH:
+            return field
+    return field

@@ -1,0 +1,214 @@
+"""The shapes of requests and answers; the OpenAPI page is drawn from these."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import serializers
+
+from conversations.api.fields import (
+    ListField,
+    ObjectField,
+    StrictBooleanField,
+    StrictCharField,
+    StrictIntegerField,
+    StrictSerializer,
+    StrictUUIDField,
+    UserIdField,
+)
+from conversations.models import Conversation, Message, Role, Status
+from conversations.services.appending import MAX_BATCH
+
+# What a client may record of an answer; `streaming` is a running turn's alone.
+RECORDED_STATUSES = [choice for choice in Status.choices if choice[0] != Status.STREAMING]
+_SERVER_SETS = frozenset({"created_at", "updated_at", "message_count", "sequence", "last_sequence"})
+
+
+class ConversationSerializer(serializers.ModelSerializer[Conversation]):
+    """A conversation as it is answered."""
+
+    user_id = serializers.IntegerField()
+    metadata = ObjectField()
+    archived = serializers.BooleanField()
+
+    class Meta:
+        model = Conversation
+        fields = (
+            "id",
+            "user_id",
+            "title",
+            "model_used",
+            "metadata",
+            "message_count",
+            "pinned",
+            "archived",
+            "created_at",
+            "updated_at",
+        )
+        read_only_fields = fields
+
+
+class MessageSerializer(serializers.ModelSerializer[Message]):
+    """A message as it is answered."""
+
+    conversation_id = serializers.UUIDField()
+    parts = ListField(allow_null=True)
+    tool_calls = ListField(allow_null=True)
+    sources = ListField(allow_null=True)
+    metadata = ObjectField()
+
+    class Meta:
+        model = Message
+        fields = (
+            "id",
+            "conversation_id",
+            "sequence",
+            "role",
+            "content",
+            "parts",
+            "tool_calls",
+            "tool_call_id",
+            "name",
+            "provider",
+            "model",
+            "sources",
+            "detected_mode",
+            "status",
+            "finish_reason",
+            "error",
+            "prompt_tokens",
+            "completion_tokens",
+            "latency_ms",
+            "first_token_ms",
+            "rating",
+            "rating_comment",
+            "metadata",
+            "created_at",
+            "updated_at",
+        )
+        read_only_fields = fields
+
+
+class NewConversationSerializer(StrictSerializer):
+    """What a client gives of a new conversation."""
+
+    read_only_names = _SERVER_SETS
+
+    user_id = UserIdField(required=False)
+    title = StrictCharField(required=False, max_length=255)
+    model_used = StrictCharField(required=False, max_length=255)
+    metadata = ObjectField(required=False)
+    id = StrictUUIDField(required=False)
+
+
+class ConversationChangesSerializer(StrictSerializer):
+    """What may be changed of a conversation."""
+
+    read_only_names = _SERVER_SETS | {"id", "user_id", "model_used"}
+
+    title = StrictCharField(required=False, max_length=255)
+    metadata = ObjectField(required=False)
+    pinned = StrictBooleanField(required=False)
+    archived = StrictBooleanField(required=False)
+
+
+class NewMessageSerializer(StrictSerializer):
+    """What a client gives of a new message; what is left out has the model's default."""
+
+    read_only_names = _SERVER_SETS | {"conversation_id", "session_id"}
+
+    role = serializers.ChoiceField(choices=Role.choices)
+    content = StrictCharField(required=False)
+    parts = ListField(required=False, allow_null=True)
+    tool_calls = ListField(required=False, allow_null=True)
+    tool_call_id = StrictCharField(required=False, allow_null=True, max_length=255)
+    name = StrictCharField(required=False, allow_null=True, max_length=255)
+    provider = StrictCharField(required=False, max_length=100)
+    model = StrictCharField(required=False, max_length=255)
+    sources = ListField(required=False, allow_null=True)
+    detected_mode = StrictCharField(required=False, allow_null=True, max_length=50)
+    status = serializers.ChoiceField(required=False, choices=RECORDED_STATUSES)
+    finish_reason = StrictCharField(required=False, allow_null=True, max_length=50)
+    error = StrictCharField(required=False, allow_null=True)
+    prompt_tokens = StrictIntegerField(required=False, allow_null=True, min_value=0)
+    completion_tokens = StrictIntegerField(required=False, allow_null=True, min_value=0)
+    latency_ms = StrictIntegerField(required=False, allow_null=True, min_value=0)
+    first_token_ms = StrictIntegerField(required=False, allow_null=True, min_value=0)
+    metadata = ObjectField(required=False)
+    id = StrictUUIDField(required=False)
+
+
+class AppendSerializer(NewMessageSerializer):
+    """One message."""
+
+    expected_last_sequence = StrictIntegerField(required=False, min_value=0)
+
+
+class BulkAppendSerializer(StrictSerializer):
+    """Up to 1,000 messages, all of them or none."""
+
+    messages = serializers.ListField(
+        child=NewMessageSerializer(), allow_empty=False, max_length=MAX_BATCH
+    )
+    expected_last_sequence = StrictIntegerField(required=False, min_value=0)
+
+
+class MessageChangesSerializer(StrictSerializer):
+    """What may be changed of a message. What was said cannot be."""
+
+    read_only_names = _SERVER_SETS | {
+        name for name in MessageSerializer.Meta.fields if name not in {"rating", "metadata"}
+    } - {"rating_comment"}
+
+    rating = StrictIntegerField(required=False, allow_null=True)
+    rating_comment = StrictCharField(required=False, allow_null=True, max_length=10_000)
+    metadata = ObjectField(required=False)
+
+
+class ConversationListSerializer(serializers.Serializer[Any]):
+    conversations = ConversationSerializer(many=True)
+    count = serializers.IntegerField(help_text="All conversations of the owner that match.")
+    next = serializers.URLField(allow_null=True)
+    previous = serializers.URLField(allow_null=True)
+
+
+class MessageListSerializer(serializers.Serializer[Any]):
+    messages = MessageSerializer(many=True)
+    next = serializers.URLField(allow_null=True)
+    previous = serializers.URLField(allow_null=True)
+
+
+class ConversationDetailSerializer(ConversationSerializer):
+    messages = MessageSerializer(many=True)
+    messages_next = serializers.URLField(allow_null=True)
+
+    class Meta(ConversationSerializer.Meta):
+        fields = (*ConversationSerializer.Meta.fields, "messages", "messages_next")  # type: ignore[assignment]
+
+
+class AppendedSerializer(serializers.Serializer[Any]):
+    messages = MessageSerializer(many=True)
+
+
+class ConversationDeletedSerializer(serializers.Serializer[Any]):
+    status = serializers.CharField(help_text="`deleted`")
+    conversation_id = serializers.UUIDField()
+
+
+class MessageDeletedSerializer(serializers.Serializer[Any]):
+    status = serializers.CharField(help_text="`deleted`")
+    message_id = serializers.UUIDField()
+
+
+class ErrorItemSerializer(serializers.Serializer[Any]):
+    code = serializers.CharField()
+    detail = serializers.CharField()
+    attr = serializers.CharField(allow_null=True, help_text="The field at fault, as a path.")
+
+
+class ErrorSerializer(serializers.Serializer[Any]):
+    """Every error of this API."""
+
+    type = serializers.ChoiceField(choices=["validation_error", "client_error", "server_error"])
+    errors = ErrorItemSerializer(many=True)  # type: ignore[assignment]
+    request_id = serializers.CharField()

@@ -1,0 +1,35 @@
+"""The routes under /api; a trailing slash is optional everywhere."""
+
+from django.urls import URLPattern, URLResolver, include, re_path
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from rest_framework.routers import SimpleRouter
+
+from conversations.api.conversations import ConversationViewSet, UserConversationViewSet
+from conversations.api.messages import MessageViewSet
+
+
+class Router(SimpleRouter):
+    """Routes with an optional slash at their end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trailing_slash = "/?"
+
+
+conversations = Router()
+conversations.register("conversations", ConversationViewSet, basename="conversation")
+
+messages = Router()
+messages.register("messages", MessageViewSet, basename="message")
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    *conversations.urls,
+    re_path(r"^conversations/(?P<conversation_id>[^/]+)/", include(messages.urls)),
+    re_path(
+        r"^users/(?P<user>[^/]+)/conversations/?$",
+        UserConversationViewSet.as_view({"get": "list"}),
+        name="user-conversation-list",
+    ),
+    re_path(r"^schema/?$", SpectacularAPIView.as_view(), name="schema"),
+    re_path(r"^docs/?$", SpectacularSwaggerView.as_view(), name="docs"),
+]

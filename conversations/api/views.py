@@ -1,0 +1,102 @@
+"""What every view of the API shares: who calls, what may be asked, how paths are read."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection
+from typing import Any, ClassVar, cast
+
+from rest_framework.exceptions import ErrorDetail, ValidationError
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.request import Request
+from rest_framework.viewsets import GenericViewSet
+
+from conversations.api.fields import StrictSerializer, reader, unknown_name
+from conversations.api.reads import visible_conversation
+from conversations.models import AccessAction, Caller
+from conversations.models.rows import Row
+from conversations.services import record_access
+
+BAD_UUID = "Not a UUID."
+NOT_AN_OBJECT = "The body must be a JSON object."
+BAD_KEY = "1 to 255 printable ASCII characters."
+_NAME_LENGTH = 255
+
+
+class JSONOnly(BaseContentNegotiation):
+    """The API speaks JSON whatever a client says that it accepts."""
+
+    def select_parser(self, request: Request, parsers: Any) -> Any:
+        wanted = request.content_type.partition(";")[0].strip().lower()
+        return next((parser for parser in parsers if parser.media_type == wanted), None)
+
+    def select_renderer(self, request: Request, renderers: Any, format_suffix: Any = None) -> Any:
+        return renderers[0], renderers[0].media_type
+
+
+class ApiViewSet(GenericViewSet[Any]):
+    """Base of all viewsets. `query_names`: the query parameters of each action."""
+
+    content_negotiation_class = JSONOnly
+    query_names: ClassVar[dict[str, Collection[str]]] = {}
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        self._refuse_unknown_query(request)
+
+    def _refuse_unknown_query(self, request: Request) -> None:
+        known = self.query_names.get(self.action or "", ())
+        if unknown := sorted(request.GET.keys() - set(known)):
+            raise ValidationError(
+                {
+                    name: [ErrorDetail(unknown_name(name, list(known)), "unknown_parameter")]
+                    for name in unknown[:10]
+                }
+            )
+
+    @property
+    def caller(self) -> Caller:
+        return cast("Caller", self.request.auth)
+
+    def read_conversation(self, conversation_id: str) -> Row:
+        """The conversation, if this caller may see it; a staff member's look is recorded."""
+        row = visible_conversation(self.caller, uuid_of(conversation_id, "conversation_id"))
+        self.record_read(row["user_id"], row["id"])
+        return row
+
+    def record_read(self, owner_id: int, conversation_id: uuid.UUID | str | None = None) -> None:
+        """Leave the trace of a staff member's look at somebody else's conversations."""
+        if self.caller.leaves_record(owner_id):
+            record_access(
+                caller=self.caller,
+                action=AccessAction.READ,
+                owner_id=owner_id,
+                conversation_id=conversation_id,
+                address=self.request.META.get("REMOTE_ADDR") or None,
+            )
+
+
+def read_body(request: Request, serializer: type[StrictSerializer]) -> dict[str, Any]:
+    """The request's body as the serializer has it; ValidationError names what is wrong."""
+    data = request.data
+    if not isinstance(data, dict):
+        raise ValidationError([ErrorDetail(NOT_AN_OBJECT, "not_an_object")])
+    return dict(reader(serializer).run_validation(data))
+
+
+def uuid_of(text: str, field: str) -> uuid.UUID:
+    """A UUID out of a path; 400 names the field."""
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        raise ValidationError({field: [ErrorDetail(BAD_UUID, "invalid")]}) from None
+
+
+def idempotency_key_of(request: Request) -> str | None:
+    """The Idempotency-Key header, or None."""
+    key = request.headers.get("Idempotency-Key")
+    if key is None:
+        return None
+    if not (0 < len(key) <= _NAME_LENGTH and key.isascii() and key.isprintable()):
+        raise ValidationError({"Idempotency-Key": [BAD_KEY]})
+    return key

@@ -1,0 +1,83 @@
+"""How many statements each route takes, authentication included, whatever the number of rows."""
+
+import pytest
+
+from conversations.models import Message
+from conversations.services import get_chat_history
+from conversations.tests.factories import client_for, make_conversation
+
+pytestmark = pytest.mark.django_db
+LIST, ONE = "/api/conversations", "/api/conversations/{chat}"
+MANY, MESSAGE = ONE + "/messages", ONE + "/messages/{message}"
+
+# method, path, body, the owner's statements, a trusted client's
+COUNTS = [
+    ("get", LIST, None, 3, 3),
+    ("get", ONE, None, 3, 3),
+    ("get", MANY, None, 2, 2),
+    ("get", MANY + "?order=desc&after_sequence=3", None, 2, 2),
+    ("get", MESSAGE, None, 3, 3),
+    ("post", MANY, {"role": "user", "content": "x"}, 3, 3),
+    ("post", MANY, {"messages": [{"role": "user", "content": "x"}] * 100}, 3, 3),
+    ("post", LIST, {"title": "x"}, 2, 2),
+    ("post", LIST, None, 2, 2),
+    ("patch", ONE, {"title": "x"}, 3, 3),
+    ("patch", MESSAGE, {"rating": 1}, 4, 4),
+    ("delete", MESSAGE, None, 4, 4),
+    ("delete", ONE, None, 3, 3),
+]
+
+
+@pytest.mark.parametrize("rows", [10, 1_000])
+@pytest.mark.parametrize("route", COUNTS, ids=lambda route: f"{route[0]} {route[1]}")
+def test_statements_are_pinned(alice, trusted, statements, route, rows):
+    method, path, body, as_owner, as_trusted = route
+    chat = make_conversation(alice, messages=rows)
+    for _ in range(rows // 10):
+        make_conversation(alice)
+    make_conversation(trusted)
+    for user, expected in ((alice, as_owner), (trusted, as_trusted)):
+        message = get_chat_history(conversation_id=chat.pk, limit=1)[0].id if chat else None
+        client = client_for(user)
+        with statements() as seen:
+            answer = getattr(client, method)(path.format(chat=chat.pk, message=message), body)
+        assert answer.status_code < 300, answer.content
+        assert len(seen) <= expected, "\n".join(seen)
+        if method == "delete" and path == ONE:
+            break
+
+
+def test_a_keyed_append_costs_no_more_and_a_repeat_little(alice, statements):
+    chat = make_conversation(alice)
+    client, body = client_for(alice), {"role": "user", "content": "x"}
+    counts = []
+    for _ in range(2):
+        with statements() as seen:
+            client.post(MANY.format(chat=chat.pk), body, headers={"Idempotency-Key": "k"})
+        counts.append(len(seen))
+    assert counts == [3, 5]
+    assert Message.objects.count() == 1
+
+
+@pytest.mark.parametrize("start", ["", "?after_sequence=2500", "?after_sequence=4900"])
+def test_a_history_page_reads_only_its_own_rows_however_deep(alice, start, django_db_blocker):
+    """What PostgreSQL itself counts as read from the index and the table."""
+    from django.db import connection
+
+    chat = make_conversation(alice, messages=5_000)
+    client = client_for(alice)
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE conversations_message")
+        cursor.execute(
+            "EXPLAIN (ANALYZE, FORMAT JSON) SELECT * FROM conversations_message "
+            "WHERE conversation_id = %s AND sequence > %s ORDER BY sequence LIMIT 51",
+            [chat.pk, int(start.partition("=")[2] or 0)],
+        )
+        plan = cursor.fetchone()[0]
+    node = (plan if isinstance(plan, list) else __import__("json").loads(plan))[0]["Plan"]
+    while "Plans" in node:
+        node = node["Plans"][0]
+    assert node["Node Type"] == "Index Scan"
+    assert node["Index Name"] == "message_sequence_unique"
+    assert node["Actual Rows"] <= 51
+    assert client.get(MANY.format(chat=chat.pk) + start).status_code == 200
