@@ -35,6 +35,8 @@ from conversations.services.owners import (
     owner_id_for,
     readable_owner_id,
 )
+from conversations.services.tokens import create_token
+from conversations.services.transfer import import_conversations
 
 __all__ = [
     "Appended",
@@ -52,6 +54,7 @@ __all__ = [
     "add_messages",
     "append_drafts",
     "create_conversation",
+    "create_token",
     "delete_conversation",
     "delete_message",
     "find_or_create_owner",
@@ -60,6 +63,7 @@ __all__ = [
     "get_chat_history",
     "get_or_create_conversation",
     "get_user_conversations",
+    "import_conversations",
     "owner_id_for",
     "readable_owner_id",
     "record_access",

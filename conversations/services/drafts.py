@@ -20,6 +20,8 @@ UNKNOWN_STATUS = "Not a status; statuses are {statuses}."
 TOO_LONG = "Longer than {limit:,} characters."
 NOT_NEGATIVE = "May not be negative or above 2,147,483,647."
 
+# Django builds `.values` anew each time it is asked.
+_ROLES, _STATUSES = tuple(Role.values), tuple(Status.values)
 _JSON_LISTS = ("parts", "tool_calls", "sources")
 _COUNTS = ("prompt_tokens", "completion_tokens", "latency_ms", "first_token_ms")
 # Column widths, asked of the model once.
@@ -61,8 +63,8 @@ class MessageDraft:
 
     def check(self) -> None:
         """Raise InvalidValue, naming the field, unless the row can be stored as it is."""
-        _check_choice("role", self.role, Role.values, UNKNOWN_ROLE)
-        _check_choice("status", self.status, Status.values, UNKNOWN_STATUS)
+        _check_choice("role", self.role, _ROLES, UNKNOWN_ROLE)
+        _check_choice("status", self.status, _STATUSES, UNKNOWN_STATUS)
         for column in ("content", "error", "rating_comment", *_WIDTHS):
             _check_column(column, getattr(self, column))
         for column in _JSON_LISTS:
@@ -111,7 +113,7 @@ def check_drafts(drafts: list[MessageDraft], *, from_client: bool) -> None:
             raise error.under(f"messages.{index}") from None
 
 
-def _check_choice(field: str, value: object, choices: list[str], text: str) -> None:
+def _check_choice(field: str, value: object, choices: tuple[str, ...], text: str) -> None:
     if value not in choices:
         names = ", ".join(choices)
         raise InvalidValue(

@@ -1,0 +1,74 @@
+"""JSON Lines: a file of one JSON object a line, read one line at a time."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+from conversations.formats.chat import Malformed, Rejected
+
+MAX_LINE_BYTES = 64 * 1024 * 1024
+
+LONG_LINE = "The line is longer than {limit:,} bytes."
+NOT_UTF8 = "Not UTF-8 at byte {place:,}."
+NOT_JSON = "Not JSON: {why} at character {place:,}."
+UNREADABLE_NUMBER = "Not JSON: a number with too many digits."
+TOO_DEEP = "Nested too deep."
+NOT_AN_OBJECT = "Not an object."
+REPEATED_NAME = "The name {name!r} stands twice in one object."
+
+_BOM = b"\xef\xbb\xbf"
+_SKIPPED_AT_ONCE = 1024 * 1024
+
+
+def read_lines(
+    file: BinaryIO, *, max_bytes: int = MAX_LINE_BYTES
+) -> Iterator[tuple[int, bytes] | Rejected]:
+    """Each line that is not blank, with its number from 1; a too long one is never held whole."""
+    number = 0
+    while line := file.readline(max_bytes + 1):
+        number += 1
+        if len(line) > max_bytes and not line.endswith(b"\n"):
+            _skip_rest_of_line(file)
+            yield Rejected(number, LONG_LINE.format(limit=max_bytes))
+            continue
+        if number == 1:
+            line = line.removeprefix(_BOM)
+        if line and not line.isspace():
+            yield number, line
+
+
+def parse_object(line: bytes) -> dict[str, Any]:
+    """The JSON object that a line holds; Malformed where it holds anything else.
+
+    NaN, infinities and lone surrogates pass: whoever stores a value names its place.
+    """
+    try:
+        value = json.loads(line.decode(), object_pairs_hook=_object)
+    except UnicodeDecodeError as error:
+        raise Malformed(None, NOT_UTF8.format(place=error.start + 1)) from None
+    except json.JSONDecodeError as error:
+        raise Malformed(None, NOT_JSON.format(why=error.msg, place=error.pos + 1)) from None
+    except ValueError:  # Python's limit on the digits of an integer
+        raise Malformed(None, UNREADABLE_NUMBER) from None
+    except RecursionError:
+        raise Malformed(None, TOO_DEEP) from None
+    if not isinstance(value, dict):
+        raise Malformed(None, NOT_AN_OBJECT)
+    return value
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A dict, unless that would silently drop the first of two values."""
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        ((name, _times),) = Counter(name for name, _ in pairs).most_common(1)
+        raise Malformed(None, REPEATED_NAME.format(name=name))
+    return value
+
+
+def _skip_rest_of_line(file: BinaryIO) -> None:
+    while (rest := file.readline(_SKIPPED_AT_ONCE)) and not rest.endswith(b"\n"):
+        pass

@@ -1,0 +1,147 @@
+import io
+import json
+import os
+import sys
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.management import CommandError, call_command
+
+from conversations.formats.openai import parse_line
+from conversations.models import Conversation, Message
+from conversations.services.first_run import SAMPLE_FILE
+
+pytestmark = pytest.mark.django_db
+
+GOOD = {"id": "a", "messages": [{"role": "user", "content": "Hello"}]}
+
+
+@pytest.fixture
+def run(capsys):
+    """Run the command and return its exit status, standard output and standard error."""
+
+    def run_command(file, *arguments):
+        status = 0
+        try:
+            call_command("import_conversations", str(file), *arguments, format="openai", user="ann")
+        except SystemExit as stop:
+            status = stop.code
+        return status, *capsys.readouterr()
+
+    return run_command
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write_lines(*lines):
+        path = tmp_path / "chats.jsonl"
+        path.write_text("".join(f"{line}\n" for line in lines))
+        return path
+
+    return write_lines
+
+
+def test_the_report_is_exact(run):
+    status, out, err = run(SAMPLE_FILE)
+    assert status == 0
+    assert out.splitlines() == [
+        "read           20",
+        "created        20 (338 messages, 32 tool calls)",
+        "already there  0",
+        "rejected       0",
+    ]
+    assert err == ""
+    assert Conversation.objects.filter(user__username="ann").count() == 20
+
+
+def test_a_second_run_says_that_all_is_there(run):
+    run(SAMPLE_FILE)
+    status, out, _ = run(SAMPLE_FILE)
+    assert status == 0
+    assert out.splitlines()[1:3] == [
+        "created        0 (0 messages, 0 tool calls)",
+        "already there  20",
+    ]
+
+
+def test_rejected_lines_are_named_on_standard_error_and_in_the_status(run, write):
+    status, out, err = run(write("Hello", json.dumps(GOOD), "{}"))
+    assert status == 1
+    assert out.splitlines() == [
+        "read           3",
+        "created        1 (1 messages, 0 tool calls)",
+        "already there  0",
+        "rejected       2",
+    ]
+    assert err.splitlines() == [
+        "line 1: Not JSON: Expecting value at character 1.",
+        "line 3: messages: Missing.",
+    ]
+
+
+def test_many_rejections_are_listed_in_part_and_reported_in_full(run, write, tmp_path):
+    report = tmp_path / "rejected.jsonl"
+    status, out, err = run(write(*["{}"] * 50), "--report", str(report))
+    assert status == 1
+    assert "rejected       50" in out
+    assert len(err.splitlines()) == 21
+    assert err.splitlines()[-1].startswith("… and 30 more rejected")
+    rejections = [json.loads(line) for line in report.read_text().splitlines()]
+    assert rejections == [
+        {"line": number, "reason": "messages: Missing."} for number in range(1, 51)
+    ]
+
+
+def test_a_dry_run_reports_the_same_and_stores_nothing(run):
+    status, out, _ = run(SAMPLE_FILE, "--dry-run")
+    assert status == 0
+    assert out.startswith("Dry run: nothing was stored.")
+    assert "created        20 (338 messages, 32 tool calls)" in out
+    assert not Message.objects.exists()
+    assert not User.objects.exists()
+
+
+def test_standard_input_is_a_file_too(run, monkeypatch):
+    reading, writing = os.pipe()
+    os.write(writing, json.dumps(GOOD).encode())
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(pipe))
+        status, out, _ = run("-")
+    assert status == 0
+    assert "created        1 (1 messages, 0 tool calls)" in out
+
+
+@pytest.mark.parametrize("missing", ["nowhere.jsonl", "."])
+def test_a_file_that_cannot_be_read_is_a_usage_error(run, tmp_path, missing):
+    with pytest.raises(CommandError, match=r"No such file|Is a directory") as caught:
+        run(tmp_path / missing)
+    assert caught.value.returncode == 2
+    assert not User.objects.exists()
+
+
+def test_a_report_that_cannot_be_written_stops_before_anything_is_stored(run, tmp_path):
+    with pytest.raises(CommandError, match="nowhere") as caught:
+        run(SAMPLE_FILE, "--report", str(tmp_path / "nowhere" / "r.jsonl"))
+    assert caught.value.returncode == 2
+    assert not Conversation.objects.exists()
+
+
+def test_a_user_that_cannot_be_is_a_usage_error():
+    with pytest.raises(CommandError, match="--user: ") as caught:
+        call_command("import_conversations", str(SAMPLE_FILE), format="openai", user="0")
+    assert caught.value.returncode == 2
+
+
+def test_an_interrupted_import_keeps_what_it_has_and_says_so(run, monkeypatch):
+    def interrupted(file):
+        yield parse_line(1, json.dumps(GOOD).encode())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(
+        "conversations.management.commands.import_conversations.READERS", {"openai": interrupted}
+    )
+    with pytest.raises(CommandError, match="run the same command again") as caught:
+        run(SAMPLE_FILE)
+    assert caught.value.returncode == 130
+    assert Conversation.objects.count() == 1

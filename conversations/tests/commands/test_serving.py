@@ -1,0 +1,39 @@
+import socket
+
+import pytest
+
+from conversations.management.serving import CannotListen, check_address, threads_per_worker
+
+
+@pytest.fixture
+def listening():
+    # As the web server does, with a share of the port for others.
+    with socket.socket() as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        yield server.getsockname()[1]
+
+
+def test_a_port_in_use_is_refused(listening):
+    with pytest.raises(CannotListen, match=f"Port {listening} of 127.0.0.1 is in use"):
+        check_address("127.0.0.1", listening)
+
+
+def test_a_host_that_is_not_this_machine_is_refused():
+    with pytest.raises(CannotListen, match=r"Cannot listen on port 1234 of 192\.0\.2\.1"):
+        check_address("192.0.2.1", 1234)
+
+
+def test_a_port_that_was_just_given_up_is_free():
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        port = server.getsockname()[1]
+    check_address("127.0.0.1", port)
+
+
+def test_threads_stay_below_the_connections_of_the_database():
+    assert threads_per_worker(2, 200) == 16
+    assert threads_per_worker(2, 40) == 10
+    assert threads_per_worker(50, 200) == 3
+    assert threads_per_worker(50, 60) == 0

@@ -1,0 +1,284 @@
+import io
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from conversations.formats import READERS, Chat, ChatMessage, Rejected
+from conversations.models import Conversation, Message
+from conversations.services.first_run import SAMPLE_FILE
+from conversations.services.messages import add_message, delete_message, update_message
+from conversations.services.owners import find_or_create_owner
+from conversations.services.transfer import (
+    STORED_DIFFERS,
+    STORED_IS_SHORTER,
+    import_conversations,
+    rehearsal,
+)
+
+pytestmark = pytest.mark.django_db
+
+HELLO = {"role": "user", "content": "Hello"}
+
+
+@pytest.fixture
+def owner():
+    return find_or_create_owner("ann")
+
+
+def import_lines(owner, *lines, **options):
+    """Lines as bytes, or as values to be written as JSON."""
+    texts = [line if isinstance(line, bytes) else json.dumps(line).encode() for line in lines]
+    return import_chats(owner, READERS["openai"](io.BytesIO(b"\n".join(texts))), **options)
+
+
+def import_chats(owner, chats, **options):
+    return import_conversations(chats=chats, owner_id=owner.pk, source="import:openai", **options)
+
+
+def import_sample(owner):
+    with SAMPLE_FILE.open("rb") as file:
+        return import_chats(owner, READERS["openai"](file))
+
+
+def lines_of_sample():
+    return [json.loads(line) for line in SAMPLE_FILE.read_text().splitlines()]
+
+
+def stored_conversation(external_id):
+    return Conversation.objects.get(metadata__openai__id=external_id)
+
+
+def as_in_file(message):
+    """A stored message in the file's form."""
+    said = {"role": message.role, "content": message.content}
+    if message.tool_calls:
+        said |= {"content": message.content or None, "tool_calls": message.tool_calls}
+    if message.tool_call_id is not None:
+        said["tool_call_id"] = message.tool_call_id
+    return said
+
+
+def test_the_sample_is_stored_field_by_field(owner):
+    report = import_sample(owner)
+    assert (report.read, report.created, report.already_there) == (20, 20, 0)
+    assert (report.messages, report.tool_calls, report.rejected) == (338, 32, [])
+    for line in lines_of_sample():
+        conversation = stored_conversation(line["id"])
+        messages = list(conversation.messages.in_order())
+        assert [as_in_file(message) for message in messages] == line["messages"]
+        assert [message.sequence for message in messages] == list(range(1, len(messages) + 1))
+        assert conversation.metadata == {**line["metadata"], "openai": {"id": line["id"]}}
+        assert conversation.message_count == conversation.last_sequence == len(messages)
+        assert conversation.user_id == owner.pk
+        assert conversation.source == "import:openai"
+        assert line["messages"][0]["content"].startswith(conversation.title[:20])
+
+
+def test_each_tool_result_answers_a_call_of_the_same_conversation(owner):
+    import_sample(owner)
+    results = Message.objects.filter(role="tool")
+    assert results.count() == 32
+    for result in results:
+        before = Message.objects.filter(
+            conversation_id=result.conversation_id, sequence=result.sequence - 1
+        ).get()
+        assert [call["id"] for call in before.tool_calls] == [result.tool_call_id]
+
+
+def test_a_second_run_creates_nothing(owner):
+    import_sample(owner)
+    rows = list(Message.objects.order_by("conversation_id", "sequence").values())
+    report = import_sample(owner)
+    assert (report.read, report.created, report.already_there) == (20, 0, 20)
+    assert (report.messages, report.tool_calls, report.rejected) == (0, 0, [])
+    assert list(Message.objects.order_by("conversation_id", "sequence").values()) == rows
+    assert Conversation.objects.count() == 20
+
+
+def test_the_same_file_for_another_user_is_another_import(owner):
+    import_lines(owner, {"id": "a", "messages": [HELLO]})
+    report = import_lines(find_or_create_owner("bob"), {"id": "a", "messages": [HELLO]})
+    assert report.created == 1
+    assert Conversation.objects.count() == 2
+
+
+def test_lines_without_an_id_are_known_by_their_content(owner):
+    line = {"messages": [HELLO]}
+    assert import_lines(owner, line).created == 1
+    report = import_lines(owner, line, {"messages": [HELLO, HELLO]}, line)
+    assert (report.created, report.already_there) == (1, 2)
+
+
+def test_another_conversation_under_a_known_id_is_rejected(owner):
+    import_lines(owner, {"id": "a", "messages": [HELLO, {**HELLO, "content": "Two"}]})
+    report = import_lines(owner, {"id": "a", "messages": [HELLO, {**HELLO, "content": "Zwei"}]})
+    assert (report.created, report.already_there) == (0, 0)
+    assert report.rejected == [Rejected(1, f"messages.1.content: {STORED_DIFFERS}")]
+    assert list(Message.objects.in_order().values_list("content", flat=True)) == ["Hello", "Two"]
+
+
+def test_a_conversation_that_has_grown_in_the_file_is_rejected(owner):
+    report = import_lines(
+        owner, {"id": "a", "messages": [HELLO]}, {"id": "a", "messages": [HELLO, HELLO]}
+    )
+    assert (report.created, report.messages) == (1, 1)
+    expected = STORED_IS_SHORTER.format(stored=1, given=2)
+    assert report.rejected == [Rejected(2, f"messages: {expected}")]
+
+
+def test_a_conversation_that_went_on_here_is_already_there(owner):
+    line = {"id": "a", "messages": [HELLO]}
+    import_lines(owner, line)
+    conversation = stored_conversation("a")
+    add_message(conversation_id=conversation.pk, role="assistant", content="Hi")
+    update_message(
+        conversation_id=conversation.pk,
+        message_id=conversation.messages.in_order()[0].id,
+        changes={"rating": 1, "metadata": {"seen": True}},
+    )
+    assert import_lines(owner, line).already_there == 1
+
+
+def test_a_conversation_of_which_a_message_was_deleted_is_not_already_there(owner):
+    line = {"id": "a", "messages": [HELLO, {"role": "assistant", "content": "Hi"}]}
+    import_lines(owner, line)
+    conversation = stored_conversation("a")
+    first = conversation.messages.in_order()[0]
+    delete_message(conversation_id=conversation.pk, message_id=first.id)
+    report = import_lines(owner, line)
+    assert report.rejected == [Rejected(1, f"messages.0.role: {STORED_DIFFERS}")]
+
+
+def test_text_is_stored_exactly_and_of_any_length(owner):
+    text = "  two\r\nlines\u2028 " + "é" * 20_000 + "\n "
+    report = import_lines(
+        owner, {"id": "a", "title": " T ", "messages": [{"role": "user", "content": text}]}
+    )
+    assert report.created == 1
+    assert Message.objects.get().content == text
+    assert Conversation.objects.get().title == " T "
+
+
+def test_nothing_is_claimed_that_the_file_does_not_say(owner):
+    before = datetime.now(UTC)
+    import_lines(owner, {"messages": [HELLO]})
+    message, conversation = Message.objects.get(), Conversation.objects.get()
+    assert (message.provider, message.model, message.name) == ("", "", None)
+    assert (message.parts, message.tool_calls, message.tool_call_id) == (None, None, None)
+    assert (message.metadata, message.status) == ({}, "complete")
+    assert before <= conversation.created_at <= message.created_at
+
+
+def test_times_of_the_file_are_kept(owner):
+    start = datetime(2020, 1, 2, 3, 4, 5, tzinfo=UTC)
+    messages = [
+        ChatMessage(role="user", content=str(hour), created_at=start + timedelta(hours=hour))
+        for hour in range(3)
+    ]
+    import_chats(owner, [Chat(line=1, messages=tuple(messages), external_id="a")])
+    conversation = Conversation.objects.get()
+    assert conversation.created_at == start
+    assert conversation.updated_at == start + timedelta(hours=2)
+    assert [row.created_at for row in Message.objects.in_order()] == [
+        message.created_at for message in messages
+    ]
+
+
+BAD_LINES = {
+    "unknown role": ({"messages": [HELLO, {"role": "User", "content": "x"}]}, "messages.1.role: "),
+    "empty content": ({"messages": [{"role": "user", "content": ""}]}, "messages.0.content: "),
+    "NUL": ({"messages": [{"role": "user", "content": "\x00"}]}, "messages.0.content: "),
+    "surrogate": ({"messages": [{"role": "user", "content": "\ud800"}]}, "messages.0.content: "),
+    "surrogate in a part": (
+        {"messages": [{"role": "user", "content": [{"type": "x", "x": "\udfff"}]}]},
+        "messages.0.parts.0.x: ",
+    ),
+    "surrogate in the id": ({"id": "\ud800", "messages": [HELLO]}, "id: "),
+    "NUL in the title": ({"title": "a\x00", "messages": [HELLO]}, "title: "),
+    "long title": ({"title": "a" * 256, "messages": [HELLO]}, "title: "),
+    "long name": ({"messages": [{**HELLO, "name": "a" * 256}]}, "messages.0.name: "),
+    "NaN": (
+        b'{"metadata": {"a": [NaN]}, "messages": [{"role": "user", "content": "x"}]}',
+        "metadata.a.0: ",
+    ),
+    "large number": ({"metadata": {"a": 2**64}, "messages": [HELLO]}, "metadata.a: "),
+    "large metadata": ({"metadata": {"a": "a" * 70_000}, "messages": [HELLO]}, "metadata: "),
+    "deep tool call": (
+        b'{"messages": [{"role": "assistant", "tool_calls": [{"id": "a", "type": "x", "x": '
+        + b"[" * 50 + b"]" * 50 + b"}]}]}",
+        "messages.0.tool_calls: ",
+    ),
+    "deep metadata without id": (
+        b'{"metadata": ' + b'{"a":' * 500 + b"1" + b"}" * 500
+        + b', "messages": [{"role": "user", "content": "x"}]}',
+        "metadata: ",
+    ),
+    "no JSON": (b"{]", "Not JSON: "),
+    "no messages": ({"messages": []}, "messages: "),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD_LINES)
+def test_a_bad_line_is_named_and_loses_no_other(owner, name):
+    bad, expected = BAD_LINES[name]
+    good = [{"id": id_, "messages": [HELLO]} for id_ in "ab"]
+    report = import_lines(owner, good[0], bad, good[1])
+    assert (report.read, report.created, report.messages) == (3, 2, 2)
+    ((line, reason),) = [(rejected.line, rejected.reason) for rejected in report.rejected]
+    assert line == 2
+    assert reason.startswith(expected)
+    assert Conversation.objects.count() == 2
+
+
+def test_5000_messages_are_stored_in_order(owner):
+    messages = [{"role": "user", "content": str(number)} for number in range(5_000)]
+    report = import_lines(owner, {"id": "long", "messages": messages})
+    assert (report.created, report.messages) == (1, 5_000)
+    rows = list(Message.objects.in_order().values_list("sequence", "content"))
+    assert rows == [(number + 1, str(number)) for number in range(5_000)]
+    assert Conversation.objects.get().message_count == 5_000
+    assert import_lines(owner, {"id": "long", "messages": messages}).already_there == 1
+
+
+def test_a_bad_message_deep_in_a_long_conversation_leaves_nothing_of_it(owner):
+    messages = [{"role": "user", "content": str(number)} for number in range(2_500)]
+    messages[2_345] = {"role": "nobody", "content": "x"}
+    report = import_lines(owner, {"messages": messages})
+    assert report.rejected[0].reason.startswith("messages.2345.role: ")
+    assert not Conversation.objects.exists()
+    assert not Message.objects.exists()
+
+
+def test_conversations_are_stored_as_they_come(owner):
+    def chats():
+        for number in range(3):
+            assert Conversation.objects.count() == number
+            yield Chat(
+                line=number + 1,
+                messages=(ChatMessage(role="user", content="Hello"),),
+                external_id=str(number),
+            )
+
+    seen = []
+    report = import_chats(
+        owner, chats(), on_progress=lambda report: seen.append((report.read, report.created))
+    )
+    assert report.created == 3
+    assert seen == [(1, 1), (2, 2), (3, 3)]
+
+
+def test_one_conversation_takes_three_statements(owner, django_assert_num_queries):
+    messages = [HELLO] * 50
+    # Beside the statements: a savepoint each for the conversation (a transaction outside tests)
+    # and for the append, and their releases.
+    with django_assert_num_queries(3 + 4):
+        import_lines(owner, {"messages": messages})
+
+
+def test_a_rehearsal_reports_and_stores_nothing(owner):
+    line = {"id": "a", "messages": [HELLO]}
+    with rehearsal():
+        report = import_lines(owner, line, line, b"{")
+    assert (report.created, report.already_there, len(report.rejected)) == (1, 1, 1)
+    assert not Conversation.objects.exists()
