@@ -1,0 +1,94 @@
+"""Deleting conversations from the admin: through the services, with what goes said first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.admin import actions
+from django.contrib.admin.models import LogEntry
+from django.db import transaction
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.utils.html import format_html
+
+from conversations.admin.read_only import ReadOnlyAdmin
+from conversations.admin.texts import counted, isolated
+from conversations.admin.trail import record_deletion
+from conversations.models import Conversation
+from conversations.services import ServiceError, delete_conversation
+
+AT_MOST = 1_000
+SHOWN = 50
+TOO_MANY = f"Delete at most {AT_MOST:,} conversations at once."
+
+
+class DeletesConversations(ReadOnlyAdmin):
+    """The deletion half of ConversationAdmin: all of the chosen conversations go, or none."""
+
+    delete_confirmation_template = "admin/conversations/conversation/delete.html"
+    delete_selected_confirmation_template = "admin/conversations/conversation/delete_selected.html"
+
+    @admin.action(permissions=["delete"], description="Delete selected conversations")
+    def delete_selected(
+        self, request: HttpRequest, queryset: QuerySet[Conversation]
+    ) -> HttpResponse | None:
+        if queryset.order_by()[: AT_MOST + 1].count() > AT_MOST:
+            self.message_user(request, TOO_MANY, messages.ERROR)
+            return None
+        try:
+            with transaction.atomic():
+                return actions.delete_selected(self, request, queryset)
+        except ServiceError as refusal:
+            self.message_user(request, refusal.detail, messages.ERROR)
+            return None
+
+    def delete_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        try:
+            return super().delete_view(request, object_id, extra_context)
+        except ServiceError as refusal:
+            self.message_user(request, refusal.detail, messages.ERROR)
+            return redirect("admin:conversations_conversation_changelist")
+
+    def get_deleted_objects(
+        self, objs: Iterable[Conversation], request: HttpRequest
+    ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
+        """What goes, how much of it, no further permission, and what must stay."""
+        chosen = list(objs)
+        goes = [_described(conversation) for conversation in chosen[:SHOWN]]
+        if len(chosen) > SHOWN:
+            goes.append(f"… and {len(chosen) - SHOWN:,} more")
+        totals = {
+            "conversations": len(chosen),
+            "messages": sum(conversation.message_count for conversation in chosen),
+        }
+        held = [_described(conversation) for conversation in chosen if conversation.legal_hold]
+        return goes, totals, set(), held
+
+    def delete_model(self, request: HttpRequest, obj: Conversation) -> None:
+        with transaction.atomic():
+            delete_conversation(conversation_id=obj.pk)
+            record_deletion(request, obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Conversation]) -> None:
+        for conversation in queryset:
+            self.delete_model(request, conversation)
+
+    def log_deletions(
+        self, request: HttpRequest, queryset: Iterable[Conversation]
+    ) -> list[LogEntry]:
+        """The AccessRecord is the log: Django's would keep the title of what was erased."""
+        return []
+
+
+def _described(conversation: Conversation) -> str:
+    return format_html(
+        "“{}” of {}: {}",
+        isolated(conversation.title),
+        isolated(conversation.user.username),
+        counted(conversation.message_count, "message"),
+    )

@@ -1,0 +1,29 @@
+"""Small pieces of HTML that several lists show."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+
+def moment(value: datetime | None) -> SafeString | None:
+    """A time with its zone, in the current one."""
+    if value is None:
+        return None
+    local = timezone.localtime(value)
+    return format_html(
+        '<time datetime="{}">{}</time>', local.isoformat(), local.strftime("%Y-%m-%d %H:%M %Z")
+    )
+
+
+def isolated(text: str) -> SafeString:
+    """Text whose direction, overrides included, stays inside its element."""
+    return format_html("<bdi>{}</bdi>", text)
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 message`, `2,500 messages`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -1,0 +1,155 @@
+import html
+import re
+import uuid
+
+import pytest
+from django.test import RequestFactory
+
+from conversations.admin.trail import address_of
+from conversations.models import AccessRecord, Message
+from conversations.services import delete_conversation
+from conversations.tests.admin.conftest import grant, signed_in, text_of, transcript_url
+from conversations.tests.factories import make_conversation
+
+RECORDS = "/admin/conversations/accessrecord/"
+
+
+@pytest.fixture
+def conversation(alice):
+    return make_conversation(alice, 250, title="Trains")
+
+
+def test_reading_anothers_conversation_leaves_a_record(browser, staff, alice, conversation):
+    browser.get(transcript_url(conversation), REMOTE_ADDR="192.0.2.7")
+    record = AccessRecord.objects.get()
+    assert record.action == "read"
+    assert (record.staff_id, record.staff_name) == (staff.pk, "support")
+    assert (record.owner_id, record.owner_name) == (alice.pk, "alice")
+    assert record.conversation_id == conversation.pk
+    assert record.address == "192.0.2.7"
+
+
+def test_the_record_says_which_messages_were_shown(browser, conversation):
+    shown = Message.objects.get(sequence=7)
+    for query in ({"after": 100}, {"message": shown.id}):
+        browser.get(transcript_url(conversation), query)
+    details = list(AccessRecord.objects.order_by("created_at").values_list("detail", flat=True))
+    assert details == [{"first": 101, "last": 200}, {"message": str(shown.id)}]
+
+
+def test_a_jump_leaves_one_record(browser, conversation):
+    browser.get(transcript_url(conversation), {"at": 120}, follow=True)
+    assert AccessRecord.objects.get().detail == {"first": 101, "last": 200}
+
+
+def test_reading_ones_own_conversation_leaves_none(browser, staff):
+    browser.get(transcript_url(make_conversation(staff, 2)))
+    assert AccessRecord.objects.count() == 0
+
+
+def test_superusers_leave_records_too(root, conversation):
+    root.get(transcript_url(conversation))
+    assert AccessRecord.objects.get().staff_name == "root"
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("2001:db8::1", "2001:db8::1"),
+        ("fe80::1%eth0", "fe80::1"),
+        ("", None),
+        ("unix:", None),
+    ],
+)
+def test_address(sent, kept):
+    assert address_of(RequestFactory().get("/", REMOTE_ADDR=sent)) == kept
+
+
+def test_a_forwarded_address_is_not_believed():
+    request = RequestFactory().get("/", REMOTE_ADDR="192.0.2.7", HTTP_X_FORWARDED_FOR="10.0.0.1")
+    assert address_of(request) == "192.0.2.7"
+
+
+@pytest.fixture
+def auditor(staff):
+    grant(staff, "view_accessrecord")
+    return signed_in(staff)
+
+
+def test_the_trail_is_a_list_of_its_own(auditor, conversation):
+    auditor.get(transcript_url(conversation))
+    page = text_of(auditor.get(RECORDS))
+    for shown in ("support", "Read", "alice", str(conversation.pk), "127.0.0.1"):
+        assert shown in page
+
+
+def test_one_record_is_shown_with_its_detail(auditor, conversation):
+    auditor.get(transcript_url(conversation))
+    record = AccessRecord.objects.get()
+    page = text_of(auditor.get(f"{RECORDS}{record.pk}/change/"))
+    assert '"last": 100' in html.unescape(re.sub("<[^>]+>", "", page))
+    assert "_save" not in page
+
+
+def test_records_outlive_the_conversation(auditor, conversation):
+    auditor.get(transcript_url(conversation))
+    delete_conversation(conversation_id=conversation.pk)
+    assert str(conversation.pk) in text_of(auditor.get(RECORDS))
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ({"q": "alice"}, 1),
+        ({"q": "support"}, 1),
+        ({"q": "nobody"}, 0),
+        ({"q": str(uuid.UUID(int=0))}, 0),
+        ({"action": "read"}, 1),
+        ({"action": "delete"}, 0),
+        ({"action": "dance"}, 0),
+        ({"staff": "support"}, 1),
+        ({"owner": "bob"}, 0),
+        ({"day_from": "2999-01-01"}, 0),
+    ],
+)
+def test_finding_records(auditor, conversation, query, found):
+    auditor.get(transcript_url(conversation))
+    assert auditor.get(RECORDS, query).context["cl"].result_count == found
+
+
+def test_finding_the_records_of_one_conversation(auditor, alice, conversation):
+    auditor.get(transcript_url(conversation))
+    auditor.get(transcript_url(make_conversation(alice)))
+    listed = auditor.get(RECORDS, {"q": str(conversation.pk)}).context["cl"].result_list
+    assert [record.conversation_id for record in listed] == [conversation.pk]
+
+
+def test_nobody_touches_the_trail(root, conversation):
+    """Not even a superuser."""
+    root.get(transcript_url(conversation))
+    record = AccessRecord.objects.get()
+    address = f"{RECORDS}{record.pk}"
+    assert root.get(f"{RECORDS}add/").status_code == 403
+    assert root.post(f"{RECORDS}add/", {"staff_name": "x"}).status_code == 403
+    assert root.post(f"{address}/change/", {"staff_name": "x"}).status_code == 403
+    assert root.get(f"{address}/delete/").status_code == 403
+    assert root.post(f"{address}/delete/", {"post": "yes"}).status_code == 403
+    chosen = {"action": "delete_selected", "_selected_action": record.pk, "post": "yes"}
+    root.post(RECORDS, chosen)
+    assert AccessRecord.objects.get().staff_name == "root"
+
+
+def test_the_list_costs_the_same_number_of_queries_for_any_number_of_rows(
+    auditor, conversation, statements
+):
+    """Session, user, two for permissions, count, rows."""
+    for _ in range(3):
+        auditor.get(transcript_url(conversation))
+        with statements() as seen:
+            auditor.get(RECORDS)
+        assert len(seen) == 6
+
+
+def test_staff_without_the_right_see_no_trail(browser):
+    assert browser.get(RECORDS).status_code == 403
