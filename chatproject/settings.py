@@ -7,8 +7,9 @@ from datetime import timedelta
 from pathlib import Path
 
 import environ
+from corsheaders.defaults import default_headers
 
-from chatproject import embedded_postgres
+from chatproject import embedded_postgres, logs
 from chatproject.secret_key import load_or_create
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -32,7 +33,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
-    "django.contrib.postgres",
+    "corsheaders",
     "rest_framework",
     "knox",
     "django_filters",
@@ -44,6 +45,8 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "conversations.api.request_id.RequestIdMiddleware",
+    "conversations.api.access_log.AccessLogMiddleware",
+    "corsheaders.middleware.CorsMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -97,6 +100,7 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "admin:index"
 CSRF_FAILURE_VIEW = "conversations.api.errors.csrf_failure"
 
 LANGUAGE_CODE = "en-us"
@@ -126,12 +130,33 @@ CHAT_MAX_MESSAGE_CHARS = env.int("CHAT_MAX_MESSAGE_CHARS", default=10_000)
 CHAT_MAX_METADATA_BYTES = env.int("CHAT_MAX_METADATA_BYTES", default=64 * 1024)
 CHAT_MAX_JSON_DEPTH = env.int("CHAT_MAX_JSON_DEPTH", default=32)
 
+# Requests a user may make, such as {"read": "600/min", "write": "60/min", "search": "30/min"}.
+# Counted in CACHE_URL; the default counts in each process apart.
+THROTTLE_RATES = {
+    kind: rate
+    for kind in ("read", "write", "search", "chat")
+    if (rate := env.str(f"THROTTLE_{kind.upper()}", default=""))
+}
+CACHES = {"default": env.cache_url("CACHE_URL", default="locmemcache://")}
+
+# Browsers on these origins may call the API with a token; none may until set.
+CORS_ALLOWED_ORIGINS = env.list("CORS_ALLOWED_ORIGINS", default=[])
+CORS_URLS_REGEX = r"^/api/"
+CORS_ALLOW_HEADERS = [*default_headers, "idempotency-key", "last-event-id", "x-request-id"]
+CORS_EXPOSE_HEADERS = ["X-Request-ID", "Retry-After"]
+
+LOGGING = logs.configure(
+    level=env.str("LOG_LEVEL", default="INFO"),
+    as_json=env.str("LOG_FORMAT", default="json") == "json",
+)
+
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
         "conversations.api.authentication.BearerAuthentication",
         "conversations.api.authentication.LoginAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_THROTTLE_CLASSES": ["conversations.api.throttles.UserThrottle"],
     "DEFAULT_PARSER_CLASSES": ["conversations.api.parsers.StrictJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["conversations.api.renderers.FastJSONRenderer"],
     "DEFAULT_SCHEMA_CLASS": "conversations.api.schema.Schema",
@@ -157,6 +182,15 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
     "SCHEMA_PATH_PREFIX": "/api/",
+    "PREPROCESSING_HOOKS": ["conversations.api.schema.without_trailing_slash"],
+    "TAGS": [
+        {"name": "conversations", "description": "Chats of a user, with their messages."},
+        {"name": "messages", "description": "What was said in a conversation, in order."},
+        {"name": "search", "description": "Full-text search over messages and titles."},
+        {"name": "sessions", "description": "Conversations under their other name."},
+        {"name": "chat", "description": "What a chat window needs."},
+        {"name": "tokens", "description": "Your own API tokens."},
+    ],
     "COMPONENT_SPLIT_REQUEST": True,
     "ENUM_NAME_OVERRIDES": {
         "Role": "conversations.models.Role",

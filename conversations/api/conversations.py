@@ -6,6 +6,7 @@ import builtins
 from functools import cache
 from urllib.parse import urlencode
 
+from django.db.models import QuerySet
 from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_view
 from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.request import Request
@@ -13,6 +14,8 @@ from rest_framework.response import Response
 from rest_framework.reverse import reverse
 
 from conversations.api import parameters, serializers
+from conversations.api.fields import StrictSerializer
+from conversations.api.filters import ConversationFilters
 from conversations.api.pages import Listing, Order, page_of
 from conversations.api.parsers import has_body
 from conversations.api.representations import (
@@ -21,7 +24,7 @@ from conversations.api.representations import (
     conversation_from_model,
     conversation_from_row,
 )
-from conversations.api.views import ApiViewSet, idempotency_key_of, read_body, uuid_of
+from conversations.api.views import ApiViewSet, choice_of, idempotency_key_of, read_body, said
 from conversations.models import Conversation, Message, id_from_key
 from conversations.models.prepared import Prepared, slot
 from conversations.models.rows import Row
@@ -35,12 +38,17 @@ from conversations.services import (
     update_conversation,
 )
 
-NEWEST_FIRST = Order(columns=("updated_at", "id"), descending=True)
+ORDERS = {
+    "-updated_at": Order(columns=("updated_at", "id"), descending=True),
+    "updated_at": Order(columns=("updated_at", "id"), descending=False),
+    "-created_at": Order(columns=("created_at", "id"), descending=True),
+    "created_at": Order(columns=("created_at", "id"), descending=False),
+}
 DETAIL_MESSAGES = 1_000
 TWO_OWNERS = "The query string and the body name two different users."
 TWO_IDENTITIES = "Send an `id` or an Idempotency-Key, not both."
 
-_PAGING = {"user_id", "cursor", "page_size"}
+LISTING = {"user_id", "cursor", "page_size", "order", *ConversationFilters.names()}
 
 
 @cache
@@ -52,7 +60,7 @@ def _first_messages() -> Prepared:
 @extend_schema_view(
     list=extend_schema(
         summary="A user's conversations, newest activity first",
-        parameters=[parameters.USER_ID, parameters.CURSOR, parameters.PAGE_SIZE],
+        parameters=[parameters.USER_ID, *parameters.CONVERSATION_LISTING],
         responses=serializers.ConversationListSerializer,
     ),
     create=extend_schema(
@@ -88,83 +96,99 @@ def _first_messages() -> Prepared:
 class ConversationViewSet(ApiViewSet):
     queryset = Conversation.objects.none()
     serializer_class = serializers.ConversationSerializer
+    new_serializer: type[StrictSerializer] = serializers.NewConversationSerializer
     lookup_field = "conversation_id"
     lookup_value_regex = "[^/]+"
-    query_names = {"list": _PAGING, "create": {"user_id"}}
+    query_names = {"list": LISTING, "create": {"user_id"}}
 
     def list(self, request: Request) -> Response:
         return Response(self.conversations_of(request.query_params.get("user_id")))
 
     def create(self, request: Request) -> Response:
-        found = self._create(request) if has_body(request) else self._find_or_start(request)
-        return Response(
-            conversation_from_model(found.conversation), status=201 if found.created else 200
+        return self.answer(
+            self._create(request) if has_body(request) else self._find_or_start(request)
         )
 
-    def retrieve(self, request: Request, conversation_id: str) -> Response:
-        conversation = conversation_from_row(self.read_conversation(conversation_id))
-        messages, beyond = self._first_messages(conversation["id"])
-        return Response(conversation | {"messages": messages, "messages_next": beyond})
+    def answer(self, found: Found) -> Response:
+        row = conversation_from_model(found.conversation)
+        return Response(row, status=201 if found.created else 200)
 
-    def partial_update(self, request: Request, conversation_id: str) -> Response:
-        key = uuid_of(conversation_id, "conversation_id")
-        changes = read_body(request, serializers.ConversationChangesSerializer)
-        conversation = update_conversation(conversation_id=key, changes=changes, caller=self.caller)
+    def retrieve(self, request: Request, **path: str) -> Response:
+        conversation = conversation_from_row(self.read_conversation())
+        messages, beyond = self._first_messages(conversation["id"])
+        body = {self.face.name: conversation} if self.face.wrapped else conversation
+        return Response(body | {"messages": messages, "messages_next": beyond})
+
+    def partial_update(self, request: Request, **path: str) -> Response:
+        conversation = update_conversation(
+            conversation_id=self.conversation_id,
+            changes=read_body(request, serializers.ConversationChangesSerializer),
+            caller=self.caller,
+        )
         return Response(conversation_from_model(conversation))
 
-    def destroy(self, request: Request, conversation_id: str) -> Response:
-        key = uuid_of(conversation_id, "conversation_id")
+    def destroy(self, request: Request, **path: str) -> Response:
+        key = self.conversation_id
         delete_conversation(conversation_id=key, caller=self.caller)
-        return Response({"status": "deleted", "conversation_id": key})
+        return Response({"status": "deleted", self.face.id_name: key})
 
     def conversations_of(self, user: str | None, field: str = "user_id") -> Row:
         """One page of what this user has, for a caller who may see it."""
         owner_id = readable_owner_id(self.caller, user, field=field)
+        query = self.request.query_params
+        asked = ConversationFilters.asked(query)
         if owner_id is None:
-            return {"conversations": [], "count": 0, "next": None, "previous": None}
+            ConversationFilters.narrow(query, Conversation.objects.none())
+            return {self.face.plural: [], "count": 0, "next": None, "previous": None}
         self.record_read(owner_id)
+        page = page_of(self.request, self._listing(owner_id, asked))
         owned = Conversation.objects.owned_by(owner_id)
-        page = page_of(
-            self.request,
-            Listing(
-                build=lambda: Conversation.objects.owned_by(slot("owner")),
-                columns=CONVERSATION_COLUMNS,
-                order=NEWEST_FIRST,
-                scope=f"conversations:{owner_id}",
-                values={"owner": owner_id},
-                shape="conversations",
-            ),
-        )
         return {
-            "conversations": [conversation_from_row(row) for row in page.rows],
-            "count": owned.count(),
+            self.face.plural: [conversation_from_row(row) for row in page.rows],
+            "count": (ConversationFilters.narrow(query, owned) if asked else owned).count(),
             "next": page.next,
             "previous": page.previous,
         }
 
+    def _listing(self, owner_id: int, asked: builtins.list[str]) -> Listing:
+        query = self.request.query_params
+
+        def build() -> QuerySet[Conversation]:
+            owned: QuerySet[Conversation] = Conversation.objects.owned_by(slot("owner"))
+            return ConversationFilters.narrow(query, owned) if asked else owned
+
+        return Listing(
+            build=build,
+            columns=CONVERSATION_COLUMNS,
+            order=choice_of(self.request, "order", ORDERS),
+            scope=f"conversations:{owner_id}:{said(query, [*asked, 'order'])}",
+            values={"owner": owner_id},
+            shape=None if asked else "conversations",
+        )
+
     def _first_messages(self, conversation_id: str) -> tuple[builtins.list[Row], str | None]:
         """The messages, and where they go on when there are more than DETAIL_MESSAGES."""
         rows = _first_messages().fetch({"conversation": conversation_id})
-        if len(rows) <= DETAIL_MESSAGES:
-            return rows, None
-        rows.pop()
-        path = reverse(
-            "message-list", kwargs={"conversation_id": conversation_id}, request=self.request
-        )
-        return rows, f"{path}?{urlencode({'after_sequence': rows[-1]['sequence']})}"
+        beyond = None
+        if len(rows) > DETAIL_MESSAGES:
+            rows.pop()
+            route, names = self.face.messages_route, {self.face.id_name: conversation_id}
+            path = reverse(route, kwargs=names, request=self.request)
+            beyond = f"{path}?{urlencode({'after_sequence': rows[-1]['sequence']})}"
+        return [self.face.message(row) for row in rows], beyond
 
     def _find_or_start(self, request: Request) -> Found:
         user = request.query_params.get("user_id")
         return find_or_start(owner_id=owner_id_for(self.caller, user))
 
     def _create(self, request: Request) -> Found:
-        body = read_body(request, serializers.NewConversationSerializer)
+        body = read_body(request, self.new_serializer)
         owner_id = owner_id_for(self.caller, self._named_owner(request, body.pop("user_id", None)))
         key = idempotency_key_of(request)
-        if key is not None and "id" in body:
-            raise ValidationError({"id": [ErrorDetail(TWO_IDENTITIES, "ambiguous")]})
         if key is None:
             return create_conversation(owner_id=owner_id, **body)
+        if "id" in body:
+            raise ValidationError({"id": [ErrorDetail(TWO_IDENTITIES, "ambiguous")]})
         return create_conversation(
             owner_id=owner_id,
             id=id_from_key(owner_id, key),
@@ -184,7 +208,7 @@ class ConversationViewSet(ApiViewSet):
     list=extend_schema(
         operation_id="users_conversations_list",
         summary="A user's conversations, newest activity first",
-        parameters=[parameters.USER_PATH, parameters.CURSOR, parameters.PAGE_SIZE],
+        parameters=[parameters.USER_PATH, *parameters.CONVERSATION_LISTING],
         responses=serializers.ConversationListSerializer,
     ),
 )
@@ -192,7 +216,7 @@ class ConversationViewSet(ApiViewSet):
 class UserConversationViewSet(ConversationViewSet):
     """The same list, named by its owner in the path."""
 
-    query_names = {"list": _PAGING - {"user_id"}}
+    query_names = {"list": LISTING - {"user_id"}}
 
     def list(self, request: Request, user: str) -> Response:  # type: ignore[override]
         return Response(self.conversations_of(user, field="user"))

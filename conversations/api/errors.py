@@ -6,7 +6,8 @@ of drf-standardized-errors, with the request's id.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, cast
 
 from django.core.exceptions import RequestDataTooBig
 from django.db import InterfaceError, OperationalError
@@ -16,6 +17,8 @@ from drf_standardized_errors.formatter import ExceptionFormatter
 from drf_standardized_errors.handler import ExceptionHandler
 from drf_standardized_errors.types import Error, ErrorResponse
 from rest_framework import exceptions
+from rest_framework.request import Request
+from rest_framework.response import Response
 
 from conversations.api.parsers import PayloadTooLarge
 from conversations.api.request_id import current_request_id
@@ -73,6 +76,14 @@ class ErrorHandler(ExceptionHandler):
             return Unavailable()
         return super().convert_known_exceptions(exc)
 
+    def get_response(self, exc: exceptions.APIException, data: dict[str, Any]) -> Response:
+        face = getattr(self.context.get("view"), "face", None)
+        if exc.status_code == 400 and face is not None and face.errors == "422":
+            request = cast("Request", self.context["request"])
+            found = problems(data["errors"], request, self.context.get("kwargs") or {})
+            return Response({"detail": found}, status=422)
+        return super().get_response(exc, data)
+
 
 class ErrorFormatter(ExceptionFormatter):
     def get_errors(self) -> list[Error]:
@@ -95,6 +106,45 @@ def _name(attr: str | None) -> str | None:
 def _printable(text: str) -> str:
     """Names come from the client: keep them short and free of what JSON text cannot hold."""
     return text[:_SHOWN_CHARS].encode("utf-8", "backslashreplace").decode()
+
+
+# The types that clients of the 422 form know; other codes stand as they are.
+_PROBLEM_TYPES = {
+    "required": "missing",
+    "unknown_field": "extra_forbidden",
+    "unknown_parameter": "extra_forbidden",
+    "blank": "string_too_short",
+    "max_length": "string_too_long",
+    "invalid_choice": "enum",
+    "parse_error": "json_invalid",
+    "invalid": "value_error",
+}
+
+
+def problems(
+    errors: list[dict[str, Any]], request: Request, path: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    """Errors in the 422 form: where (body, path, query, header), what, and of which type."""
+    return [
+        {
+            "loc": _location(error["attr"], request, path),
+            "msg": error["detail"],
+            "type": _PROBLEM_TYPES.get(error["code"], error["code"]),
+        }
+        for error in errors
+    ]
+
+
+def _location(attr: str | None, request: Request, path: Mapping[str, str]) -> list[str | int]:
+    if attr is None:
+        return ["body"]
+    names = [int(name) if name.isdecimal() else name for name in attr.split(".")]
+    first = str(names[0])
+    if first in path:
+        return ["path", *names]
+    if first == "Idempotency-Key":
+        return ["header", *names]
+    return ["query" if first in request.query_params else "body", *names]
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:

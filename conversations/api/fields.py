@@ -122,9 +122,15 @@ class StrictSerializer(serializers.Serializer[Any]):
     read_only_names: frozenset[str] = frozenset()
 
     def to_internal_value(self, data: Any) -> Any:
-        if isinstance(data, Mapping) and (unknown := data.keys() - self.fields.keys()):
-            raise serializers.ValidationError(self._refusals(unknown))
-        return super().to_internal_value(data)
+        if not isinstance(data, Mapping) or not (unknown := data.keys() - self.fields.keys()):
+            return super().to_internal_value(data)
+        refusals: dict[str, Any] = dict(self._refusals(unknown))
+        try:
+            super().to_internal_value({n: v for n, v in data.items() if n not in unknown})
+        except serializers.ValidationError as error:
+            if isinstance(error.detail, dict):
+                refusals = {**error.detail, **refusals}
+        raise serializers.ValidationError(refusals)
 
     def _refusals(self, unknown: set[str]) -> dict[str, list[str]]:
         return {name: [self._refusal(name)] for name in sorted(unknown)[:_SHOWN_UNKNOWN]}

@@ -6,6 +6,7 @@ import uuid
 from functools import cache
 from typing import Any
 
+from django.db.models import QuerySet
 from drf_spectacular.utils import (
     OpenApiResponse,
     PolymorphicProxySerializer,
@@ -18,14 +19,21 @@ from rest_framework.response import Response
 
 from conversations.api import parameters, serializers
 from conversations.api.fields import reader
+from conversations.api.filters import MessageFilters
 from conversations.api.pages import Listing, Order, page_of
 from conversations.api.parsers import has_body, loads
 from conversations.api.reads import messages_within, visible_conversation
 from conversations.api.representations import MESSAGE_COLUMNS, message_from_row
-from conversations.api.views import ApiViewSet, idempotency_key_of, read_body, uuid_of
+from conversations.api.views import (
+    ApiViewSet,
+    choice_of,
+    idempotency_key_of,
+    read_body,
+    said,
+    uuid_of,
+)
 from conversations.models import Message
 from conversations.models.prepared import Prepared, slot
-from conversations.models.rows import Row
 from conversations.services import (
     Appended,
     MessageDraft,
@@ -35,14 +43,12 @@ from conversations.services import (
     update_message,
 )
 
-OLDEST_FIRST = Order(columns=("sequence",), descending=False)
-LATEST_FIRST = Order(columns=("sequence",), descending=True)
-_ORDERS = {"asc": OLDEST_FIRST, "desc": LATEST_FIRST}
-_BOUNDS = {"after_sequence": "sequence__gt", "before_sequence": "sequence__lt"}
+ORDERS = {
+    "asc": Order(columns=("sequence",), descending=False),
+    "desc": Order(columns=("sequence",), descending=True),
+}
 
 NO_SUCH_MESSAGE = "No such message in this conversation."
-BAD_ORDER = "`asc` or `desc`."
-BAD_SEQUENCE = "A whole number from 0 to 2,147,483,647."
 TWO_IDENTITIES = "Send ids or an Idempotency-Key, not both."
 NO_BODY_FIELDS = ("role", "content", "tool_calls")
 
@@ -53,14 +59,23 @@ def _one_message() -> Prepared:
     return Prepared(one, MESSAGE_COLUMNS)
 
 
-_NEW_MESSAGES = PolymorphicProxySerializer(
+NEW_MESSAGES = PolymorphicProxySerializer(
     component_name="NewMessages",
     serializers=[serializers.AppendSerializer, serializers.BulkAppendSerializer],
     resource_type_field_name=None,
 )
-_APPENDED = PolymorphicProxySerializer(
+APPENDED = PolymorphicProxySerializer(
     component_name="AppendedOneOrMany",
     serializers=[serializers.MessageSerializer, serializers.AppendedSerializer],
+    resource_type_field_name=None,
+)
+
+APPENDED_SESSION = PolymorphicProxySerializer(
+    component_name="AppendedToSession",
+    serializers=[
+        serializers.SessionMessageSerializer,
+        serializers.AppendedSessionMessagesSerializer,
+    ],
     resource_type_field_name=None,
 )
 
@@ -68,13 +83,7 @@ _APPENDED = PolymorphicProxySerializer(
 @extend_schema_view(
     list=extend_schema(
         summary="Messages in order",
-        parameters=[
-            parameters.AFTER_SEQUENCE,
-            parameters.BEFORE_SEQUENCE,
-            parameters.ORDER,
-            parameters.CURSOR,
-            parameters.PAGE_SIZE,
-        ],
+        parameters=parameters.MESSAGE_LISTING,
         responses=serializers.MessageListSerializer,
     ),
     create=extend_schema(
@@ -84,11 +93,11 @@ _APPENDED = PolymorphicProxySerializer(
             "body, `role`, `content` and `tool_calls` are taken from the query string; this is "
             "discouraged, since query strings end up in access logs."
         ),
-        parameters=[parameters.IDEMPOTENCY_KEY],
-        request=_NEW_MESSAGES,
+        parameters=[parameters.IDEMPOTENCY_KEY, *parameters.MESSAGE_AS_QUERY],
+        request=NEW_MESSAGES,
         responses={
-            201: _APPENDED,
-            200: OpenApiResponse(_APPENDED, description="It was there already."),
+            201: APPENDED,
+            200: OpenApiResponse(APPENDED, description="It was there already."),
         },
     ),
     retrieve=extend_schema(summary="One message", responses=serializers.MessageSerializer),
@@ -109,24 +118,22 @@ class MessageViewSet(ApiViewSet):
     lookup_field = "message_id"
     lookup_value_regex = "[^/]+"
     query_names = {
-        "list": {"after_sequence", "before_sequence", "order", "cursor", "page_size"},
+        "list": {"order", "cursor", "page_size", *MessageFilters.names()},
         "create": NO_BODY_FIELDS,
     }
 
-    def list(self, request: Request, conversation_id: str) -> Response:
-        text = request.query_params.get("order", "asc")
-        if text not in _ORDERS:
-            raise ValidationError({"order": [ErrorDetail(BAD_ORDER, "invalid_choice")]})
-        key = uuid_of(conversation_id, "conversation_id")
+    def list(self, request: Request, **path: str) -> Response:
+        key = self.conversation_id
         if self.caller.user.is_staff:
-            self.read_conversation(conversation_id)  # leaves the trace that staff leave
-        page = page_of(request, self._listing(key, text))
+            self.read_conversation()  # leaves the trace that staff leave
+        page = page_of(request, self._listing(key))
         if not page.rows:
             visible_conversation(self.caller, key)  # an empty page, or none of theirs?
-        return Response({"messages": page.rows, "next": page.next, "previous": page.previous})
+        rows = [self.face.message(row) for row in page.rows]
+        return Response({"messages": rows, "next": page.next, "previous": page.previous})
 
-    def create(self, request: Request, conversation_id: str) -> Response:
-        key = uuid_of(conversation_id, "conversation_id")
+    def create(self, request: Request, **path: str) -> Response:
+        key = self.conversation_id
         if not has_body(request):
             return self._answer(self._append(key, self._from_query(request)), single=True)
         if isinstance(request.data, dict) and "messages" in request.data:
@@ -135,57 +142,46 @@ class MessageViewSet(ApiViewSet):
         body = read_body(request, serializers.AppendSerializer)
         return self._answer(self._append(key, body), single=True)
 
-    def retrieve(self, request: Request, conversation_id: str, message_id: str) -> Response:
+    def retrieve(self, request: Request, message_id: str, **path: str) -> Response:
         key = uuid_of(message_id, "message_id")
-        conversation = self.read_conversation(conversation_id)
+        conversation = self.read_conversation()
         rows = _one_message().fetch({"conversation": conversation["id"], "message": key})
         if not rows:
             raise NotFound(NO_SUCH_MESSAGE)
-        return Response(rows[0])
+        return Response(self.face.message(rows[0]))
 
-    def partial_update(self, request: Request, conversation_id: str, message_id: str) -> Response:
+    def partial_update(self, request: Request, message_id: str, **path: str) -> Response:
         message = update_message(
-            conversation_id=uuid_of(conversation_id, "conversation_id"),
+            conversation_id=self.conversation_id,
             message_id=uuid_of(message_id, "message_id"),
             changes=read_body(request, serializers.MessageChangesSerializer),
             caller=self.caller,
         )
-        return Response({name: getattr(message, name) for name in MESSAGE_COLUMNS})
+        row = {name: getattr(message, name) for name in MESSAGE_COLUMNS}
+        return Response(self.face.message(row))
 
-    def destroy(self, request: Request, conversation_id: str, message_id: str) -> Response:
+    def destroy(self, request: Request, message_id: str, **path: str) -> Response:
         key = uuid_of(message_id, "message_id")
-        delete_message(
-            conversation_id=uuid_of(conversation_id, "conversation_id"),
-            message_id=key,
-            caller=self.caller,
-        )
+        delete_message(conversation_id=self.conversation_id, message_id=key, caller=self.caller)
         return Response({"status": "deleted", "message_id": key})
 
-    def _listing(self, conversation_id: uuid.UUID, order: str) -> Listing:
+    def _listing(self, conversation_id: uuid.UUID) -> Listing:
         any_owner = self.caller.may_read_any
-        bounds = self._bounds()
-        return Listing(
-            build=lambda: messages_within(any_owner).filter(
-                **{_BOUNDS[name]: slot(name) for name in bounds}
-            ),
-            columns=MESSAGE_COLUMNS,
-            order=_ORDERS[order],
-            scope=f"messages:{conversation_id}:{order}:{bounds}",
-            values={"conversation": conversation_id, "caller": self.caller.user.pk, **bounds},
-            shape=f"messages:{any_owner}:{','.join(bounds)}",
-        )
+        query = self.request.query_params
+        asked = MessageFilters.asked(query)
 
-    def _bounds(self) -> dict[str, int]:
-        """The sequences that the query string sets as bounds."""
-        bounds = {}
-        for name in _BOUNDS:
-            text = self.request.query_params.get(name)
-            if text is None:
-                continue
-            if not (text.isascii() and text.isdigit() and int(text[:11]) < 2**31):
-                raise ValidationError({name: [ErrorDetail(BAD_SEQUENCE, "invalid")]})
-            bounds[name] = int(text)
-        return bounds
+        def build() -> QuerySet[Message]:
+            messages = messages_within(any_owner)
+            return MessageFilters.narrow(query, messages) if asked else messages
+
+        return Listing(
+            build=build,
+            columns=MESSAGE_COLUMNS,
+            order=choice_of(self.request, "order", ORDERS),
+            scope=f"messages:{conversation_id}:{said(query, [*asked, 'order'])}",
+            values={"conversation": conversation_id, "caller": self.caller.user.pk},
+            shape=None if asked else f"messages:{any_owner}",
+        )
 
     def _from_query(self, request: Request) -> dict[str, Any]:
         """The discouraged form: role, content and tool_calls (as JSON) in the query string."""
@@ -214,9 +210,8 @@ class MessageViewSet(ApiViewSet):
             single=single,
         )
 
-    @staticmethod
-    def _answer(appended: Appended, *, single: bool) -> Response:
-        rows: list[Row] = [message_from_row(row) for row in appended.rows]
+    def _answer(self, appended: Appended, *, single: bool) -> Response:
+        rows = [self.face.message(message_from_row(row)) for row in appended.rows]
         return Response(
             rows[0] if single else {"messages": rows}, status=201 if appended.created else 200
         )

@@ -77,7 +77,7 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
-class _Position:
+class Position:
     """Where a page starts: beyond `at`, reading backward or forward; the start for None."""
 
     at: tuple[Any, ...] | None = None
@@ -86,22 +86,41 @@ class _Position:
 
 def page_of(request: Request, listing: Listing) -> Page:
     """The page of a listing at the request's `cursor`, of the request's `page_size`."""
+
+    def fetch(position: Position, limit: int) -> list[Row]:
+        at = {f"at_{place}": value for place, value in enumerate(position.at or ())}
+        return _statement(listing, position, limit).fetch({**listing.values, **at})
+
+    return cut_page(request, listing.scope, listing.order.columns, fetch)
+
+
+def cut_page(
+    request: Request,
+    scope: str,
+    columns: tuple[str, ...],
+    fetch: Callable[[Position, int], list[Row]],
+    *,
+    both: bool = True,
+) -> Page:
+    """A page of whatever `fetch` finds at most `limit` rows of beyond a position.
+
+    `columns` are those whose values make a row's place in the order. `both`: `fetch` can read
+    backward too.
+    """
     size = page_size_of(request)
-    signer = signing.Signer(salt=f"page:{listing.scope}")
+    signer = signing.Signer(salt=f"page:{scope}")
     position = _position(request.query_params.get("cursor"), signer)
-    rows = _statement(listing, position, size + 1).fetch(
-        {**listing.values, **{f"at_{i}": value for i, value in enumerate(position.at or ())}}
-    )
+    rows = fetch(position, size + 1)
     more, rows = len(rows) > size, rows[:size]
     if position.backward:
         rows.reverse()
 
     def link(towards: str, row: Row) -> str:
-        at = [_plain(row[column]) for column in listing.order.columns]
+        at = [_plain(row[column]) for column in columns]
         return _url(request, signer.sign_object([towards, *at]))
 
     after = rows and (more or position.backward)
-    before = rows and (more if position.backward else position.at is not None)
+    before = both and rows and (more if position.backward else position.at is not None)
     return Page(
         rows=rows,
         next=link(_FORWARD, rows[-1]) if after else None,
@@ -122,7 +141,7 @@ def page_size_of(request: Request) -> int:
 _statements: dict[tuple[Any, ...], Prepared] = {}
 
 
-def _statement(listing: Listing, position: _Position, limit: int) -> Prepared:
+def _statement(listing: Listing, position: Position, limit: int) -> Prepared:
     if listing.shape is None:
         return _prepare(listing, position, limit)
     key = (listing.shape, listing.order, position.at is not None, position.backward, limit)
@@ -132,7 +151,7 @@ def _statement(listing: Listing, position: _Position, limit: int) -> Prepared:
     return found
 
 
-def _prepare(listing: Listing, position: _Position, limit: int) -> Prepared:
+def _prepare(listing: Listing, position: Position, limit: int) -> Prepared:
     queryset = listing.build()
     if position.at is not None:
         queryset = queryset.filter(listing.order.beyond(reverse=position.backward))
@@ -140,14 +159,14 @@ def _prepare(listing: Listing, position: _Position, limit: int) -> Prepared:
     return Prepared(ordered[:limit], listing.columns)
 
 
-def _position(cursor: str | None, signer: signing.Signer) -> _Position:
+def _position(cursor: str | None, signer: signing.Signer) -> Position:
     if cursor is None:
-        return _Position()
+        return Position()
     try:
         direction, *at = signer.unsign_object(cursor)
     except Exception:  # whatever decoding makes of a tampered text
         raise ValidationError({"cursor": [ErrorDetail(BAD_CURSOR, "invalid")]}) from None
-    return _Position(tuple(at), backward=direction == _BACKWARD)
+    return Position(tuple(at), backward=direction == _BACKWARD)
 
 
 def _plain(value: object) -> object:

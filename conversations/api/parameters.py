@@ -4,6 +4,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter
 
 from conversations.api.pages import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
+from conversations.models import Role, Status
 
 _USER = {"oneOf": [{"type": "integer"}, {"type": "string", "minLength": 1, "maxLength": 150}]}
 
@@ -34,18 +35,105 @@ IDEMPOTENCY_KEY = OpenApiParameter(
         "stored, another body 409."
     ),
 )
-AFTER_SEQUENCE = OpenApiParameter(
-    "after_sequence",
-    {"type": "integer", "minimum": 0, "maximum": 2147483647},
-    description="Only messages with a higher sequence.",
-)
-BEFORE_SEQUENCE = OpenApiParameter(
-    "before_sequence",
-    {"type": "integer", "minimum": 0, "maximum": 2147483647},
-    description="Only messages with a lower sequence.",
-)
-ORDER = OpenApiParameter(
-    "order",
-    {"type": "string", "enum": ["asc", "desc"], "default": "asc"},
-    description="By sequence: `asc` from the first message on, `desc` from the last one back.",
-)
+
+
+def _text(name: str, description: str = "", **schema: object) -> OpenApiParameter:
+    return OpenApiParameter(name, {"type": "string", **schema}, description=description)
+
+
+def _flag(name: str, description: str = "") -> OpenApiParameter:
+    return OpenApiParameter(name, OpenApiTypes.BOOL, description=description)
+
+
+def _time(name: str) -> OpenApiParameter:
+    bound = "from this time on" if name.endswith("after") else "before this time"
+    when = {"anyOf": [{"type": "string", "format": kind} for kind in ("date-time", "date")]}
+    return OpenApiParameter(
+        name, when, description=f"Only what was {name.split('_')[0]} {bound} (ISO 8601)."
+    )
+
+
+def _sequence(name: str, description: str) -> OpenApiParameter:
+    return OpenApiParameter(
+        name, {"type": "integer", "minimum": 0, "maximum": 2**31 - 1}, description=description
+    )
+
+
+def _some_of(name: str, choices: list[str]) -> OpenApiParameter:
+    several = {"type": "array", "items": {"type": "string", "enum": choices}}
+    return OpenApiParameter(name, several, description="May be repeated.")
+
+
+CONVERSATION_LISTING = [
+    _text("title", "Part of the title."),
+    _text("model", "The conversation's `model_used`, exactly."),
+    _flag("archived"),
+    _flag("pinned"),
+    _flag("has_rating", "Whether any of its messages is rated."),
+    _time("created_after"),
+    _time("created_before"),
+    _time("updated_after"),
+    _time("updated_before"),
+    _text("metadata_key", "A key at the top level of `metadata`."),
+    _text("metadata_value", "The value under `metadata_key`: a text, a number, true, false, null."),
+    OpenApiParameter(
+        "order",
+        {
+            "type": "string",
+            "enum": ["-updated_at", "updated_at", "-created_at", "created_at"],
+            "default": "-updated_at",
+        },
+        description="`-` is newest first. `updated_at` is the time of the newest message.",
+    ),
+    CURSOR,
+    PAGE_SIZE,
+]
+MESSAGE_LISTING = [
+    _some_of("role", Role.values),
+    _some_of("status", Status.values),
+    _text("provider"),
+    _text("model"),
+    _text("mode", "The message's `detected_mode`."),
+    _sequence("after_sequence", "Only messages with a higher sequence."),
+    _sequence("before_sequence", "Only messages with a lower sequence."),
+    _time("created_after"),
+    _time("created_before"),
+    OpenApiParameter(
+        "order",
+        {"type": "string", "enum": ["asc", "desc"], "default": "asc"},
+        description="By sequence: `asc` from the first message, `desc` from the last one back.",
+    ),
+    CURSOR,
+    PAGE_SIZE,
+]
+MESSAGE_AS_QUERY = [
+    _text("role", "Without a body, the role. Discouraged.", enum=Role.values),
+    _text("content", "Without a body, the text. Discouraged: access logs keep query strings."),
+    _text("tool_calls", "Without a body, the tool calls as a JSON list. Discouraged."),
+]
+SEARCH = [
+    OpenApiParameter(
+        "q",
+        {"type": "string", "minLength": 1, "maxLength": 500},
+        required=True,
+        description=(
+            'Words, "a phrase", -excluded, OR. Words are found stemmed as English and as they '
+            "stand, accents do not matter, Chinese, Japanese and Korean text is found by its "
+            "characters. A query of stop words alone finds nothing."
+        ),
+    ),
+    OpenApiParameter(
+        "user_id",
+        _USER,
+        description=(
+            "Whose conversations: the caller's, unless a trusted client or staff names another "
+            "user, or `*` for everybody."
+        ),
+    ),
+    OpenApiParameter("conversation_id", OpenApiTypes.UUID),
+    _text("role", "Only messages of this role; titles are left out.", enum=Role.values),
+    _time("created_after"),
+    _time("created_before"),
+    CURSOR,
+    PAGE_SIZE,
+]

@@ -7,6 +7,7 @@ from typing import Any
 from rest_framework import serializers
 
 from conversations.api.fields import (
+    UNKNOWN_FIELD,
     ListField,
     ObjectField,
     StrictBooleanField,
@@ -18,6 +19,7 @@ from conversations.api.fields import (
 )
 from conversations.models import Conversation, Message, Role, Status
 from conversations.services.appending import MAX_BATCH
+from conversations.services.tokens import LARGEST_DAYS
 
 # What a client may record of an answer; `streaming` is a running turn's alone.
 RECORDED_STATUSES = [choice for choice in Status.choices if choice[0] != Status.STREAMING]
@@ -198,6 +200,143 @@ class ConversationDeletedSerializer(serializers.Serializer[Any]):
 class MessageDeletedSerializer(serializers.Serializer[Any]):
     status = serializers.CharField(help_text="`deleted`")
     message_id = serializers.UUIDField()
+
+
+class ClientIdField(StrictUUIDField):
+    """A client's own id where the contract knows no `id`: anything but a UUID is unknown."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if not isinstance(data, str):
+            raise serializers.ValidationError(UNKNOWN_FIELD, "unknown_field")
+        return super().to_internal_value(data)
+
+
+class NewSessionSerializer(NewConversationSerializer):
+    """What a client gives of a new session."""
+
+    user_id = UserIdField()
+    id = ClientIdField(required=False)
+
+
+class SessionMessageSerializer(MessageSerializer):
+    """A message of a session as it is answered."""
+
+    session_id = serializers.UUIDField(source="conversation_id")
+    conversation_id = None  # type: ignore[assignment]
+
+    class Meta(MessageSerializer.Meta):
+        fields = tuple(  # type: ignore[assignment]
+            "session_id" if name == "conversation_id" else name
+            for name in MessageSerializer.Meta.fields
+        )
+
+
+class SessionListSerializer(serializers.Serializer[Any]):
+    sessions = ConversationSerializer(many=True)
+    count = serializers.IntegerField(help_text="All sessions of the owner that match.")
+    next = serializers.URLField(allow_null=True)
+    previous = serializers.URLField(allow_null=True)
+
+
+class SessionDetailSerializer(serializers.Serializer[Any]):
+    session = ConversationSerializer()
+    messages = SessionMessageSerializer(many=True)
+    messages_next = serializers.URLField(allow_null=True)
+
+
+class SessionMessageListSerializer(serializers.Serializer[Any]):
+    messages = SessionMessageSerializer(many=True)
+    next = serializers.URLField(allow_null=True)
+    previous = serializers.URLField(allow_null=True)
+
+
+class AppendedSessionMessagesSerializer(serializers.Serializer[Any]):
+    messages = SessionMessageSerializer(many=True)
+
+
+class SessionDeletedSerializer(serializers.Serializer[Any]):
+    status = serializers.CharField(help_text="`deleted`")
+    session_id = serializers.UUIDField()
+
+
+class ChatHistorySerializer(serializers.Serializer[Any]):
+    session_id = serializers.UUIDField()
+    messages = SessionMessageSerializer(many=True)
+    messages_next = serializers.URLField(allow_null=True)
+
+
+class FoundConversationSerializer(serializers.ModelSerializer[Conversation]):
+    user_id = serializers.IntegerField()
+
+    class Meta:
+        model = Conversation
+        fields = ("id", "user_id", "title")
+        read_only_fields = fields
+
+
+class FoundMessageSerializer(serializers.ModelSerializer[Message]):
+    class Meta:
+        model = Message
+        fields = ("id", "sequence", "role", "created_at")
+        read_only_fields = fields
+
+
+class SearchResultSerializer(serializers.Serializer[Any]):
+    kind = serializers.ChoiceField(choices=["message", "title"])
+    rank = serializers.FloatField(help_text="Higher is better; for ordering alone.")
+    snippet = serializers.CharField(
+        help_text="HTML that is safe to show: escaped text, matches in `<mark>`."
+    )
+    conversation = FoundConversationSerializer()
+    message = FoundMessageSerializer(allow_null=True, help_text="Null when the title matched.")
+
+
+class SearchSerializer(serializers.Serializer[Any]):
+    results = SearchResultSerializer(many=True)
+    next = serializers.URLField(allow_null=True)
+    previous = serializers.URLField(allow_null=True, help_text="Always null: search goes forward.")
+
+
+class TokenSerializer(serializers.Serializer[Any]):
+    id = serializers.CharField(help_text="The token's first characters.")
+    created_at = serializers.DateTimeField()
+    expires_at = serializers.DateTimeField(allow_null=True)
+
+
+class TokenListSerializer(serializers.Serializer[Any]):
+    tokens = TokenSerializer(many=True)
+
+
+class NewTokenSerializer(StrictSerializer):
+    days = StrictIntegerField(
+        required=False,
+        min_value=1,
+        max_value=LARGEST_DAYS,
+        help_text="How long it is good for; as the server's settings have it where left out.",
+    )
+
+
+class CreatedTokenSerializer(TokenSerializer):
+    token = serializers.CharField(help_text="Keep it: it cannot be shown again.")
+
+
+class TokenRevokedSerializer(serializers.Serializer[Any]):
+    status = serializers.CharField(help_text="`revoked`")
+    token_id = serializers.CharField()
+
+
+class ValidationProblemSerializer(serializers.Serializer[Any]):
+    loc = serializers.ListField(
+        child=serializers.JSONField(), help_text="Where: body, path, query or header, and a path."
+    )
+    msg = serializers.CharField()
+    type = serializers.CharField()
+
+
+class ValidationErrorSerializer(serializers.Serializer[Any]):
+    """Validation errors of the session-named routes."""
+
+    detail = ValidationProblemSerializer(many=True)
 
 
 class ErrorItemSerializer(serializers.Serializer[Any]):

@@ -6,6 +6,13 @@ from rest_framework.routers import SimpleRouter
 
 from conversations.api.conversations import ConversationViewSet, UserConversationViewSet
 from conversations.api.messages import MessageViewSet
+from conversations.api.search import SearchViewSet
+from conversations.api.sessions import (
+    ChatHistoryViewSet,
+    SessionMessageViewSet,
+    SessionViewSet,
+)
+from conversations.api.tokens import TokenViewSet
 
 
 class Router(SimpleRouter):
@@ -22,6 +29,16 @@ conversations.register("conversations", ConversationViewSet, basename="conversat
 messages = Router()
 messages.register("messages", MessageViewSet, basename="message")
 
+sessions = Router()
+sessions.register("sessions", SessionViewSet, basename="session")
+
+session_messages = Router()
+session_messages.register("messages", SessionMessageViewSet, basename="session-message")
+
+others = Router()
+others.register("search", SearchViewSet, basename="search")
+others.register("tokens", TokenViewSet, basename="token")
+
 urlpatterns: list[URLPattern | URLResolver] = [
     *conversations.urls,
     re_path(r"^conversations/(?P<conversation_id>[^/]+)/", include(messages.urls)),
@@ -30,6 +47,14 @@ urlpatterns: list[URLPattern | URLResolver] = [
         UserConversationViewSet.as_view({"get": "list"}),
         name="user-conversation-list",
     ),
+    re_path(r"^chat-history/", include(sessions.urls)),
+    re_path(r"^chat-history/sessions/(?P<session_id>[^/]+)/", include(session_messages.urls)),
+    re_path(
+        r"^chat/history/(?P<session_id>[^/]+)/?$",
+        ChatHistoryViewSet.as_view({"get": "retrieve"}),
+        name="chat-history",
+    ),
+    *others.urls,
     re_path(r"^schema/?$", SpectacularAPIView.as_view(), name="schema"),
     re_path(r"^docs/?$", SpectacularSwaggerView.as_view(), name="docs"),
 ]

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Collection
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, TypeVar, cast
+from urllib.parse import urlencode
 
+from django.http import QueryDict
 from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.request import Request
 from rest_framework.viewsets import GenericViewSet
 
+from conversations.api.faces import CONVERSATIONS, Face
 from conversations.api.fields import StrictSerializer, reader, unknown_name
 from conversations.api.reads import visible_conversation
 from conversations.models import AccessAction, Caller
@@ -39,6 +42,7 @@ class ApiViewSet(GenericViewSet[Any]):
 
     content_negotiation_class = JSONOnly
     query_names: ClassVar[dict[str, Collection[str]]] = {}
+    face: ClassVar[Face] = CONVERSATIONS
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
@@ -58,11 +62,20 @@ class ApiViewSet(GenericViewSet[Any]):
     def caller(self) -> Caller:
         return cast("Caller", self.request.auth)
 
-    def read_conversation(self, conversation_id: str) -> Row:
+    @property
+    def conversation_id(self) -> uuid.UUID:
+        """The conversation that the path names."""
+        return uuid_of(self.kwargs[self.face.id_name], self.face.id_name)
+
+    def read_conversation(self) -> Row:
         """The conversation, if this caller may see it; a staff member's look is recorded."""
-        row = visible_conversation(self.caller, uuid_of(conversation_id, "conversation_id"))
+        row = visible_conversation(self.caller, self.conversation_id)
         self.record_read(row["user_id"], row["id"])
         return row
+
+    @property
+    def client_address(self) -> str | None:
+        return self.request.META.get("REMOTE_ADDR") or None
 
     def record_read(self, owner_id: int, conversation_id: uuid.UUID | str | None = None) -> None:
         """Leave the trace of a staff member's look at somebody else's conversations."""
@@ -72,7 +85,7 @@ class ApiViewSet(GenericViewSet[Any]):
                 action=AccessAction.READ,
                 owner_id=owner_id,
                 conversation_id=conversation_id,
-                address=self.request.META.get("REMOTE_ADDR") or None,
+                address=self.client_address,
             )
 
 
@@ -82,6 +95,25 @@ def read_body(request: Request, serializer: type[StrictSerializer]) -> dict[str,
     if not isinstance(data, dict):
         raise ValidationError([ErrorDetail(NOT_AN_OBJECT, "not_an_object")])
     return dict(reader(serializer).run_validation(data))
+
+
+T = TypeVar("T")
+
+
+def said(query: QueryDict, names: list[str]) -> str:
+    """What a query string says of these names: part of a list's identity."""
+    return urlencode([(name, value) for name in names for value in query.getlist(name)])
+
+
+def choice_of(request: Request, name: str, choices: dict[str, T]) -> T:
+    """What the query parameter `name` chooses; the first choice without it."""
+    text = request.query_params.get(name)
+    if text is None:
+        return next(iter(choices.values()))
+    if text not in choices:
+        names = ", ".join(f"`{choice}`" for choice in choices)
+        raise ValidationError({name: [ErrorDetail(f"One of {names}.", "invalid_choice")]})
+    return choices[text]
 
 
 def uuid_of(text: str, field: str) -> uuid.UUID:

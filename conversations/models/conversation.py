@@ -137,6 +137,10 @@ class Conversation(models.Model):
             models.Index(
                 fields=["user", "-updated_at", "-id"], name="conversation_user_updated_idx"
             ),
+            # The same by age.
+            models.Index(
+                fields=["user", "-created_at", "-id"], name="conversation_user_created_idx"
+            ),
             # Staff's list over all owners, newest activity first.
             models.Index(fields=["-updated_at", "-id"], name="conversation_updated_idx"),
         ]

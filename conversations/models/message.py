@@ -129,6 +129,10 @@ class Message(models.Model):
         indexes = [
             # Staff's filter by role over all conversations, newest first.
             models.Index(fields=["role", "-created_at"], name="message_role_created_idx"),
+            # Which conversations have a rating?
+            models.Index(
+                fields=["conversation"], condition=Q(rating__isnull=False), name="message_rated_idx"
+            ),
             # A running answer that a client joins again knows its message alone.
             models.Index(fields=["id"], name="message_id_idx"),
             # Date ranges over all conversations, and counts a day.

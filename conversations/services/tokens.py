@@ -6,17 +6,21 @@ from datetime import timedelta
 
 from django.contrib.auth.models import Permission, User
 from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
 from knox.models import AuthToken
 from knox.settings import knox_settings
 
 from conversations.models import ACT_FOR_ANY_USER
-from conversations.services.errors import InvalidValue
+from conversations.services.errors import InvalidValue, NotFound
 from conversations.services.owners import UserId, find_or_create_owner
+from conversations.services.values import check_text
 
 # A hundred years: dates beyond year 9999 cannot be stored.
 LARGEST_DAYS = 36_500
 
 DAYS_OUT_OF_RANGE = f"A token is valid for 1 to {LARGEST_DAYS:,} days."
+NO_SUCH_TOKEN = "You have no such token."
 DEACTIVATED_USER = "This user is deactivated: their token would open nothing."
 
 
@@ -37,6 +41,20 @@ def create_token(
             _trust(user)
         row, text = AuthToken.objects.create(user=user, expiry=expiry)
     return row, text
+
+
+def tokens_of(user: User) -> list[AuthToken]:
+    """The user's tokens that are still good, newest first."""
+    good = Q(expiry=None) | Q(expiry__gt=timezone.now())
+    return list(AuthToken.objects.filter(good, user=user).order_by("-created", "-token_key"))
+
+
+def revoke_token(*, user: User, token_key: str) -> None:
+    """End one of the user's tokens, named by its first characters. Raises NotFound."""
+    check_text("token_id", token_key)
+    removed, _ = AuthToken.objects.filter(user=user, token_key=token_key).delete()
+    if not removed:
+        raise NotFound(NO_SUCH_TOKEN)
 
 
 def _days(days: int) -> timedelta:

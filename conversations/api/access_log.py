@@ -1,0 +1,57 @@
+"""One structured line for each request: who, which route, what came of it, at what cost.
+
+Never a query string, a body or a token: what people say belongs in the record alone.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from django.db import connection
+from django.http import HttpRequest, HttpResponseBase
+
+from conversations.api.request_id import current_request_id
+
+_log = structlog.get_logger("chatproject.requests")
+
+
+class _Counter:
+    """Counts the statements that pass through it."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self, execute: Callable[..., Any], *statement: Any) -> Any:
+        self.count += 1
+        return execute(*statement)
+
+
+class AccessLogMiddleware:
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        started, statements = time.perf_counter(), _Counter()
+        with connection.execute_wrapper(statements):
+            response = self.get_response(request)
+        _log.info(
+            "request",
+            request_id=current_request_id(),
+            user=_user_of(request),
+            method=request.method,
+            route=request.resolver_match.route if request.resolver_match else None,
+            status=response.status_code,
+            duration_ms=round((time.perf_counter() - started) * 1000, 1),
+            queries=statements.count,
+        )
+        return response
+
+
+def _user_of(request: HttpRequest) -> int | None:
+    """The user's key, if the request got as far as asking for it."""
+    user = request.__dict__.get("_cached_user") or request.__dict__.get("user")
+    known = user if type(user).__name__ != "SimpleLazyObject" else None
+    return getattr(known, "pk", None)

@@ -1,0 +1,209 @@
+"""Full-text search over messages and titles: how a query is read, and the statement for it.
+
+The vectors are kept by the database (migration 0003): English stems and exact words, folded
+accents, pairs of characters for Chinese, Japanese and Korean.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+from django.db import connection
+
+from conversations.models.rows import Row
+
+MAX_TERMS = 32
+# Of more matches the newest this many are ranked, so that a common word costs no more.
+RANKED = 10_000
+# As much of a message as is read to cut a snippet from.
+SNIPPET_SOURCE_CHARS = 100_000
+
+_CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff"
+_cjk_run = re.compile(f"[{_CJK}]+")
+_token = re.compile(r'(-?)"([^"]*)"?|(\S+)')
+_marks = re.compile("[\u0300-\u036f]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One word or "quoted phrase" of a query; `-` before it excludes what has it."""
+
+    text: str
+    phrase: bool = False
+    excluded: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SearchQuery:
+    """Groups of which one must match (`OR`); a group matches with all of its terms."""
+
+    groups: tuple[tuple[Term, ...], ...]
+
+    @property
+    def wanted(self) -> list[Term]:
+        return [term for group in self.groups for term in group if not term.excluded]
+
+
+@dataclass(frozen=True, slots=True)
+class SearchScope:
+    """Where to search: one owner's or (None) everybody's, and what else must hold."""
+
+    owner_id: int | None
+    conversation_id: uuid.UUID | None = None
+    role: str | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+
+
+def fold(text: str) -> str:
+    """Text without its accents, composed; as `conversations_fold` has it."""
+    stripped = _marks.sub("", unicodedata.normalize("NFKD", text))
+    return unicodedata.normalize("NFC", stripped)
+
+
+def cjk_runs(text: str) -> list[str]:
+    """The pieces of a text that are Chinese, Japanese or Korean."""
+    return _cjk_run.findall(fold(text))
+
+
+def parse_query(text: str) -> SearchQuery:
+    """Read words, "phrases", -exclusions and OR, as search boxes take them."""
+    groups: list[list[Term]] = [[]]
+    for minus, quoted, word in _token.findall(text)[:MAX_TERMS]:
+        if word == "OR":
+            groups.append([])
+        elif word:
+            bare = word.removeprefix("-") if len(word) > 1 else word
+            groups[-1].append(Term(bare, excluded=bare != word))
+        elif quoted.strip():
+            groups[-1].append(Term(quoted, phrase=True, excluded=bool(minus)))
+    return SearchQuery(tuple(tuple(group) for group in groups if group))
+
+
+def compile_query(query: SearchQuery, scope: SearchScope) -> tuple[str, str] | None:
+    """The tsquery to match with and the one to rank with; None when nothing is asked for."""
+    alternatives: list[str] = []
+    values: list[str | bool] = []
+    for group in query.groups:
+        parts = [_term_sql(term) for term in group]
+        alternatives.append("(" + " && ".join(sql for sql, _ in parts) + ")")
+        values += [value for _, given in parts for value in given]
+    if not alternatives:
+        return None
+    terms = " || ".join(alternatives)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT numnode(terms), terms::text, (terms && %s::tsquery)::text "  # noqa: S608
+            f"FROM (SELECT {terms} AS terms) compiled",
+            [_narrowing(scope), *values],
+        )
+        nodes, ranked, matched = cursor.fetchone()
+    return (matched, ranked) if nodes else None
+
+
+def search_rows(
+    compiled: tuple[str, str], scope: SearchScope, at: tuple[float, str] | None, limit: int
+) -> list[Row]:
+    """Matches, best first, beyond position `at` (rank and key of the last one seen).
+
+    A row has rank, key, kind ("message" or "title"), the conversation's id, title and owner
+    and, for a message, its id, sequence, role, created_at and the beginning of its content.
+    """
+    matched, ranked = compiled
+    values = {
+        "matched": matched,
+        "ranked": ranked,
+        "rank": at[0] if at else None,
+        "key": at[1] if at else None,
+        "limit": limit,
+        "most": RANKED,
+        "source": SNIPPET_SOURCE_CHARS,
+        "role": scope.role,
+        "after": scope.created_after,
+        "before": scope.created_before,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_statement(scope, positioned=at is not None), values)
+        columns = [column.name for column in cursor.description]
+        return [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
+
+
+def _statement(scope: SearchScope, *, positioned: bool) -> str:
+    """Match by index, rank the newest RANKED, cut a page, and read only that page's text."""
+    bounds = {
+        "after": "AND created_at >= %(after)s" if scope.created_after else "",
+        "before": "AND created_at < %(before)s" if scope.created_before else "",
+    }
+    return _SEARCH.format(
+        **bounds,
+        role="AND message.role = %(role)s" if scope.role else "",
+        # Sorting by age reads every match: too much when it is everybody's.
+        newest="ORDER BY created_at DESC" if scope.owner_id is not None else "",
+        titles="" if scope.role else _TITLES.format(**bounds),
+        position="WHERE (rank, key) < (%(rank)s, %(key)s)" if positioned else "",
+    )
+
+
+# Titles weigh double. The text of messages is joined to the page alone.
+_TITLES = """
+    UNION ALL
+    SELECT 'title', 2 * ts_rank(search, %(ranked)s::tsquery)::float8, id::text, id, NULL, created_at
+    FROM conversations_conversation
+    WHERE search @@ %(matched)s::tsquery {after} {before}
+"""
+_SEARCH = """
+    WITH matches AS MATERIALIZED (
+        SELECT id, conversation_id, created_at, search
+        FROM conversations_message message
+        WHERE search @@ %(matched)s::tsquery {role} {after} {before}
+        {newest} LIMIT %(most)s
+    ), hits (kind, rank, key, conversation_id, message_id, created_at) AS (
+        SELECT 'message', ts_rank(search, %(ranked)s::tsquery)::float8, id::text,
+            conversation_id, id, created_at
+        FROM matches
+        {titles}
+    ), page AS (
+        SELECT * FROM hits {position} ORDER BY rank DESC, key DESC LIMIT %(limit)s
+    )
+    SELECT page.kind, page.rank, page.key, page.conversation_id, page.created_at,
+        conversation.title, conversation.user_id, page.message_id, message.sequence,
+        message.role, left(message.content, %(source)s) AS content
+    FROM page
+    JOIN conversations_conversation conversation ON conversation.id = page.conversation_id
+    LEFT JOIN conversations_message message
+        ON message.conversation_id = page.conversation_id AND message.id = page.message_id
+    ORDER BY page.rank DESC, page.key DESC
+"""
+
+
+def _narrowing(scope: SearchScope) -> str:
+    """The entries of the vector that keep a search within one owner or conversation."""
+    entries = []
+    if scope.owner_id is not None:
+        entries.append(f"'owner={scope.owner_id}'")
+    if scope.conversation_id is not None:
+        entries.append(f"'conversation={scope.conversation_id}'")
+    return " & ".join(entries)
+
+
+def _term_sql(term: Term) -> tuple[str, list[str | bool]]:
+    """SQL for one term and its values: words by the database's functions, CJK by pairs."""
+    folded = fold(term.text)
+    parts: list[str] = []
+    values: list[str | bool] = []
+    for run in _cjk_run.findall(folded):
+        if len(run) == 1:
+            parts.append("to_tsquery('pg_catalog.simple', %s)")
+            values.append(f"'{run}':*")
+        else:
+            parts.append("plainto_tsquery('pg_catalog.simple', %s)")
+            values.append(" ".join(run[i : i + 2] for i in range(len(run) - 1)))
+    words = _cjk_run.sub(" ", folded)
+    if words.strip():
+        parts.append("conversations_search_term(%s, %s)")
+        values += [words, term.phrase]
+    sql = " && ".join(parts) or "''::tsquery"
+    return (f"!!({sql})" if term.excluded else f"({sql})"), values
