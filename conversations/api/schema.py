@@ -71,10 +71,10 @@ class Schema(AutoSchema):
             code = str(status)
             if code not in responses:
                 answer = OpenApiResponse(serializer, description=text)
-                responses[code] = self._get_response_for_code(answer, code)
+                responses[code] = self._get_response_for_code(answer, code)  # type: ignore[no-untyped-call]
 
 
-class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+class BearerScheme(OpenApiAuthenticationExtension):
     target_class = "conversations.api.authentication.BearerAuthentication"
     name = "token"
 
@@ -82,7 +82,7 @@ class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
         return {"type": "http", "scheme": "bearer"}
 
 
-class SessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+class SessionScheme(OpenApiAuthenticationExtension):
     target_class = "conversations.api.authentication.LoginAuthentication"
     name = "session"
 

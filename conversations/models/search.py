@@ -11,6 +11,7 @@ import unicodedata
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
+
 from django.db import connection
 
 from conversations.models.rows import Row

@@ -38,7 +38,7 @@ def search_conversations(
     """At most `limit` matches, best first, after the position (rank, key) `at`.
 
     Words are found stemmed as English and as they stand, "phrases" in order, `-word` excludes,
-    `OR` separates alternatives; `check_query` first. A query of nothing but stop words finds nothing.
+    `OR` separates alternatives; `check_query` first. Nothing but stop words finds nothing.
     """
     query = parse_query(text)
     compiled = compile_query(query, scope)
