@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any, ClassVar
 
 from django import forms
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import QueryDict
 from django_filters.filters import (
     CharFilter,
-    IsoDateTimeFilter,
     MultipleChoiceFilter,
     NumberFilter,
     TypedChoiceFilter,
@@ -18,10 +19,12 @@ from django_filters.filters import (
 from django_filters.filterset import FilterSet
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
+from conversations.api.times import BAD_TIME, moment_of
 from conversations.models import Conversation, Message, Role, Status
 from conversations.services.values import check_text
 
 NEEDS_KEY = "Give `metadata_key` too."
+EMPTY = "Give a value, or leave the filter out."
 SEQUENCE = {"min_value": 0, "max_value": 2**31 - 1}
 
 
@@ -30,6 +33,19 @@ class WholeNumberFilter(NumberFilter):
 
     def __init__(self, *names: str, **options: Any) -> None:
         super().__init__(*names, **options)  # type: ignore[no-untyped-call]
+
+
+class MomentField(forms.CharField):
+    def clean(self, value: Any) -> datetime | None:
+        text = super().clean(value)
+        try:
+            return moment_of(text) if text else None
+        except ValueError:
+            raise forms.ValidationError(BAD_TIME) from None
+
+
+class MomentFilter(CharFilter):
+    field_class = MomentField
 
 
 class YesNoFilter(TypedChoiceFilter):
@@ -42,7 +58,12 @@ class YesNoFilter(TypedChoiceFilter):
 
 
 class Filters(FilterSet):
-    """Base: turns what django-filter finds wrong into the API's errors."""
+    """Base: turns what django-filter finds wrong into the API's errors.
+
+    An empty value is an error too: django-filter would take it for no filter at all.
+    """
+
+    may_be_empty: ClassVar[Collection[str]] = ()
 
     @classmethod
     def names(cls) -> list[str]:
@@ -54,6 +75,8 @@ class Filters(FilterSet):
         for name in cls.names():
             for value in query.getlist(name):
                 check_text(name, value)
+                if value == "" and name not in cls.may_be_empty:
+                    raise ValidationError({name: [ErrorDetail(EMPTY, "blank")]})
         given = cls(query, queryset)
         if not given.is_valid():  # type: ignore[no-untyped-call]
             raise ValidationError(
@@ -72,15 +95,16 @@ class Filters(FilterSet):
 
 
 class ConversationFilters(Filters):
+    may_be_empty = ("metadata_value",)
     title = CharFilter(lookup_expr="icontains", help_text="Part of the title.")
     model = CharFilter("model_used", help_text="The model, exactly.")
     archived = YesNoFilter(field_name="archived_at", lookup_expr="isnull", exclude=True)
     pinned = YesNoFilter()
     has_rating = YesNoFilter(method="by_rating", help_text="Whether any message is rated.")
-    created_after = IsoDateTimeFilter("created_at", lookup_expr="gte")
-    created_before = IsoDateTimeFilter("created_at", lookup_expr="lt")
-    updated_after = IsoDateTimeFilter("updated_at", lookup_expr="gte")
-    updated_before = IsoDateTimeFilter("updated_at", lookup_expr="lt")
+    created_after = MomentFilter("created_at", lookup_expr="gte")
+    created_before = MomentFilter("created_at", lookup_expr="lt")
+    updated_after = MomentFilter("updated_at", lookup_expr="gte")
+    updated_before = MomentFilter("updated_at", lookup_expr="lt")
     metadata_key = CharFilter(
         method="by_metadata", help_text="A key at the top level of `metadata`."
     )
@@ -125,8 +149,8 @@ class MessageFilters(Filters):
     mode = CharFilter("detected_mode")
     after_sequence = WholeNumberFilter("sequence", lookup_expr="gt", **SEQUENCE)
     before_sequence = WholeNumberFilter("sequence", lookup_expr="lt", **SEQUENCE)
-    created_after = IsoDateTimeFilter("created_at", lookup_expr="gte")
-    created_before = IsoDateTimeFilter("created_at", lookup_expr="lt")
+    created_after = MomentFilter("created_at", lookup_expr="gte")
+    created_before = MomentFilter("created_at", lookup_expr="lt")
 
     class Meta:
         model = Message

@@ -176,6 +176,6 @@ def _plain(value: object) -> object:
 
 
 def _url(request: Request, cursor: str) -> str:
-    query = {name: value for name, value in request.query_params.items() if name != "cursor"}
+    query = {name: values for name, values in request.query_params.lists() if name != "cursor"}
     path = request._request.build_absolute_uri(request.path)
-    return f"{path}?{urlencode(query | {'cursor': cursor})}"
+    return f"{path}?{urlencode(query | {'cursor': [cursor]}, doseq=True)}"

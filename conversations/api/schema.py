@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.extensions import (
+    OpenApiAuthenticationExtension,
+    OpenApiSerializerExtension,
+)
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse
@@ -51,6 +54,10 @@ class Schema(AutoSchema):
         """Docstrings speak to developers of the server; `extend_schema` describes."""
         return ""
 
+    def _is_list_view(self, serializer: Any = None) -> bool:
+        """No answer is a bare array: a list is an object that holds one page."""
+        return serializer is None and super()._is_list_view()  # type: ignore[no-untyped-call]
+
     def get_override_parameters(self) -> list[Any]:
         kinds = {
             name: OpenApiTypes.UUID if name in _UUIDS else OpenApiTypes.STR
@@ -72,6 +79,17 @@ class Schema(AutoSchema):
             if code not in responses:
                 answer = OpenApiResponse(serializer, description=text)
                 responses[code] = self._get_response_for_code(answer, code)  # type: ignore[no-untyped-call]
+
+
+class StrictBody(OpenApiSerializerExtension):
+    """Says of a request body that it may hold no other fields."""
+
+    target_class = "conversations.api.fields.StrictSerializer"
+    match_subclasses = True
+
+    def map_serializer(self, auto_schema: Any, direction: Any) -> dict[str, Any]:
+        shape = auto_schema._map_serializer(self.target, direction, bypass_extensions=True)
+        return {**shape, "additionalProperties": False}
 
 
 class BearerScheme(OpenApiAuthenticationExtension):

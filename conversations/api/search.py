@@ -6,8 +6,6 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from django.utils import timezone
-from django.utils.dateparse import parse_date, parse_datetime
 from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.request import Request
@@ -16,6 +14,7 @@ from rest_framework.response import Response
 from conversations.api import parameters, serializers
 from conversations.api.pages import Position, cut_page
 from conversations.api.reads import visible_conversation
+from conversations.api.times import BAD_TIME, moment_of
 from conversations.api.views import ApiViewSet, choice_of, said, uuid_of
 from conversations.models import Conversation, Role
 from conversations.models.rows import Row
@@ -29,7 +28,6 @@ from conversations.services.search import (
 )
 
 EVERYBODY = "*"
-BAD_TIME = "A date, or a date and time, in ISO 8601."
 NOT_EVERYBODY = "Only a trusted client or staff may search everybody's conversations."
 _NAMES = ["q", "user_id", "conversation_id", "role", "created_after", "created_before"]
 _ROLES: dict[str, str] = {role: role for role in Role.values}
@@ -137,11 +135,6 @@ def _time(text: str | None, field: str) -> datetime | None:
     if text is None:
         return None
     try:
-        moment = parse_datetime(text)
-        if moment is None and (day := parse_date(text)) is not None:
-            moment = datetime(day.year, day.month, day.day)  # noqa: DTZ001
+        return moment_of(text)
     except ValueError:
-        moment = None
-    if moment is None:
-        raise ValidationError({field: [ErrorDetail(BAD_TIME, "invalid")]})
-    return moment if timezone.is_aware(moment) else timezone.make_aware(moment)
+        raise ValidationError({field: [ErrorDetail(BAD_TIME, "invalid")]}) from None

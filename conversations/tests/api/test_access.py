@@ -3,6 +3,7 @@
 import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
+from drf_spectacular.generators import SchemaGenerator
 from knox.models import AuthToken
 from rest_framework.test import APIClient
 
@@ -14,6 +15,7 @@ pytestmark = pytest.mark.django_db
 
 LIST, ONE = "/api/conversations", "/api/conversations/{chat}"
 MANY, MESSAGE = ONE + "/messages", ONE + "/messages/{message}"
+SESSIONS, SESSION = "/api/chat-history/sessions", "/api/chat-history/sessions/{chat}"
 OWNERS = "/api/users/{owner}/conversations"
 SAY = {"role": "user", "content": "x"}
 
@@ -33,6 +35,29 @@ MATRIX = [
     ("patch", MESSAGE, {"rating": 1}, 200, 404, 403, 200, 401),
     ("delete", MESSAGE, None, 200, 404, 403, 200, 401),
     ("delete", ONE, None, 200, 404, 403, 200, 401),
+    ("get", SESSIONS, None, 200, 200, 200, 200, 401),
+    ("get", SESSIONS + "?user_id={owner}", None, 200, 404, 200, 200, 401),
+    ("post", SESSIONS, {"user_id": "alice"}, 201, 404, 404, 201, 401),
+    ("get", SESSION, None, 200, 404, 200, 200, 401),
+    ("patch", SESSION, {"title": "T"}, 200, 404, 403, 200, 401),
+    ("get", SESSION + "/messages", None, 200, 404, 200, 200, 401),
+    ("post", SESSION + "/messages", SAY, 201, 404, 403, 201, 401),
+    ("get", SESSION + "/messages/{message}", None, 200, 404, 200, 200, 401),
+    ("patch", SESSION + "/messages/{message}", {"rating": 1}, 200, 404, 403, 200, 401),
+    ("delete", SESSION + "/messages/{message}", None, 200, 404, 403, 200, 401),
+    ("delete", SESSION, None, 200, 404, 403, 200, 401),
+    ("get", "/api/chat/history/{chat}", None, 200, 404, 200, 200, 401),
+    ("get", "/api/search?q=secret", None, 200, 200, 200, 200, 401),
+    ("get", "/api/search?q=secret&user_id={owner}", None, 200, 404, 200, 200, 401),
+    ("get", "/api/search?q=secret&conversation_id={chat}", None, 200, 404, 200, 200, 401),
+    ("get", "/api/search?q=secret&user_id=*", None, 400, 400, 200, 200, 401),
+    ("get", "/api/tokens", None, 200, 200, 200, 200, 401),
+    ("post", "/api/tokens", {}, 201, 201, 201, 201, 401),
+    ("delete", "/api/tokens/0123456789abcde", None, 404, 404, 404, 404, 401),
+    ("get", "/api/schema", None, 200, 200, 200, 200, 200),
+    ("get", "/api/docs", None, 200, 200, 200, 200, 200),
+    ("get", "/healthz", None, 200, 200, 200, 200, 200),
+    ("get", "/readyz", None, 200, 200, 200, 200, 200),
 ]
 
 
@@ -58,6 +83,24 @@ def test_every_route_answers_each_caller_as_the_design_says(
         assert "Secret" not in answer.content.decode()
     if answer.status_code == 401:
         assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+
+
+def test_the_matrix_leaves_no_route_out():
+    """Every method of every route under /api stands in the table."""
+
+    def named(path):
+        path = path.partition("?")[0]
+        return path.replace("{conversation_id}", "{chat}").replace("{session_id}", "{chat}")
+
+    tried = {(method, named(path)) for method, path, *_ in MATRIX}
+    tried |= {("delete", "/api/tokens/{token_id}")}
+    schema = SchemaGenerator().get_schema(request=None, public=True)
+    described = {
+        (method, named(path).replace("{message_id}", "{message}").replace("{user}", "{owner}"))
+        for path, methods in schema["paths"].items()
+        for method in methods
+    }
+    assert described <= tried
 
 
 def test_a_stranger_gets_the_same_answer_for_what_exists_and_what_does_not(chat, bob):

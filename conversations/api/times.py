@@ -1,0 +1,29 @@
+"""Times as clients write them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from django.utils import timezone
+from django.utils.dateparse import parse_date, parse_datetime
+
+BAD_TIME = "A date, or a date and time, in ISO 8601."
+
+
+def moment_of(text: str) -> datetime:
+    """The time, in UTC, of an ISO 8601 date or date and time; ValueError for anything else.
+
+    Without an offset it is a time in the server's zone, a date alone its first moment.
+    """
+    moment = parse_datetime(text)
+    if moment is None:
+        day = parse_date(text)
+        if day is None:
+            raise ValueError(BAD_TIME)
+        moment = datetime(day.year, day.month, day.day)  # noqa: DTZ001 (made aware below)
+    try:
+        return (moment if timezone.is_aware(moment) else timezone.make_aware(moment)).astimezone(
+            UTC
+        )
+    except OverflowError:  # before year 1 or after 9999 in UTC
+        raise ValueError(BAD_TIME) from None
