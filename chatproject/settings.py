@@ -3,6 +3,7 @@
 docs/settings.md lists the variables.
 """
 
+import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -147,7 +148,7 @@ CORS_EXPOSE_HEADERS = ["X-Request-ID", "Retry-After"]
 
 LOGGING = logs.configure(
     level=env.str("LOG_LEVEL", default="INFO"),
-    as_json=env.str("LOG_FORMAT", default="json") == "json",
+    as_json=env.str("LOG_FORMAT", default="text" if sys.stderr.isatty() else "json") == "json",
 )
 
 REST_FRAMEWORK = {

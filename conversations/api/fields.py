@@ -18,6 +18,18 @@ UNKNOWN_FIELD = "There is no such field."
 NEAREST = "There is no such field. Did you mean `{nearest}`?"
 READ_ONLY = "The server sets this field; a client may not."
 _SHOWN_UNKNOWN = 10
+# How clients name a user: digits alone are a number, whatever their type.
+USER = {
+    "oneOf": [
+        {"type": "integer", "minimum": 1, "maximum": 2**31 - 1},
+        {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": 150,
+            "pattern": r"^[1-9][0-9]{0,8}$|[^0-9\s]",
+        },
+    ]
+}
 
 
 class StrictCharField(serializers.CharField):
@@ -61,14 +73,17 @@ class StrictUUIDField(serializers.UUIDField):
         return super().to_internal_value(data)
 
 
-@extend_schema_field(
-    {
-        "oneOf": [
-            {"type": "integer", "minimum": 1, "maximum": 2147483647},
-            {"type": "string", "minLength": 1, "maxLength": 150},
-        ],
-    }
-)
+@extend_schema_field({"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"\S"})
+class TitleField(StrictCharField):
+    """Not empty once it is trimmed, which the services see to."""
+
+
+@extend_schema_field({"type": "integer", "enum": [-1, 1]})
+class RatingField(StrictIntegerField):
+    """Good or bad; the services see to it."""
+
+
+@extend_schema_field(USER)
 class UserIdField(serializers.Field[Any, Any, Any, Any]):
     """A user's number, or as text a number or a username."""
 

@@ -31,9 +31,6 @@ SEQUENCE = {"min_value": 0, "max_value": 2**31 - 1}
 class WholeNumberFilter(NumberFilter):
     field_class = forms.IntegerField  # type: ignore[assignment]
 
-    def __init__(self, *names: str, **options: Any) -> None:
-        super().__init__(*names, **options)  # type: ignore[no-untyped-call]
-
 
 class MomentField(forms.CharField):
     def clean(self, value: Any) -> datetime | None:
@@ -54,7 +51,7 @@ class YesNoFilter(TypedChoiceFilter):
     def __init__(self, **options: Any) -> None:
         choices = [("true", "true"), ("false", "false")]
         coerce = "true".__eq__
-        super().__init__(choices=choices, coerce=coerce, **options)  # type: ignore[no-untyped-call]
+        super().__init__(choices=choices, coerce=coerce, **options)
 
 
 class Filters(FilterSet):
@@ -78,7 +75,7 @@ class Filters(FilterSet):
                 if value == "" and name not in cls.may_be_empty:
                     raise ValidationError({name: [ErrorDetail(EMPTY, "blank")]})
         given = cls(query, queryset)
-        if not given.is_valid():  # type: ignore[no-untyped-call]
+        if not given.is_valid():
             raise ValidationError(
                 {
                     name: [ErrorDetail(str(text), "invalid") for text in texts]

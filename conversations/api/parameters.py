@@ -3,21 +3,20 @@
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter
 
+from conversations.api.fields import USER
 from conversations.api.pages import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
 from conversations.models import Role, Status
 
-_USER = {"oneOf": [{"type": "integer"}, {"type": "string", "minLength": 1, "maxLength": 150}]}
-
 USER_ID = OpenApiParameter(
     "user_id",
-    _USER,
+    USER,
     description=(
         "The owner: digits are a user's number, any other text a username. Without it, the "
         "caller. Naming somebody else takes a trusted client (or, to read, staff)."
     ),
 )
 USER_PATH = OpenApiParameter(
-    "user", _USER, OpenApiParameter.PATH, description="The owner: a number or a username."
+    "user", USER, OpenApiParameter.PATH, description="The owner: a number or a username."
 )
 CURSOR = OpenApiParameter(
     "cursor", OpenApiTypes.STR, description="A place in the list; found in `next` and `previous`."
@@ -28,7 +27,7 @@ PAGE_SIZE = OpenApiParameter(
 )
 IDEMPOTENCY_KEY = OpenApiParameter(
     "Idempotency-Key",
-    {"type": "string", "minLength": 1, "maxLength": 255},
+    {"type": "string", "maxLength": 255, "pattern": "^[!-~]([ -~]*[!-~])?$"},
     OpenApiParameter.HEADER,
     description=(
         "Makes the request repeatable: the same key and body again answer 200 with what is "
@@ -114,7 +113,7 @@ MESSAGE_AS_QUERY = [
 SEARCH = [
     OpenApiParameter(
         "q",
-        {"type": "string", "minLength": 1, "maxLength": 500},
+        {"type": "string", "minLength": 1, "maxLength": 500, "pattern": r"\S"},
         required=True,
         description=(
             'Words, "a phrase", -excluded, OR. Words are found stemmed as English and as they '
@@ -124,7 +123,7 @@ SEARCH = [
     ),
     OpenApiParameter(
         "user_id",
-        _USER,
+        USER,
         description=(
             "Whose conversations: the caller's, unless a trusted client or staff names another "
             "user, or `*` for everybody."

@@ -22,8 +22,7 @@ def moment_of(text: str) -> datetime:
             raise ValueError(BAD_TIME)
         moment = datetime(day.year, day.month, day.day)  # noqa: DTZ001 (made aware below)
     try:
-        return (moment if timezone.is_aware(moment) else timezone.make_aware(moment)).astimezone(
-            UTC
-        )
+        aware = moment if timezone.is_aware(moment) else timezone.make_aware(moment)
+        return aware.astimezone(UTC)
     except OverflowError:  # before year 1 or after 9999 in UTC
         raise ValueError(BAD_TIME) from None
