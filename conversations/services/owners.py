@@ -83,7 +83,10 @@ def readable_owner_id(
         return caller.user.pk
     if not caller.may_read_any:
         raise NotFound(NO_SUCH_USER, field=field)
-    owner = find_owner(user_id, field=field)
+    wanted = parse_user_id(user_id, field=field)
+    if isinstance(wanted, int):
+        return wanted  # nobody has conversations under a number that is no user's
+    owner = find_owner(wanted, field=field)
     return None if owner is None else owner.pk
 
 

@@ -8,6 +8,7 @@ from conversations.tests.factories import client_for, make_conversation
 
 pytestmark = pytest.mark.django_db
 LIST, ONE = "/api/conversations", "/api/conversations/{chat}"
+SESSIONS = "/api/chat-history/sessions"
 MANY, MESSAGE = ONE + "/messages", ONE + "/messages/{message}"
 
 # method, path, body, the owner's statements, a trusted client's
@@ -24,6 +25,16 @@ COUNTS = [
     ("patch", ONE, {"title": "x"}, 3, 3),
     ("patch", MESSAGE, {"rating": 1}, 4, 4),
     ("delete", MESSAGE, None, 4, 4),
+    ("get", "/api/users/{owner}/conversations", None, 3, 3),
+    ("get", "/api/conversations?user_id={owner}", None, 3, 3),
+    ("get", SESSIONS, None, 3, 3),
+    ("get", SESSIONS + "/{chat}", None, 3, 3),
+    ("get", SESSIONS + "/{chat}/messages", None, 2, 2),
+    ("get", SESSIONS + "/{chat}/messages/{message}", None, 3, 3),
+    ("post", SESSIONS + "/{chat}/messages", {"role": "user", "content": "x"}, 3, 3),
+    ("get", "/api/chat/history/{chat}", None, 3, 3),
+    ("get", "/api/search?q=message", None, 3, 3),
+    ("get", "/api/tokens", None, 2, 2),
     ("delete", ONE, None, 3, 3),
 ]
 
@@ -40,7 +51,8 @@ def test_statements_are_pinned(alice, trusted, statements, route, rows):
         message = get_chat_history(conversation_id=chat.pk, limit=1)[0].id if chat else None
         client = client_for(user)
         with statements() as seen:
-            answer = getattr(client, method)(path.format(chat=chat.pk, message=message), body)
+            url = path.format(chat=chat.pk, message=message, owner=alice.pk)
+            answer = getattr(client, method)(url, body)
         assert answer.status_code < 300, answer.content
         assert len(seen) <= expected, "\n".join(seen)
         if method == "delete" and path == ONE:
