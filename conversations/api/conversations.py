@@ -69,7 +69,7 @@ def _first_messages() -> Prepared:
             "With a body (`{}` is one) always a new conversation. Without a body the owner's "
             "latest conversation that is not archived (200), or a new one (201)."
         ),
-        parameters=[parameters.USER_ID, parameters.IDEMPOTENCY_KEY],
+        parameters=[parameters.OWNER_ID, parameters.IDEMPOTENCY_KEY],
         request=serializers.NewConversationSerializer,
         responses={
             201: serializers.ConversationSerializer,

@@ -11,6 +11,9 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from conversations.services.conversations import EMPTY_TITLE
+from conversations.services.owners import LARGEST_NEW_USER_ID
+
 NOT_A_STRING = "Not a string."
 NOT_A_NUMBER = "Not a whole number."
 NOT_A_BOOLEAN = "Not true or false."
@@ -19,17 +22,20 @@ NEAREST = "There is no such field. Did you mean `{nearest}`?"
 READ_ONLY = "The server sets this field; a client may not."
 _SHOWN_UNKNOWN = 10
 # How clients name a user: digits alone are a number, whatever their type.
-USER = {
-    "oneOf": [
-        {"type": "integer", "minimum": 1, "maximum": 2**31 - 1},
-        {
-            "type": "string",
-            "minLength": 1,
-            "maxLength": 150,
-            "pattern": r"^[1-9][0-9]{0,8}$|[^0-9\s]",
-        },
-    ]
+_USERNAME = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": 150,
+    "pattern": r"^[1-9][0-9]{0,8}$|[^0-9\s]",
 }
+USER = {"oneOf": [{"type": "integer", "minimum": 1, "maximum": 2**31 - 1}, _USERNAME]}
+# The same where the user is made if need be.
+NEW_USER = {"oneOf": [{"type": "integer", "minimum": 1, "maximum": LARGEST_NEW_USER_ID}, _USERNAME]}
+
+
+def _whole(data: Any) -> Any:
+    """JSON knows one kind of number: 5.0 is 5."""
+    return int(data) if isinstance(data, float) and data.is_integer() else data
 
 
 class StrictCharField(serializers.CharField):
@@ -50,6 +56,7 @@ class StrictIntegerField(serializers.IntegerField):
     default_error_messages = {"invalid": NOT_A_NUMBER}
 
     def to_internal_value(self, data: Any) -> int:
+        data = _whole(data)
         if not isinstance(data, int) or isinstance(data, bool):
             self.fail("invalid")
         return data
@@ -75,21 +82,37 @@ class StrictUUIDField(serializers.UUIDField):
 
 @extend_schema_field({"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"\S"})
 class TitleField(StrictCharField):
-    """Not empty once it is trimmed, which the services see to."""
+    """Not empty, nor once it is trimmed, which the services see to."""
+
+    default_error_messages = {"blank": EMPTY_TITLE}
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_blank=False, max_length=255, **options)
 
 
-@extend_schema_field({"type": "integer", "enum": [-1, 1]})
+@extend_schema_field({"oneOf": [{"const": 1}, {"const": -1}]})
 class RatingField(StrictIntegerField):
-    """Good or bad; the services see to it."""
+    """Good, bad, or not rated; the services see to it."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_null=True, **options)
 
 
-@extend_schema_field(USER)
+class CountField(StrictIntegerField):
+    """Tokens or milliseconds, as the database holds them; null where not known."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(min_value=0, max_value=2**31 - 1, allow_null=True, **options)
+
+
+@extend_schema_field(NEW_USER)
 class UserIdField(serializers.Field[Any, Any, Any, Any]):
     """A user's number, or as text a number or a username."""
 
     default_error_messages = {"invalid": "Not a user's number or name."}
 
     def to_internal_value(self, data: Any) -> int | str:
+        data = _whole(data)
         if isinstance(data, bool) or not isinstance(data, int | str):
             self.fail("invalid")
         return data

@@ -72,7 +72,7 @@ class Filters(FilterSet):
         for name in cls.names():
             for value in query.getlist(name):
                 check_text(name, value)
-                if value == "" and name not in cls.may_be_empty:
+                if not value.strip() and name not in cls.may_be_empty:
                     raise ValidationError({name: [ErrorDetail(EMPTY, "blank")]})
         given = cls(query, queryset)
         if not given.is_valid():

@@ -13,7 +13,7 @@ from drf_spectacular.utils import (
     extend_schema,
     extend_schema_view,
 )
-from rest_framework.exceptions import ErrorDetail, ValidationError
+from rest_framework.exceptions import ErrorDetail, ParseError, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -50,6 +50,8 @@ ORDERS = {
 
 NO_SUCH_MESSAGE = "No such message in this conversation."
 TWO_IDENTITIES = "Send ids or an Idempotency-Key, not both."
+NOT_JSON = "Not a list in JSON."
+TWO_PLACES = "With a body, give this in it and not in the query string."
 NO_BODY_FIELDS = ("role", "content", "tool_calls")
 
 
@@ -136,6 +138,8 @@ class MessageViewSet(ApiViewSet):
         key = self.conversation_id
         if not has_body(request):
             return self._answer(self._append(key, self._from_query(request)), single=True)
+        if given := sorted(request.query_params):
+            raise ValidationError({given[0]: [ErrorDetail(TWO_PLACES, "ambiguous")]})
         if isinstance(request.data, dict) and "messages" in request.data:
             body = read_body(request, serializers.BulkAppendSerializer)
             return self._answer(self._append(key, body), single=False)
@@ -191,8 +195,15 @@ class MessageViewSet(ApiViewSet):
             if name in request.query_params
         }
         if "tool_calls" in query:
-            query["tool_calls"] = loads(query["tool_calls"].encode())
+            query["tool_calls"] = self._loads(query["tool_calls"])
         return dict(reader(serializers.AppendSerializer).run_validation(query))
+
+    @staticmethod
+    def _loads(tool_calls: str) -> Any:
+        try:
+            return loads(tool_calls.encode("utf-8", "surrogatepass"))
+        except ParseError:
+            raise ValidationError({"tool_calls": [ErrorDetail(NOT_JSON, "invalid")]}) from None
 
     def _append(self, conversation_id: uuid.UUID, body: dict[str, Any]) -> Appended:
         expected = body.pop("expected_last_sequence", None)

@@ -3,16 +3,21 @@
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter
 
-from conversations.api.fields import USER
+from conversations.api.fields import NEW_USER, USER
 from conversations.api.pages import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
 from conversations.models import Role, Status
 
+_WHOSE = "The owner: digits are a user's number, any other text a username. Without it, the caller."
 USER_ID = OpenApiParameter(
     "user_id",
     USER,
+    description=f"{_WHOSE} Naming somebody else takes a trusted client or staff.",
+)
+OWNER_ID = OpenApiParameter(
+    "user_id",
+    NEW_USER,
     description=(
-        "The owner: digits are a user's number, any other text a username. Without it, the "
-        "caller. Naming somebody else takes a trusted client (or, to read, staff)."
+        f"{_WHOSE} Naming somebody else takes a trusted client, whose first write makes that user."
     ),
 )
 USER_PATH = OpenApiParameter(
@@ -40,6 +45,10 @@ def _text(name: str, description: str = "", **schema: object) -> OpenApiParamete
     return OpenApiParameter(name, {"type": "string", **schema}, description=description)
 
 
+def _filter(name: str, description: str = "") -> OpenApiParameter:
+    return _text(name, description, pattern=r"\S")
+
+
 def _flag(name: str, description: str = "") -> OpenApiParameter:
     return OpenApiParameter(name, OpenApiTypes.BOOL, description=description)
 
@@ -64,8 +73,8 @@ def _some_of(name: str, choices: list[str]) -> OpenApiParameter:
 
 
 CONVERSATION_LISTING = [
-    _text("title", "Part of the title."),
-    _text("model", "The conversation's `model_used`, exactly."),
+    _filter("title", "Part of the title."),
+    _filter("model", "The conversation's `model_used`, exactly."),
     _flag("archived"),
     _flag("pinned"),
     _flag("has_rating", "Whether any of its messages is rated."),
@@ -73,7 +82,7 @@ CONVERSATION_LISTING = [
     _time("created_before"),
     _time("updated_after"),
     _time("updated_before"),
-    _text("metadata_key", "A key at the top level of `metadata`."),
+    _filter("metadata_key", "A key at the top level of `metadata`."),
     _text("metadata_value", "The value under `metadata_key`: a text, a number, true, false, null."),
     OpenApiParameter(
         "order",
@@ -90,9 +99,9 @@ CONVERSATION_LISTING = [
 MESSAGE_LISTING = [
     _some_of("role", Role.values),
     _some_of("status", Status.values),
-    _text("provider"),
-    _text("model"),
-    _text("mode", "The message's `detected_mode`."),
+    _filter("provider"),
+    _filter("model"),
+    _filter("mode", "The message's `detected_mode`."),
     _sequence("after_sequence", "Only messages with a higher sequence."),
     _sequence("before_sequence", "Only messages with a lower sequence."),
     _time("created_after"),

@@ -24,4 +24,20 @@ class FastJSONRenderer(BaseRenderer):
         accepted_media_type: str | None = None,
         renderer_context: Mapping[str, Any] | None = None,
     ) -> bytes:
-        return b"" if data is None else orjson.dumps(data, default=str, option=_OPTIONS)
+        if data is None:
+            return b""
+        try:
+            return orjson.dumps(data, default=str, option=_OPTIONS)
+        except TypeError:
+            return orjson.dumps(_within_64_bits(data), default=str, option=_OPTIONS)
+
+
+def _within_64_bits(data: Any) -> Any:
+    """JSONB gives a float such as 1e22 back as an integer, which orjson does not write."""
+    if isinstance(data, dict):
+        return {name: _within_64_bits(value) for name, value in data.items()}
+    if isinstance(data, list):
+        return [_within_64_bits(value) for value in data]
+    if isinstance(data, int) and not -(2**63) <= data < 2**64:
+        return float(data)
+    return data

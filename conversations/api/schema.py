@@ -10,9 +10,11 @@ from drf_spectacular.extensions import (
     OpenApiSerializerExtension,
 )
 from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.plumbing import ResolvedComponent
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, OpenApiResponse
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse
 
+from conversations.api.examples import example_of_error, examples_of
 from conversations.api.faces import CONVERSATIONS
 from conversations.api.serializers import ErrorSerializer, ValidationErrorSerializer
 
@@ -32,6 +34,25 @@ _BODIES = {
     413: "The body is too large.",
     415: "The body is not application/json.",
 }
+_DONE = {"200": "Done.", "201": "Created."}
+_HEADERS: dict[str, dict[str, Any]] = {
+    "X-Request-ID": {
+        "description": "Finds the request in the server's log.",
+        "required": True,
+        "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"},
+    },
+    "WWW-Authenticate": {
+        "description": "How to authenticate.",
+        "required": True,
+        "schema": {"type": "string"},
+    },
+    "Retry-After": {
+        "description": "Seconds to wait.",
+        "required": True,
+        "schema": {"type": "integer", "minimum": 0},
+    },
+}
+_HEADERS_OF = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}
 _UUIDS = {"conversation_id", "session_id", "message_id"}
 _path_name = re.compile(r"{(\w+)}")
 
@@ -47,16 +68,19 @@ class Schema(AutoSchema):
     def get_operation(self, *args: Any, **kwargs: Any) -> Any:
         operation = super().get_operation(*args, **kwargs)
         if operation is not None:
-            self._add_errors(operation["responses"])
+            self._describe_answers(operation["responses"])
         return operation
 
     def get_description(self) -> str:  # type: ignore[override]
         """Docstrings speak to developers of the server; `extend_schema` describes."""
         return ""
 
+    def get_examples(self) -> list[OpenApiExample]:
+        return examples_of(self.get_operation_id())
+
     def _is_list_view(self, serializer: Any = None) -> bool:
         """No answer is a bare array: a list is an object that holds one page."""
-        return serializer is None and super()._is_list_view()  # type: ignore[no-untyped-call]
+        return serializer is None and super()._is_list_view()
 
     def get_override_parameters(self) -> list[Any]:
         kinds = {
@@ -66,7 +90,7 @@ class Schema(AutoSchema):
         named = [OpenApiParameter(name, kind, "path") for name, kind in kinds.items()]
         return [*named, *super().get_override_parameters()]
 
-    def _add_errors(self, responses: dict[str, Any]) -> None:
+    def _describe_answers(self, responses: dict[str, Any]) -> None:
         face = getattr(self.view, "face", CONVERSATIONS)
         errors = dict(_ALWAYS) | (_WRITES if self.method != "GET" else {})
         if self.method in ("POST", "PATCH"):
@@ -74,11 +98,29 @@ class Schema(AutoSchema):
         problem = ErrorSerializer if face.errors == "standard" else ValidationErrorSerializer
         described = {400 if face.errors == "standard" else 422: (problem, MALFORMED)}
         described |= {status: (ErrorSerializer, text) for status, text in errors.items()}
+        for code, answer in responses.items():
+            answer["description"] = answer["description"] or _DONE[code]
+            answer["headers"] = self._headers(("X-Request-ID",))
         for status, (serializer, text) in sorted(described.items()):
-            code = str(status)
-            if code not in responses:
-                answer = OpenApiResponse(serializer, description=text)
-                responses[code] = self._get_response_for_code(answer, code)  # type: ignore[no-untyped-call]
+            responses.setdefault(str(status), self._error(status, serializer, text))
+
+    def _error(self, status: int, serializer: Any, text: str) -> dict[str, str]:
+        """A reference to the answer that all operations share for a status."""
+        answer = OpenApiResponse(serializer, description=text, examples=example_of_error(status))
+        code = str(status)
+        described = self._get_response_for_code(answer, code)  # type: ignore[no-untyped-call]
+        described["headers"] = self._headers(("X-Request-ID", *_HEADERS_OF.get(status, ())))
+        return self._component(f"Error{code}", ResolvedComponent.RESPONSE, described)
+
+    def _headers(self, names: tuple[str, ...]) -> dict[str, Any]:
+        return {
+            name: self._component(name, ResolvedComponent.HEADER, _HEADERS[name]) for name in names
+        }
+
+    def _component(self, name: str, kind: str, shape: dict[str, Any]) -> dict[str, str]:
+        component = ResolvedComponent(name, kind, schema=shape, object=name)
+        self.registry.register_on_missing(component)
+        return dict(component.ref)
 
 
 class StrictBody(OpenApiSerializerExtension):

@@ -8,13 +8,16 @@ from rest_framework import serializers
 
 from conversations.api.fields import (
     UNKNOWN_FIELD,
+    CountField,
     ListField,
     ObjectField,
+    RatingField,
     StrictBooleanField,
     StrictCharField,
     StrictIntegerField,
     StrictSerializer,
     StrictUUIDField,
+    TitleField,
     UserIdField,
 )
 from conversations.models import Conversation, Message, Role, Status
@@ -57,6 +60,7 @@ class MessageSerializer(serializers.ModelSerializer[Message]):
     parts = ListField(allow_null=True)
     tool_calls = ListField(allow_null=True)
     sources = ListField(allow_null=True)
+    rating = RatingField()
     metadata = ObjectField()
 
     class Meta:
@@ -97,7 +101,7 @@ class NewConversationSerializer(StrictSerializer):
     read_only_names = _SERVER_SETS
 
     user_id = UserIdField(required=False)
-    title = StrictCharField(required=False, max_length=255)
+    title = TitleField(required=False)
     model_used = StrictCharField(required=False, max_length=255)
     metadata = ObjectField(required=False)
     id = StrictUUIDField(required=False)
@@ -108,7 +112,7 @@ class ConversationChangesSerializer(StrictSerializer):
 
     read_only_names = _SERVER_SETS | {"id", "user_id", "model_used"}
 
-    title = StrictCharField(required=False, max_length=255)
+    title = TitleField(required=False)
     metadata = ObjectField(required=False)
     pinned = StrictBooleanField(required=False)
     archived = StrictBooleanField(required=False)
@@ -132,10 +136,10 @@ class NewMessageSerializer(StrictSerializer):
     status = serializers.ChoiceField(required=False, choices=RECORDED_STATUSES)
     finish_reason = StrictCharField(required=False, allow_null=True, max_length=50)
     error = StrictCharField(required=False, allow_null=True)
-    prompt_tokens = StrictIntegerField(required=False, allow_null=True, min_value=0)
-    completion_tokens = StrictIntegerField(required=False, allow_null=True, min_value=0)
-    latency_ms = StrictIntegerField(required=False, allow_null=True, min_value=0)
-    first_token_ms = StrictIntegerField(required=False, allow_null=True, min_value=0)
+    prompt_tokens = CountField(required=False)
+    completion_tokens = CountField(required=False)
+    latency_ms = CountField(required=False)
+    first_token_ms = CountField(required=False)
     metadata = ObjectField(required=False)
     id = StrictUUIDField(required=False)
 
@@ -150,7 +154,7 @@ class BulkAppendSerializer(StrictSerializer):
     """Up to 1,000 messages, all of them or none."""
 
     messages = serializers.ListField(
-        child=NewMessageSerializer(), allow_empty=False, max_length=MAX_BATCH
+        child=NewMessageSerializer(), allow_empty=False, min_length=1, max_length=MAX_BATCH
     )
     expected_last_sequence = StrictIntegerField(required=False, min_value=0)
 
@@ -162,7 +166,7 @@ class MessageChangesSerializer(StrictSerializer):
         name for name in MessageSerializer.Meta.fields if name not in {"rating", "metadata"}
     } - {"rating_comment"}
 
-    rating = StrictIntegerField(required=False, allow_null=True)
+    rating = RatingField(required=False)
     rating_comment = StrictCharField(required=False, allow_null=True, max_length=10_000)
     metadata = ObjectField(required=False)
 
@@ -308,6 +312,8 @@ class TokenListSerializer(serializers.Serializer[Any]):
 
 
 class NewTokenSerializer(StrictSerializer):
+    """How long a new token is to be good."""
+
     days = StrictIntegerField(
         required=False,
         min_value=1,

@@ -49,7 +49,7 @@ class ApiViewSet(GenericViewSet[Any]):
         self._refuse_unknown_query(request)
 
     def _refuse_unknown_query(self, request: Request) -> None:
-        if self.action is None:
+        if not self.action:
             return  # no such method here: 405, whatever the query string says
         known = self.query_names.get(self.action, ())
         if unknown := sorted(request.GET.keys() - set(known)):

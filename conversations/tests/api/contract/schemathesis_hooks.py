@@ -1,0 +1,112 @@
+"""What Schemathesis cannot know: which rows exist, and which rules JSON Schema cannot say.
+
+It runs in a process of its own, without Django; CONTRACT_DATA names a JSON file with
+`conversations` (the message ids of each), `pages` (for each list, a request for a later page)
+and `tokens` (the ids of those in use).
+"""
+
+import json
+import os
+import uuid
+from pathlib import Path
+
+import schemathesis
+from schemathesis.openapi.checks import RejectedPositiveData
+
+GIVEN = json.loads(Path(os.environ["CONTRACT_DATA"]).read_text())
+CHATS = list(GIVEN["conversations"].items())
+SAID_IN_QUERY = ("role", "content", "tool_calls")
+
+# (field, error) of refusals that are right although the request fits the schema.
+BEYOND_THE_SCHEMA = {
+    # PostgreSQL cannot hold NUL; saying so for each text would bury what the schema tells people.
+    ("*", "null_characters_not_allowed"),
+    # Inside metadata and lists of anything; no client could read such an integer exactly.
+    ("*", "too_big"),
+    # Which text may be empty depends on role, status, tool_calls and parts.
+    ("content", "blank"),
+    ("content", "string_too_short"),
+    # The value of a key, without the key.
+    ("metadata_value", "invalid"),
+    ("metadata_value", "value_error"),
+    # Without a body the query string has to say who speaks; with one it has nothing to say.
+    ("role", "required"),
+    ("role", "missing"),
+    # The text of a JSON list.
+    ("tool_calls", "invalid"),
+    ("tool_calls", "value_error"),
+    ("tool_calls", "not_a_list"),
+    # The body and the query string name two users.
+    ("user_id", "ambiguous"),
+}
+
+
+@schemathesis.hook
+def map_case(context, case):
+    """Make of most valid requests what the server can do something with."""
+    if case.meta is None or not case.meta.generation.mode.is_positive:
+        return case
+    use_real_ids(case.path_parameters)
+    use_real_page(case)
+    choose_one_way(case)
+    return case
+
+
+def use_real_ids(path):
+    """Three of four times the ids of rows that exist; the generated id decides which ones."""
+    name = next((name for name in ("conversation_id", "session_id") if name in path), None)
+    if name is None:
+        return
+    number = uuid.UUID(str(path[name])).int
+    if number % 4 == 1:
+        return
+    path[name], messages = CHATS[number % len(CHATS)]
+    if "message_id" in path:
+        path["message_id"] = messages[number % len(messages)]
+
+
+def use_real_page(case):
+    """A cursor is signed: only a real one can be right, and only where it came from."""
+    if "cursor" in case.query:
+        page = GIVEN["pages"][case.path]
+        case.path_parameters.update(page["path"])
+        case.query = dict(page["query"])
+
+
+def choose_one_way(case):
+    """Say each thing once: in the body or in the query string, by id or by key."""
+    if case.method != "POST" or not isinstance(case.body, dict):
+        return
+    for name in SAID_IN_QUERY:
+        case.query.pop(name, None)
+    bodies = [case.body, *(case.body.get("messages") or [])]
+    if any("id" in body for body in bodies):
+        case.headers.pop("Idempotency-Key", None)
+
+
+@schemathesis.hook
+def before_call(context, case, kwargs):
+    """Keep the tokens that the run itself needs."""
+    if case.path_parameters and case.path_parameters.get("token_id") in GIVEN["tokens"]:
+        case.path_parameters["token_id"] = "another"
+
+
+@schemathesis.hook
+def filter_failure(context, failure, case, response):
+    """Judge a refusal of a valid request unless all of its reasons are beyond the schema."""
+    if not isinstance(failure, RejectedPositiveData):
+        return True
+    found = refusals(response.json())
+    return not found or not all(map(is_beyond_the_schema, found))
+
+
+def refusals(body):
+    """(field, error) of each error in either form of error bodies."""
+    if "detail" in body:
+        return [(str(problem["loc"][-1]), problem["type"]) for problem in body["detail"]]
+    return [((error["attr"] or "").split(".")[-1], error["code"]) for error in body["errors"]]
+
+
+def is_beyond_the_schema(refusal):
+    _, error = refusal
+    return refusal in BEYOND_THE_SCHEMA or ("*", error) in BEYOND_THE_SCHEMA

@@ -1,0 +1,205 @@
+"""The examples on the OpenAPI page are what the server really answers.
+
+`UPDATE_EXAMPLES=1 pytest` on this file writes them anew; then `make schema`.
+"""
+
+import json
+import os
+import re
+
+import pytest
+from rest_framework.test import APIClient
+
+from conversations.api.examples import FOLDER, read
+from conversations.tests.api.contract.openapi import operations
+from conversations.tests.factories import client_for, make_staff, make_trusted, make_user
+
+pytestmark = pytest.mark.django_db
+
+PLACEHOLDERS = [
+    # (what differs from run to run, what stands for it)
+    (
+        r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}",
+        "019a2f00-0000-7000-8000-{:012d}",
+    ),
+    (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.?\d*Z", "2026-01-05T09:30:{:02d}Z"),
+    (r'(?<=")[0-9a-f]{15}(?=")', "6f1c0a4be8d2{:03d}"),
+]
+ALICE = 100_007  # beyond what the database hands out here
+SECRETS = {
+    "token": "6f1c0a4be8d2…",
+    "request_id": "0f8fad5bd9cb469fa16570867728950e",
+    "expires_at": "2026-01-12T09:30:01Z",
+    "rank": 0.12,
+}
+
+
+class Story:
+    """Sends requests one after the other and keeps, as examples, what was asked and answered."""
+
+    def __init__(self):
+        self.told = {}
+
+    def tell(self, client, operation_id, name, method, path, body=None, **headers):
+        answer = getattr(client, method)(path, body, headers=headers)
+        exchange = {"name": name, "status": answer.status_code, "response": answer.json()}
+        if body is not None and method != "get":
+            exchange["request"] = body
+        self.told.setdefault(operation_id, []).append(exchange)
+        return answer.json()
+
+
+@pytest.fixture
+def story():
+    alice, backend = make_user("alice", id=ALICE), make_trusted("backend")
+    story = Story()
+    client = client_for(alice)
+    tell_of_conversations(story, client)
+    tell_of_tokens(story, client)
+    tell_of_sessions(story, client_for(backend))
+    return {operation: masked(exchanges) for operation, exchanges in story.told.items()}
+
+
+def tell_of_conversations(story, client):
+    def tell(operation_id, name, method, path, body=None):
+        return story.tell(client, operation_id, name, method, f"/api/{path}", body)
+
+    asked = {"title": "Trip to Rome", "model_used": "llama3.2", "metadata": {"topic": "travel"}}
+    chat = tell("conversations_create", "Start a conversation", "post", "conversations", asked)[
+        "id"
+    ]
+    append = f"conversations/{chat}/messages"
+    said = {"role": "user", "content": "What is the weather in Rome?"}
+    message = tell("conversations_messages_create", "One message", "post", append, said)["id"]
+    turn = {"expected_last_sequence": 1, "messages": TURN}
+    tell("conversations_messages_create", "The rest of a turn", "post", append, turn)
+    tell("conversations_messages_list", "A page", "get", f"{append}?page_size=2")
+    tell("conversations_messages_retrieve", "A message", "get", f"{append}/{message}")
+    good = {"rating": 1, "rating_comment": "To the point."}
+    tell("conversations_messages_partial_update", "Good", "patch", f"{append}/{message}", good)
+    tell("conversations_retrieve", "With its messages", "get", f"conversations/{chat}")
+    tell("conversations_list", "A page", "get", "conversations?page_size=1")
+    tell("users_conversations_list", "A page", "get", "users/alice/conversations?page_size=1")
+    tell("search", "A message and its snippet", "get", "search?q=weather&role=user")
+    changes = {"title": "Rome", "pinned": True}
+    tell("conversations_partial_update", "Pin it", "patch", f"conversations/{chat}", changes)
+    tell("conversations_messages_destroy", "Gone", "delete", f"{append}/{message}")
+    tell("conversations_destroy", "Gone", "delete", f"conversations/{chat}")
+
+
+def tell_of_sessions(story, client):
+    def tell(operation_id, name, method, path, body=None):
+        operation_id = f"chat_history_sessions_{operation_id}"
+        return story.tell(client, operation_id, name, method, f"/api/chat-history/{path}", body)
+
+    asked = {"user_id": 2, "title": "Security Q&A"}
+    session = tell("create", "Start a session", "post", "sessions", asked)["id"]
+    append = f"sessions/{session}/messages"
+    said = {"role": "user", "content": "Is it safe?"}
+    message = tell("messages_create", "One message", "post", append, said)["id"]
+    tell("messages_list", "A page", "get", append)
+    tell("messages_retrieve", "A message", "get", f"{append}/{message}")
+    tell("messages_partial_update", "Bad", "patch", f"{append}/{message}", {"rating": -1})
+    tell("list", "A page", "get", "sessions?user_id=2")
+    tell("retrieve", "With its messages", "get", f"sessions/{session}")
+    history = f"/api/chat/history/{session}"
+    story.tell(client, "chat_history_retrieve", "A history", "get", history)
+    tell("partial_update", "Put away", "patch", f"sessions/{session}", {"archived": True})
+    tell("messages_destroy", "Gone", "delete", f"{append}/{message}")
+    tell("destroy", "Gone", "delete", f"sessions/{session}")
+
+
+def tell_of_tokens(story, client):
+    made = story.tell(client, "tokens_create", "For a week", "post", "/api/tokens", {"days": 7})
+    story.tell(client, "tokens_list", "Yours", "get", "/api/tokens")
+    story.tell(client, "tokens_destroy", "Revoked", "delete", f"/api/tokens/{made['id']}")
+
+
+TURN = [
+    {
+        "role": "assistant",
+        "tool_calls": [
+            {
+                "id": "call_1",
+                "type": "function",
+                "function": {"name": "weather", "arguments": '{"city": "Rome"}'},
+            }
+        ],
+        "model": "llama3.2",
+    },
+    {"role": "tool", "tool_call_id": "call_1", "name": "weather", "content": "Sunny, 24 °C"},
+    {
+        "role": "assistant",
+        "content": "It is sunny in Rome, at 24 °C.",
+        "model": "llama3.2",
+        "prompt_tokens": 61,
+        "completion_tokens": 12,
+        "latency_ms": 840,
+    },
+]
+
+
+@pytest.fixture
+def errors():
+    alice, stranger, staff = make_user("alice"), make_user("bob"), make_staff()
+    api, other, support = client_for(alice), client_for(stranger), client_for(staff)
+    chat = f"/api/conversations/{api.post('/api/conversations', {}).json()['id']}"
+    text = {"data": "Hello", "content_type": "text/plain"}
+    long = {"data": b'"' + b"x" * 20_000_000 + b'"', "content_type": "application/json"}
+    stale = {"role": "user", "content": "Hello", "expected_last_sequence": 7}
+    answers = [
+        api.patch(chat, {"titel": "Rome"}),
+        APIClient().get(chat),
+        support.patch(chat, {"title": "Rome"}),
+        other.get(chat),
+        api.post(f"{chat}/messages", stale),
+        api.post("/api/conversations", **long),
+        api.post("/api/conversations", **text),
+        api.post("/api/chat-history/sessions", {"id": 2}),
+    ]
+    return masked({str(answer.status_code): answer.json() for answer in answers})
+
+
+def masked(value):
+    """The value with a placeholder for whatever differs from run to run; equal ones stay equal."""
+    text = json.dumps(value, ensure_ascii=False)
+    for pattern, placeholder in PLACEHOLDERS:
+        found = list(dict.fromkeys(re.findall(pattern, text)))
+        for number, original in enumerate(found, start=1):
+            text = text.replace(original, placeholder.format(number))
+    text = text.replace("http://testserver", "https://chat.example.org").replace(str(ALICE), "7")
+    text = re.sub(r"cursor=[^\"&]+", "cursor=WyJmIiwyXQ%3Aa1b2c3", text)
+    return without_secrets(json.loads(text))
+
+
+def without_secrets(value):
+    if isinstance(value, list):
+        return [without_secrets(item) for item in value]
+    if isinstance(value, dict):
+        return {name: SECRETS.get(name) or without_secrets(item) for name, item in value.items()}
+    return value
+
+
+def check(name, real):
+    if "UPDATE_EXAMPLES" in os.environ:
+        text = json.dumps(real, ensure_ascii=False, indent=2)
+        (FOLDER / f"{name}.json").write_text(text + "\n")
+        read.cache_clear()
+    assert read(name) == real
+
+
+def test_the_examples_are_what_is_asked_and_answered(story):
+    for operation_id, exchanges in story.items():
+        check(operation_id, exchanges)
+
+
+def test_the_examples_of_errors_are_real(errors):
+    check("errors", errors)
+
+
+def test_every_operation_has_an_example(story):
+    assert {operation["operationId"] for _, _, operation in operations()} == story.keys()
+
+
+def test_every_example_is_told(story):
+    assert {file.stem for file in FOLDER.glob("*.json")} == {*story, "errors"}

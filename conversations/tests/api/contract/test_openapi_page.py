@@ -1,0 +1,57 @@
+"""The OpenAPI page says what a reader and a generated client need of every operation."""
+
+import re
+
+import pytest
+import yaml
+from django.core.management import call_command
+
+from conversations.tests.api.contract.openapi import SCHEMA_FILE, operations, schema
+
+ALL = pytest.mark.parametrize(
+    ("method", "path", "operation"), operations(), ids=lambda value: str(value)[:60]
+)
+
+
+def test_the_committed_page_is_current(tmp_path):
+    fresh = tmp_path / "openapi.yaml"
+    call_command("spectacular", file=str(fresh), validate=True, fail_on_warn=True)
+    assert fresh.read_text() == SCHEMA_FILE.read_text(), "run make schema"
+
+
+@ALL
+def test_an_operation_has_a_name_a_summary_and_a_tag(method, path, operation):
+    assert re.fullmatch(r"[a-z]+(_[a-z]+)*", operation["operationId"])
+    assert operation["summary"][0].isupper()
+    assert not operation["summary"].endswith(".")
+    assert set(operation["tags"]) <= {tag["name"] for tag in schema()["tags"]}
+
+
+@ALL
+def test_an_operation_names_its_errors_and_who_may_call(method, path, operation):
+    answers = set(operation["responses"])
+    assert {"401", "404", "429", "500", "503"} <= answers
+    assert answers & {"200", "201"}
+    assert answers & {"400", "422"}
+    assert operation["security"] == [{"token": []}, {"session": []}]
+
+
+def test_no_two_operations_have_one_name():
+    names = [operation["operationId"] for _, _, operation in operations()]
+    assert len(names) == len(set(names))
+
+
+def test_request_bodies_take_no_unknown_fields():
+    shapes = schema()["components"]["schemas"]
+    open_ones = [
+        name
+        for name, shape in shapes.items()
+        if name.endswith("Request")
+        and "properties" in shape
+        and shape.get("additionalProperties") is not False
+    ]
+    assert not open_ones
+
+
+def test_the_page_is_openapi_3_1():
+    assert yaml.safe_load(SCHEMA_FILE.read_text())["openapi"].startswith("3.1.")
