@@ -20,8 +20,8 @@ def providers(env: environ.Env) -> dict[str, Objects]:
     """
     shipped: dict[str, Objects] = {
         "embedded": {
-            "start": "chatproject.embedded_model.start",
-            "model": "smollm2-135m-instruct",
+            "start": "conversations.chat.embedded.start",
+            "model": "SmolLM2-135M-Instruct",
             "context_tokens": 1_500,
             "timeout": 120,
         },

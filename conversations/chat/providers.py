@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -20,12 +21,15 @@ NO_KEY = "The provider {name} needs a key: set {variable}."
 NO_URL = "The provider {name} has no base_url: set it in CHAT_PROVIDERS."
 
 
+log = logging.getLogger(__name__)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provider:
     """One endpoint. Times are in seconds: `connect` to reach it, `timeout` of silence after.
 
-    `start` is the dotted path of a function that starts the endpoint and returns its base URL;
-    it raises an exception that says what is missing.
+    `start` is the dotted path of a function that starts the endpoint and returns its base URL
+    and key; it raises an exception that says what is missing.
     """
 
     name: str
@@ -89,10 +93,10 @@ def _ready(provider: Provider) -> Provider:
 
 
 def _started(provider: Provider) -> Provider:
-    start: Callable[[], str] = import_string(provider.start)
+    start: Callable[[], tuple[str, str]] = import_string(provider.start)
     try:
-        url = start()
+        url, key = start()
     except Exception as error:
+        log.warning("%s", error)
         raise NotConfigured(str(error)) from error
-    values = {one.name: getattr(provider, one.name) for one in fields(Provider)}
-    return Provider(**values | {"base_url": url})
+    return replace(provider, base_url=url, api_key=key)

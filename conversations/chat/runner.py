@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import multiprocessing.util
 import os
 import threading
 import uuid
@@ -22,6 +21,7 @@ from django.conf import settings
 from conversations.chat.agent import Happening, Request, StepBegan, StepEnded, Text, converse
 from conversations.chat.context import history_before
 from conversations.chat.desk import Desk
+from conversations.chat.ending import before_end
 from conversations.chat.errors import FAILURES, failure_of
 from conversations.chat.following import Following
 from conversations.chat.live import LiveTurn, Watched
@@ -96,13 +96,10 @@ class Runner:
         return True
 
     def shut_down(self) -> None:
-        """End all turns as `interrupted`; called once, when the process ends."""
-        if self._ending or not self._loop.is_running():
-            return
+        """End all turns as `interrupted`, since the process ends."""
         self._ending = True
         with suppress(Exception):
             self._spawn(self._end_all()).result(END_SECONDS)
-        self._loop.call_soon_threadsafe(self._loop.stop)
 
     # In the loop's thread:
 
@@ -124,6 +121,8 @@ class Runner:
         self, live: LiveTurn, request: Callable[[], Coroutine[Any, Any, Request]]
     ) -> None:
         live.task = asyncio.current_task()
+        if self._ending:
+            live.end(Status.INTERRUPTED)
         try:
             ending = await self._answer(live, request)
         except asyncio.CancelledError:
@@ -337,6 +336,5 @@ def runner() -> Runner:
         if _runner is None or _runner[0] != os.getpid():
             made = Runner()
             _runner = (os.getpid(), made)
-            # Web workers are multiprocessing children, which skip atexit and run these.
-            multiprocessing.util.Finalize(None, made.shut_down, exitpriority=100)
+            before_end(made.shut_down)
         return _runner[1]
