@@ -101,6 +101,10 @@ class Runner:
         with suppress(Exception):
             self._spawn(self._end_all()).result(END_SECONDS)
 
+    def forget_mcp_servers(self) -> None:
+        """End the MCP servers of this process; the next turn connects what is configured then."""
+        self._spawn(self._mcp.close()).result(END_SECONDS)
+
     # In the loop's thread:
 
     def _run_loop(self) -> None:
