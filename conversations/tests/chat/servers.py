@@ -52,7 +52,7 @@ def serving(provider, *, workers=1, threads=8, **environment):
     code = _SERVE.format(name=name, port=port, workers=workers, threads=threads)
     process = subprocess.Popen(
         [sys.executable, "-c", code],
-        env=os.environ | _environment(provider) | environment,
+        env=os.environ | environment_of(provider) | environment,
         cwd=settings.BASE_DIR,
         start_new_session=True,
     )
@@ -77,7 +77,7 @@ serve(host="127.0.0.1", port={port}, workers={workers}, threads={threads})
 """
 
 
-def _environment(provider):
+def environment_of(provider):
     scripted = {"base_url": provider.url, "model": "scripted", "timeout": 30}
     return {"CHAT_PROVIDER": "scripted", "CHAT_PROVIDERS": json.dumps({"scripted": scripted})}
 
