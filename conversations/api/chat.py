@@ -216,15 +216,15 @@ class ChatViewSet(ApiViewSet):
         user_id = body.pop("user_id", None)
         body.pop("key", None)
         try:
-            return ask(
-                caller=self.caller, owner_id=owner_id_for(self.caller, user_id), key=key, **body
-            )
+            owner_id = None if user_id is None else owner_id_for(self.caller, user_id)
+            return ask(caller=self.caller, owner_id=owner_id, key=key, **body)
         except InvalidValue as error:
             error.field = named if error.field == "message" else error.field
             raise
 
     def _go_on(self, request: Request, stream_id: uuid.UUID) -> HttpResponseBase:
-        watched = join(caller=self.caller, message_id=stream_id)
+        address = self.request.META.get("REMOTE_ADDR") or None
+        watched = join(caller=self.caller, message_id=stream_id, address=address)
         let_go()
         seen = seen_by(request)
         if seen is not None and seen.position >= AT_END:

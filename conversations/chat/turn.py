@@ -14,8 +14,9 @@ from conversations.chat.liveness import is_dead
 from conversations.chat.providers import Provider, provider_named
 from conversations.chat.runner import runner
 from conversations.chat.state import TurnState
-from conversations.models import Caller
-from conversations.services import InvalidValue, NotFound
+from conversations.models import AccessAction, Caller, Conversation
+from conversations.services import InvalidValue, NotAllowed, NotFound, record_access
+from conversations.services.appending import NO_SUCH_CONVERSATION, READ_ONLY
 from conversations.services.turn_log import StoredTurn, find_turn, question_before, read_turns
 from conversations.services.turns import (
     Begun,
@@ -55,6 +56,8 @@ def ask(
 ) -> Asked:
     """Store the question, begin the turn in the background, and return it at once.
 
+    `owner_id` is whose conversation it is, or is to be; None is the caller's own, or whoever's
+    conversation is named.
     `key` makes the call repeatable: an equal one later watches the same turn. This thread's
     database connection is closed: who waits for a model keeps none. Raises NotConfigured,
     UnknownProvider, InvalidValue, NotFound, NotAllowed, KeyReused, TurnRunning.
@@ -63,6 +66,8 @@ def ask(
     wanted = model or found.model
     if not wanted:
         raise InvalidValue(NO_MODEL.format(name=found.name), field="model", code="required")
+    if conversation_id is not None and owner_id is not None:
+        _check_owner(conversation_id, owner_id)
     question = Question(
         owner_id=caller.user.pk if owner_id is None else owner_id,
         content=message,
@@ -80,6 +85,11 @@ def ask(
     return Asked(watched, begun.turn.id, begun.turn.conversation_id, begun.created)
 
 
+def _check_owner(conversation_id: uuid.UUID, owner_id: int) -> None:
+    if not Conversation.objects.owned_by(owner_id).filter(pk=conversation_id).exists():
+        raise NotFound(NO_SUCH_CONVERSATION)
+
+
 def _started(begun: Begun, provider: Provider, message: str) -> Watched:
     return runner().start(begun, provider, message.strip())
 
@@ -91,9 +101,20 @@ def _again(begun: Begun) -> Watched:
     return runner().watch(replace(stored, user_message_id=turn.user_message_id))
 
 
-def join(*, caller: Caller, message_id: uuid.UUID) -> Watched:
-    """A turn, running or not, to watch from any process. Raises NotFound."""
+def join(*, caller: Caller, message_id: uuid.UUID, address: str | None = None) -> Watched:
+    """A turn, running or not, to watch from any process. Raises NotFound.
+
+    A staff member's look at somebody else's leaves an AccessRecord with their `address`.
+    """
     found = _find(caller, message_id)
+    if caller.leaves_record(found.last.conversation.user_id):
+        record_access(
+            caller=caller,
+            action=AccessAction.READ,
+            owner_id=found.last.conversation.user_id,
+            conversation_id=found.conversation_id,
+            address=address,
+        )
     if found.last.status == "streaming" and runner().watch_live(found.id) is None:
         interrupt_abandoned(conversation_id=found.conversation_id, is_dead=is_dead)
         found = _find(caller, message_id)
@@ -101,14 +122,14 @@ def join(*, caller: Caller, message_id: uuid.UUID) -> Watched:
 
 
 def stop(*, caller: Caller, message_id: uuid.UUID) -> StoredTurn:
-    """Ask for the end of a turn, whichever process runs it. Raises NotFound.
+    """Ask for the end of a turn, whichever process runs it. Raises NotFound, NotAllowed.
 
     The runner of this process ends it at once, another one within about a second. What came
     is kept; a turn that has ended stays as it is.
     """
     found = _find(caller, message_id)
-    if not (caller.trusted or _owns(caller, found)):
-        raise NotFound(NO_SUCH_TURN)
+    if not caller.may_write_for(found.last.conversation.user_id):
+        raise NotAllowed(READ_ONLY)
     request_stop(conversation_id=found.conversation_id, message_id=found.last.id)
     runner().stop(found.id)
     return found
@@ -149,7 +170,3 @@ def _find(caller: Caller, message_id: uuid.UUID) -> StoredTurn:
     if found is None:
         raise NotFound(NO_SUCH_TURN)
     return found
-
-
-def _owns(caller: Caller, turn: StoredTurn) -> bool:
-    return caller.owns(turn.last.conversation.user_id)
