@@ -77,7 +77,8 @@ def many_at_once(client: Any, provider: Any, workers: list[int], streams: int) -
 
 def first_times(client: Any, gate: threading.Event | None = None) -> tuple[float, float]:
     """Milliseconds to the `start` event and to the first delta; reads the stream to its end."""
-    began, times = time.perf_counter(), {}
+    times: dict[str, float] = {}
+    began = time.perf_counter()
     for event in client.stream("Hi"):
         times.setdefault(event.name, (time.perf_counter() - began) * 1000)
     return times["start"], times["delta"]
