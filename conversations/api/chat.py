@@ -25,6 +25,7 @@ from conversations.api.fields import (
     UserIdField,
     reader,
 )
+from conversations.api.serializers import ErrorSerializer
 from conversations.api.sse import MEDIA_TYPE, seen_by, stream_of, wants_events
 from conversations.api.views import ApiViewSet, idempotency_key_of, read_body, uuid_of
 from conversations.chat.errors import failure_named
@@ -140,6 +141,8 @@ class ChatViewSet(ApiViewSet):
         responses={
             (200, "application/json"): ChatResponseSerializer,
             (200, MEDIA_TYPE): _EVENTS,
+            502: OpenApiResponse(ErrorSerializer, description="The model's server failed."),
+            504: OpenApiResponse(ErrorSerializer, description="It did not answer in time."),
         },
     )
     def create(self, request: Request) -> HttpResponseBase:

@@ -9,9 +9,13 @@ from __future__ import annotations
 import fcntl
 import os
 import uuid
+from contextlib import suppress
 from pathlib import Path
 
 from django.conf import settings
+
+# So many names are kept, of the processes that came last.
+_KEPT = 200
 
 _held: dict[str, int] = {}
 
@@ -52,10 +56,8 @@ def _folder() -> Path:
 
 def _sweep(folder: Path) -> None:
     """Forget processes whose turns have long been found by their age."""
-    names = sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime)
-    for path in names[:-_KEPT]:
-        if is_dead(path.name):
-            path.unlink(missing_ok=True)
-
-
-_KEPT = 200
+    with suppress(FileNotFoundError):  # another process may be at it too
+        names = sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime)
+        for path in names[:-_KEPT]:
+            if is_dead(path.name):
+                path.unlink(missing_ok=True)

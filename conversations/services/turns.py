@@ -307,7 +307,8 @@ def interrupt_abandoned(*, conversation_id: uuid.UUID, is_dead: IsDead) -> bool:
     if found is None:
         return False
     oldest = timezone.now() - timedelta(seconds=settings.CHAT_TURN_STALE_SECONDS)
-    if found["updated_at"] > oldest and not is_dead(found["metadata"].get("runner", "")):
+    # A client may have changed the metadata meanwhile: then the age alone counts.
+    if found["updated_at"] > oldest and not is_dead(str(found["metadata"].get("runner", ""))):
         return False
     metadata = _without_runner(found["metadata"])
     # Only the row that was looked at: its process may have come back to life just now.

@@ -121,7 +121,8 @@ def test_a_killed_process_leaves_what_had_come_and_the_next_turn_works_at_once(
         doomed.kill_workers()
         killed_at = time.monotonic()
         answer = there.ask("And now?", conversation_id=start["conversation_id"])
-        assert time.monotonic() - killed_at < 3
+        # By age alone it would take CHAT_TURN_STALE_SECONDS, which is 30.
+        assert time.monotonic() - killed_at < 15
         last = list(follower)[-1]
     assert (answer.status, answer.body["response"]) == (200, "Back.")
     asked, cut, *_ = there.messages(start["conversation_id"])

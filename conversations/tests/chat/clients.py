@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
-SECONDS = 20
+SECONDS = 60
 
 
 @dataclass
