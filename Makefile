@@ -63,6 +63,7 @@ lock: $(INSTALLED_DEV) ## pin requirements*.in again; ARGS=--upgrade takes newer
 	@$(PY) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
 		{ echo "Lock on Python 3.11, the oldest one supported: make clean lock PYTHON=python3.11"; exit 1; }
 	@$(LOCK) $(ARGS) requirements.in
+	@$(LOCK) $(ARGS) requirements-extras.in
 	@$(LOCK) $(ARGS) requirements-dev.in
 
 clean: ## remove what was installed and cached; never var/, which holds people's data

@@ -10,6 +10,7 @@ from pathlib import Path
 import environ
 from corsheaders.defaults import default_headers
 
+from chatproject import chat_settings as chat
 from chatproject import embedded_postgres, logs
 from chatproject.secret_key import load_or_create
 
@@ -205,3 +206,20 @@ UNFOLD = {
     "SITE_HEADER": "Conversations",
     "SHOW_VIEW_ON_SITE": False,
 }
+
+# The model that answers, and its surroundings: docs/chat.md.
+CHAT_PROVIDER = env.str("CHAT_PROVIDER", default="embedded")
+CHAT_PROVIDERS = chat.providers(env)
+CHAT_SYSTEM_PROMPT = env.str("CHAT_SYSTEM_PROMPT", default="You are a helpful assistant.")
+# What the model is shown of a conversation, in messages and in (roughly counted) tokens.
+CHAT_CONTEXT_MESSAGES = env.int("CHAT_CONTEXT_MESSAGES", default=40)
+CHAT_CONTEXT_TOKENS = env.int("CHAT_CONTEXT_TOKENS", default=4_000)
+CHAT_TOOLS = env.list("CHAT_TOOLS", default=[])
+CHAT_MCP_SERVERS = chat.objects(env, "CHAT_MCP_SERVERS")
+CHAT_MAX_TOOL_ROUNDS = chat.within(env, "CHAT_MAX_TOOL_ROUNDS", 8, most=30)
+CHAT_MODES = chat.modes(env)
+CHAT_RETRIEVER = env.str("CHAT_RETRIEVER", default="")
+CHAT_QDRANT = chat.objects(env, "CHAT_QDRANT")
+# The longest that a turn may take, and after how long without a sign of life it counts as dead.
+CHAT_TURN_SECONDS = env.int("CHAT_TURN_SECONDS", default=600)
+CHAT_TURN_STALE_SECONDS = env.int("CHAT_TURN_STALE_SECONDS", default=30)

@@ -22,6 +22,7 @@ from rest_framework.response import Response
 
 from conversations.api.parsers import PayloadTooLarge
 from conversations.api.request_id import current_request_id
+from conversations.chat.errors import NotConfigured
 from conversations.services import (
     Conflict,
     InvalidValue,
@@ -46,10 +47,15 @@ class Unavailable(exceptions.APIException):
     wait = RETRY_SECONDS
 
 
+class NoModel(exceptions.APIException):
+    status_code = 503
+
+
 _ANSWERS: dict[type[ServiceError], type[exceptions.APIException]] = {
     NotFound: exceptions.NotFound,
     NotAllowed: exceptions.PermissionDenied,
     Conflict: ConflictAnswer,
+    NotConfigured: NoModel,
 }
 
 
@@ -96,7 +102,8 @@ class ErrorFormatter(ExceptionFormatter):
 
     def format_error_response(self, error_response: ErrorResponse) -> Any:
         body: dict[str, Any] = super().format_error_response(error_response)
-        return body | {"request_id": current_request_id()}
+        # A failed turn names what it stored.
+        return body | {"request_id": current_request_id()} | getattr(self.exc, "extra", {})
 
 
 def _name(attr: str | None) -> str | None:

@@ -4,6 +4,7 @@ from django.urls import URLPattern, URLResolver, include, re_path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 from rest_framework.routers import SimpleRouter
 
+from conversations.api.chat import ChatViewSet
 from conversations.api.conversations import ConversationViewSet, UserConversationViewSet
 from conversations.api.messages import MessageViewSet
 from conversations.api.search import SearchViewSet
@@ -55,6 +56,20 @@ urlpatterns: list[URLPattern | URLResolver] = [
         name="chat-history",
     ),
     *others.urls,
+    re_path(r"^chat/?$", ChatViewSet.as_view({"post": "create"}), name="chat"),
+    re_path(
+        r"^chat/ask-stream/?$", ChatViewSet.as_view({"get": "ask_stream"}), name="chat-ask-stream"
+    ),
+    re_path(
+        r"^chat/streams/(?P<message_id>[^/]+)/?$",
+        ChatViewSet.as_view({"get": "stream"}),
+        name="chat-stream",
+    ),
+    re_path(
+        r"^chat/streams/(?P<message_id>[^/]+)/stop/?$",
+        ChatViewSet.as_view({"post": "stop"}),
+        name="chat-stop",
+    ),
     re_path(r"^schema/?$", SpectacularAPIView.as_view(), name="schema"),
     re_path(r"^docs/?$", SpectacularSwaggerView.as_view(), name="docs"),
 ]

@@ -20,6 +20,8 @@ from granian.constants import Interfaces
 from granian.log import LogLevels
 from granian.server import Server
 
+from conversations.chat.ending import listen_for_end
+
 APPLICATION = "chatproject.wsgi:application"
 THREADS_PER_WORKER = 16
 # Connections that are left to commands, migrations and the database's own superuser.
@@ -91,6 +93,7 @@ def load_in_worker(target: str) -> Any:
     # Ctrl-C reaches all processes of a terminal. A worker that ended before its parent told it
     # to would count as crashed.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    listen_for_end()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     module, name = target.split(":")
     return getattr(importlib.import_module(module), name)

@@ -21,6 +21,7 @@ from conversations.services.errors import (
     OnLegalHold,
     ServiceError,
     StaleSequence,
+    TurnRunning,
 )
 from conversations.services.messages import (
     add_message,
@@ -50,6 +51,7 @@ __all__ = [
     "OnLegalHold",
     "ServiceError",
     "StaleSequence",
+    "TurnRunning",
     "add_message",
     "add_messages",
     "append_drafts",

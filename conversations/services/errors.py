@@ -70,3 +70,9 @@ class OnLegalHold(Conflict):
     """The conversation is on legal hold: nothing of it may go away."""
 
     code = "legal_hold"
+
+
+class TurnRunning(Conflict):
+    """A turn runs in this conversation; there is one at a time."""
+
+    code = "turn_running"

@@ -1,0 +1,243 @@
+"""Turns over HTTP: /api/chat, its event streams, and how one is stopped."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import asdict
+from typing import Any
+
+from django.http import HttpResponse
+from django.http.response import HttpResponseBase
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from rest_framework import exceptions, serializers
+from rest_framework.authentication import SessionAuthentication
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from conversations.api import parameters
+from conversations.api.cross_site import refuse_cross_site
+from conversations.api.fields import (
+    ListField,
+    StrictCharField,
+    StrictSerializer,
+    StrictUUIDField,
+    UserIdField,
+    reader,
+)
+from conversations.api.serializers import ErrorSerializer
+from conversations.api.sse import MEDIA_TYPE, seen_by, stream_of, wants_events
+from conversations.api.views import ApiViewSet, idempotency_key_of, read_body, uuid_of
+from conversations.chat.errors import failure_named
+from conversations.chat.events import AT_END
+from conversations.chat.state import GOOD_ENDS, TurnState
+from conversations.chat.turn import Asked, ask, join, let_go, result_of, stop
+from conversations.models import Message
+from conversations.services import InvalidValue, owner_id_for
+
+
+class QuestionSerializer(StrictSerializer):
+    """A message to be answered."""
+
+    message = StrictCharField(trim_whitespace=True, allow_blank=False)
+    conversation_id = StrictUUIDField(required=False, allow_null=True)
+    provider = StrictCharField(required=False, max_length=100)
+    model = StrictCharField(required=False, max_length=255)
+    user_id = UserIdField(required=False)
+
+
+class AskedByQuerySerializer(StrictSerializer):
+    """The same in a query string."""
+
+    question = StrictCharField(trim_whitespace=True, allow_blank=False)
+    session_id = StrictUUIDField(required=False)
+    provider = StrictCharField(required=False, max_length=100)
+    model = StrictCharField(required=False, max_length=255)
+    key = StrictCharField(required=False, allow_blank=False, max_length=255)
+
+
+class ActionSerializer(serializers.Serializer[Any]):
+    tool = serializers.CharField()
+    result = serializers.JSONField(help_text="JSON, or text where the tool gave no JSON.")
+    task_id = serializers.CharField(allow_null=True)
+
+
+class UsageSerializer(serializers.Serializer[Any]):
+    prompt_tokens = serializers.IntegerField(allow_null=True)
+    completion_tokens = serializers.IntegerField(allow_null=True)
+
+
+class ChatResponseSerializer(serializers.Serializer[Any]):
+    """A turn at its end."""
+
+    response = serializers.CharField(help_text="All text of the turn: its deltas, joined.")
+    conversation_id = serializers.UUIDField()
+    message_id = serializers.UUIDField(help_text="The message that holds the answer.")
+    stream_id = serializers.UUIDField(help_text="Names the turn in /api/chat/streams/.")
+    actions_taken = ActionSerializer(many=True)
+    provider = serializers.CharField()
+    model = serializers.CharField()
+    status = serializers.ChoiceField(choices=["complete", "stopped"])
+    finish_reason = serializers.CharField(allow_null=True)
+    sources = ListField(allow_null=True)
+    detected_mode = serializers.CharField(allow_null=True)
+    usage = UsageSerializer()
+    latency_ms = serializers.IntegerField(allow_null=True)
+    first_token_ms = serializers.IntegerField(allow_null=True)
+
+
+class StopSerializer(serializers.Serializer[Any]):
+    status = serializers.CharField(help_text="`stopping`, or the status that it ended with.")
+    message_id = serializers.UUIDField()
+
+
+class TurnError(exceptions.APIException):
+    """A turn that failed. Its ids travel along: the question is stored."""
+
+    def __init__(self, state: TurnState, retry_after: int | None) -> None:
+        failure = failure_named(state.finish_reason)
+        super().__init__(state.error or failure.text, state.finish_reason or failure.code)
+        self.status_code = failure.status
+        if retry_after is not None:
+            self.wait = retry_after
+        self.extra = {"conversation_id": state.conversation_id, "message_id": state.turn_id}
+
+
+_EVENTS = OpenApiResponse(
+    OpenApiTypes.STR,
+    description="Events `start`, `sources`, `mode`, `delta`, `tool_call`, `tool_result`, "
+    "`done`, `error`; each has an `id`.",
+)
+_LAST_EVENT_ID = OpenApiParameter(
+    "Last-Event-ID",
+    OpenApiTypes.STR,
+    OpenApiParameter.HEADER,
+    description="The last event seen: the stream goes on after it.",
+)
+_STREAM = OpenApiParameter(
+    "message_id",
+    OpenApiTypes.UUID,
+    OpenApiParameter.PATH,
+    description="An answer's message, or the `stream_id` of its turn.",
+)
+
+
+@extend_schema(tags=["chat"])
+class ChatViewSet(ApiViewSet):
+    queryset = Message.objects.none()
+    serializer_class = ChatResponseSerializer
+    query_names = {"ask_stream": {"question", "session_id", "provider", "model", "key"}}
+
+    @extend_schema(
+        operation_id="chat",
+        summary="Ask a model; the answer as JSON, or with Accept: text/event-stream as events",
+        description=(
+            "The question is stored before the model is asked. Without `conversation_id` a new "
+            "conversation is started. A provider that fails answers 502, 503 or 504; the body "
+            "then names `conversation_id` and `message_id`."
+        ),
+        parameters=[parameters.IDEMPOTENCY_KEY],
+        request=QuestionSerializer,
+        responses={
+            (200, "application/json"): ChatResponseSerializer,
+            (200, MEDIA_TYPE): _EVENTS,
+            502: OpenApiResponse(ErrorSerializer, description="The model's server failed."),
+            504: OpenApiResponse(ErrorSerializer, description="It did not answer in time."),
+        },
+    )
+    def create(self, request: Request) -> HttpResponseBase:
+        body = read_body(request, QuestionSerializer)
+        asked = self._ask(body, idempotency_key_of(request))
+        if wants_events(request):
+            return stream_of(asked.watched)
+        return Response(_answer(asked))
+
+    @extend_schema(
+        operation_id="chat_ask_stream",
+        summary="Ask a model with an EventSource",
+        description=(
+            "The same turn as events. An EventSource that comes back by itself sends "
+            "Last-Event-ID: it gets the rest of its turn, and the model is not asked again."
+        ),
+        parameters=[
+            OpenApiParameter("question", OpenApiTypes.STR, required=True),
+            OpenApiParameter("session_id", OpenApiTypes.UUID, description="The conversation."),
+            OpenApiParameter("provider", OpenApiTypes.STR),
+            OpenApiParameter("model", OpenApiTypes.STR),
+            OpenApiParameter(
+                "key", OpenApiTypes.STR, description="What Idempotency-Key is to POST /api/chat."
+            ),
+            _LAST_EVENT_ID,
+        ],
+        responses={(200, MEDIA_TYPE): _EVENTS, 204: OpenApiResponse(description="All was seen.")},
+    )
+    def ask_stream(self, request: Request) -> HttpResponseBase:
+        if isinstance(request.successful_authenticator, SessionAuthentication):
+            refuse_cross_site(request)
+        if seen := seen_by(request):
+            return self._go_on(request, seen.stream_id)
+        query = {name: request.query_params[name] for name in request.query_params}
+        body = dict(reader(AskedByQuerySerializer).run_validation(query))
+        asked = self._ask(
+            {
+                "message": body.pop("question"),
+                "conversation_id": body.pop("session_id", None),
+                **body,
+            },
+            body.pop("key", None),
+            named="question",
+        )
+        return stream_of(asked.watched)
+
+    @extend_schema(
+        operation_id="chat_stream",
+        summary="Join a turn again, on any process",
+        parameters=[_STREAM, _LAST_EVENT_ID],
+        responses={(200, MEDIA_TYPE): _EVENTS, 204: OpenApiResponse(description="All was seen.")},
+    )
+    def stream(self, request: Request, message_id: str) -> HttpResponseBase:
+        return self._go_on(request, uuid_of(message_id, "message_id"))
+
+    @extend_schema(
+        operation_id="chat_stop",
+        summary="Stop a turn, keeping what came",
+        parameters=[_STREAM],
+        request=None,
+        responses=StopSerializer,
+    )
+    def stop(self, request: Request, message_id: str) -> Response:
+        turn = stop(caller=self.caller, message_id=uuid_of(message_id, "message_id"))
+        status = turn.last.status
+        return Response(
+            {
+                "status": "stopping" if status == "streaming" else status,
+                "message_id": turn.last.id,
+            }
+        )
+
+    def _ask(self, body: dict[str, Any], key: str | None, named: str = "message") -> Asked:
+        user_id = body.pop("user_id", None)
+        body.pop("key", None)
+        try:
+            owner_id = None if user_id is None else owner_id_for(self.caller, user_id)
+            return ask(caller=self.caller, owner_id=owner_id, key=key, **body)
+        except InvalidValue as error:
+            error.field = named if error.field == "message" else error.field
+            raise
+
+    def _go_on(self, request: Request, stream_id: uuid.UUID) -> HttpResponseBase:
+        address = self.request.META.get("REMOTE_ADDR") or None
+        watched = join(caller=self.caller, message_id=stream_id, address=address)
+        let_go()
+        seen = seen_by(request)
+        if seen is not None and seen.position >= AT_END:
+            # To an EventSource this says: do not come back.
+            return HttpResponse(status=204)
+        return stream_of(watched, seen)
+
+
+def _answer(asked: Asked) -> dict[str, Any]:
+    state = result_of(asked.watched)
+    if state.status not in GOOD_ENDS:
+        raise TurnError(state, asked.retry_after)
+    return asdict(state.outcome())

@@ -1,0 +1,107 @@
+"""What can go wrong in a turn, in words that are safe to show: no key, no address, no stack.
+
+A turn that fails keeps the code in `finish_reason` and the text in `error`.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from conversations.services import InvalidValue, ServiceError
+
+
+class NotConfigured(ServiceError):
+    """There is no provider to ask; the text says what to set."""
+
+    code = "not_configured"
+
+
+class UnknownProvider(InvalidValue):
+    """A provider of that name is not configured; the text names those that are."""
+
+    code = "unknown_provider"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a turn failed. `status` is the HTTP answer, `retry_after` is in seconds."""
+
+    code: str
+    text: str
+    status: int = 502
+    retry_after: int | None = None
+
+
+class TurnFailed(Exception):
+    """Ends a turn as `failed`."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.text)
+        self.failure = failure
+
+
+_FAILURES = [
+    Failure("provider_unreachable", "The model's server cannot be reached."),
+    Failure("provider_refused", "The model's server does not accept this installation's key."),
+    Failure("provider_busy", "The model's server takes no more requests just now.", 503),
+    Failure("provider_error", "The model's server answered with an error."),
+    Failure("provider_timeout", "The model's server did not answer in time.", 504),
+    Failure("provider_broke_off", "The model's server broke off in mid-answer."),
+    Failure("provider_unreadable", "The model's server sent something that cannot be read."),
+    Failure("provider_rejected", "The model's server does not accept the request."),
+    Failure("empty_answer", "The model gave an empty answer."),
+    Failure("tool_rounds_exceeded", "The model went on calling tools past the limit."),
+    Failure("interrupted", "The process that ran this turn ended before its end.", 503),
+    Failure("not_stored", "The answer could not be stored to its end.", 503),
+    Failure("internal_error", "The turn failed on this server; its log says why.", 500),
+]
+FAILURES = {failure.code: failure for failure in _FAILURES}
+
+
+def failure_named(code: str | None) -> Failure:
+    """The failure that a stored turn ended with."""
+    return FAILURES.get(code or "", FAILURES["provider_error"])
+
+
+def failure_of(error: BaseException, *, begun: bool) -> Failure:
+    """What an exception of the model's client means. `begun`: the answer had started."""
+    import openai
+
+    if isinstance(error, TurnFailed):
+        return error.failure
+    if isinstance(error, openai.APITimeoutError):
+        return FAILURES["provider_timeout"]
+    if isinstance(error, openai.APIConnectionError):
+        return FAILURES["provider_broke_off" if begun else "provider_unreachable"]
+    if isinstance(error, openai.APIStatusError):
+        return _of_status(error.status_code, error.response.headers.get("retry-after"))
+    if isinstance(error, openai.APIError):  # an error as an event of the stream
+        return FAILURES["provider_broke_off" if begun else "provider_error"]
+    return _of_other(error, begun=begun)
+
+
+def _of_status(status: int, retry_after: str | None) -> Failure:
+    if status in (401, 403):
+        return FAILURES["provider_refused"]
+    if status in (429, 503):
+        wait = int(retry_after) if retry_after and retry_after.isdigit() else None
+        busy = FAILURES["provider_busy"]
+        return Failure(busy.code, busy.text, busy.status, wait)
+    if status in (408, 504):
+        return FAILURES["provider_timeout"]
+    return FAILURES["provider_error" if status >= 500 else "provider_rejected"]
+
+
+def _of_other(error: BaseException, *, begun: bool) -> Failure:
+    import agents
+
+    if isinstance(error, agents.MaxTurnsExceeded):
+        return FAILURES["tool_rounds_exceeded"]
+    if isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
+        return FAILURES["provider_unreadable"]
+    if isinstance(error, agents.ModelBehaviorError):
+        return FAILURES["provider_unreadable" if begun else "empty_answer"]
+    if type(error).__module__.partition(".")[0] in ("httpx", "httpx2", "httpcore"):
+        return FAILURES["provider_broke_off" if begun else "provider_unreachable"]
+    return FAILURES["internal_error"]

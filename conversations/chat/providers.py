@@ -1,0 +1,102 @@
+"""Where the models are: the OpenAI-compatible endpoints of settings.CHAT_PROVIDERS."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.utils.module_loading import import_string
+
+from conversations.chat.errors import NotConfigured, UnknownProvider
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
+
+UNKNOWN = "There is no provider {name}. Configured: {known}."
+NOTHING = "No model is configured. Set CHAT_PROVIDER and what docs/chat.md says of it."
+NO_KEY = "The provider {name} needs a key: set {variable}."
+NO_URL = "The provider {name} has no base_url: set it in CHAT_PROVIDERS."
+
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provider:
+    """One endpoint. Times are in seconds: `connect` to reach it, `timeout` of silence after.
+
+    `start` is the dotted path of a function that starts the endpoint and returns its base URL
+    and key; it raises an exception that says what is missing.
+    """
+
+    name: str
+    base_url: str = ""
+    api_key: str = ""
+    api_key_env: str = ""
+    needs_key: bool = False
+    model: str = ""
+    connect: float = 5
+    timeout: float = 60
+    context_tokens: int | None = None
+    embedding_model: str = ""
+    start: str = ""
+
+    def __repr__(self) -> str:  # settings and logs show it: without the key
+        return f"<Provider {self.name}>"
+
+
+def provider_named(name: str | None) -> Provider:
+    """The provider of that name, ready to be asked; None is settings.CHAT_PROVIDER.
+
+    Raises UnknownProvider, or NotConfigured saying what to set. The first call may take a
+    second, when an endpoint is started.
+    """
+    wanted = name or settings.CHAT_PROVIDER
+    if not wanted:
+        raise NotConfigured(NOTHING)
+    given = settings.CHAT_PROVIDERS.get(wanted)
+    if given is None:
+        known = ", ".join(sorted(settings.CHAT_PROVIDERS)) or "none"
+        raise UnknownProvider(UNKNOWN.format(name=wanted[:100], known=known), field="provider")
+    return _ready(Provider(name=wanted, **_known(given)))
+
+
+def client_for(provider: Provider) -> AsyncOpenAI:
+    """A client that never retries by itself: the caller decides, and a turn is asked once."""
+    from openai import AsyncOpenAI, Timeout
+
+    return AsyncOpenAI(
+        base_url=provider.base_url,
+        api_key=provider.api_key or "none",
+        max_retries=0,
+        timeout=Timeout(provider.timeout, connect=provider.connect),
+    )
+
+
+def _known(given: dict[str, Any]) -> dict[str, Any]:
+    names = {one.name for one in fields(Provider)}
+    return {name: value for name, value in given.items() if name in names}
+
+
+def _ready(provider: Provider) -> Provider:
+    if provider.needs_key and not provider.api_key:
+        variable = provider.api_key_env or "its key"
+        raise NotConfigured(NO_KEY.format(name=provider.name, variable=variable))
+    if provider.start:
+        return _started(provider)
+    if not provider.base_url:
+        raise NotConfigured(NO_URL.format(name=provider.name))
+    return provider
+
+
+def _started(provider: Provider) -> Provider:
+    start: Callable[[], tuple[str, str]] = import_string(provider.start)
+    try:
+        url, key = start()
+    except Exception as error:
+        log.warning("%s", error)
+        raise NotConfigured(str(error)) from error
+    return replace(provider, base_url=url, api_key=key)

@@ -1,0 +1,172 @@
+"""Asking, watching and stopping a turn: what the API and the terminal chat do with one."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from django.db import connection
+
+from conversations.chat.events import NOWHERE, Event, Position
+from conversations.chat.live import LiveTurn, Watched
+from conversations.chat.liveness import is_dead
+from conversations.chat.providers import Provider, provider_named
+from conversations.chat.runner import runner
+from conversations.chat.state import TurnState
+from conversations.models import AccessAction, Caller, Conversation
+from conversations.services import InvalidValue, NotAllowed, NotFound, record_access
+from conversations.services.appending import NO_SUCH_CONVERSATION, READ_ONLY
+from conversations.services.turn_log import StoredTurn, find_turn, question_before, read_turns
+from conversations.services.turns import (
+    Begun,
+    Question,
+    begin_turn,
+    interrupt_abandoned,
+    request_stop,
+)
+
+NO_SUCH_TURN = "No such answer."
+NO_MODEL = "The provider {name} has no default model: name one in `model`."
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A turn that runs, or ran: `created` is False for an earlier, equal request's."""
+
+    watched: Watched
+    turn_id: uuid.UUID
+    conversation_id: uuid.UUID
+    created: bool
+
+    @property
+    def retry_after(self) -> int | None:
+        return self.watched.retry_after if isinstance(self.watched, LiveTurn) else None
+
+
+def ask(
+    *,
+    caller: Caller,
+    message: str,
+    owner_id: int | None = None,
+    conversation_id: uuid.UUID | None = None,
+    provider: str | None = None,
+    model: str | None = None,
+    key: str | None = None,
+) -> Asked:
+    """Store the question, begin the turn in the background, and return it at once.
+
+    `owner_id` is whose conversation it is, or is to be; None is the caller's own, or whoever's
+    conversation is named.
+    `key` makes the call repeatable: an equal one later watches the same turn. This thread's
+    database connection is closed: who waits for a model keeps none. Raises NotConfigured,
+    UnknownProvider, InvalidValue, NotFound, NotAllowed, KeyReused, TurnRunning.
+    """
+    found = provider_named(provider)
+    wanted = model or found.model
+    if not wanted:
+        raise InvalidValue(NO_MODEL.format(name=found.name), field="model", code="required")
+    if conversation_id is not None and owner_id is not None:
+        _check_owner(conversation_id, owner_id)
+    question = Question(
+        owner_id=caller.user.pk if owner_id is None else owner_id,
+        content=message,
+        provider=found.name,
+        model=wanted,
+        conversation_id=conversation_id,
+        caller=caller,
+        key=key,
+        runner=runner().name,
+        is_dead=is_dead,
+    )
+    begun = begin_turn(question)
+    watched = _started(begun, found, message) if begun.created else _again(begun)
+    let_go()
+    return Asked(watched, begun.turn.id, begun.turn.conversation_id, begun.created)
+
+
+def _check_owner(conversation_id: uuid.UUID, owner_id: int) -> None:
+    if not Conversation.objects.owned_by(owner_id).filter(pk=conversation_id).exists():
+        raise NotFound(NO_SUCH_CONVERSATION)
+
+
+def _started(begun: Begun, provider: Provider, message: str) -> Watched:
+    return runner().start(begun, provider, message.strip())
+
+
+def _again(begun: Begun) -> Watched:
+    turn = begun.turn
+    interrupt_abandoned(conversation_id=turn.conversation_id, is_dead=is_dead)
+    stored = read_turns([(turn.conversation_id, turn.id)])[turn.id]
+    return runner().watch(replace(stored, user_message_id=turn.user_message_id))
+
+
+def join(*, caller: Caller, message_id: uuid.UUID, address: str | None = None) -> Watched:
+    """A turn, running or not, to watch from any process. Raises NotFound.
+
+    A staff member's look at somebody else's leaves an AccessRecord with their `address`.
+    """
+    found = _find(caller, message_id)
+    if caller.leaves_record(found.last.conversation.user_id):
+        record_access(
+            caller=caller,
+            action=AccessAction.READ,
+            owner_id=found.last.conversation.user_id,
+            conversation_id=found.conversation_id,
+            address=address,
+        )
+    if found.last.status == "streaming" and runner().watch_live(found.id) is None:
+        interrupt_abandoned(conversation_id=found.conversation_id, is_dead=is_dead)
+        found = _find(caller, message_id)
+    return runner().watch(replace(found, user_message_id=question_before(found)))
+
+
+def stop(*, caller: Caller, message_id: uuid.UUID) -> StoredTurn:
+    """Ask for the end of a turn, whichever process runs it. Raises NotFound, NotAllowed.
+
+    The runner of this process ends it at once, another one within about a second. What came
+    is kept; a turn that has ended stays as it is.
+    """
+    found = _find(caller, message_id)
+    if not caller.may_write_for(found.last.conversation.user_id):
+        raise NotAllowed(READ_ONLY)
+    request_stop(conversation_id=found.conversation_id, message_id=found.last.id)
+    runner().stop(found.id)
+    return found
+
+
+def events_of(
+    watched: Watched, *, seen: Position = NOWHERE, idle_seconds: float = 15
+) -> Iterator[Event | None]:
+    """The events after `seen` until the end; None whenever nothing came for `idle_seconds`."""
+    try:
+        while True:
+            found = watched.wait_for_events(seen, idle_seconds)
+            if not found and watched.state.ended:
+                return
+            yield from found or (None,)
+            if found:
+                seen = found[-1].position
+    finally:
+        runner().leave(watched)
+
+
+def result_of(watched: Watched) -> TurnState:
+    """The turn at its end, waited for."""
+    try:
+        return watched.wait_for_end()
+    finally:
+        runner().leave(watched)
+
+
+def let_go() -> None:
+    """Close this thread's database connection, unless a transaction is open in it."""
+    if not connection.in_atomic_block:
+        connection.close()
+
+
+def _find(caller: Caller, message_id: uuid.UUID) -> StoredTurn:
+    found = find_turn(message_id=message_id, caller=caller)
+    if found is None:
+        raise NotFound(NO_SUCH_TURN)
+    return found

@@ -1,0 +1,121 @@
+"""`chat`: a conversation in the terminal, over the same turns as the API's."""
+
+from __future__ import annotations
+
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from conversations.chat.events import Delta, Done, Event, Failed, ToolCalled
+from conversations.chat.turn import Asked, ask, events_of, stop
+from conversations.models import Caller, Message, Role
+from conversations.services import ServiceError, find_or_create_owner, get_chat_history
+from conversations.services.conversations import writable_conversation
+from conversations.services.first_run import find_admin
+
+PROMPT = "> "
+SHOWN_MESSAGES = 20
+NO_USER = "Whose conversation? Give --user NAME."
+NO_CONVERSATION = "--conversation {id}: {why}"
+WELCOME = "Ctrl-C stops an answer, Ctrl-D ends the chat."
+GO_ON = "Go on with: --conversation {id}"
+STOPPED = "[stopped; what came is kept]"
+
+
+class Command(BaseCommand):
+    help = "Chat with a model in the terminal. Without a terminal: one question a line."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--conversation", type=uuid.UUID, help="go on with this conversation")
+        parser.add_argument("--user", help="whose conversation; default: the administrator's")
+        parser.add_argument("--provider", help="default: CHAT_PROVIDER")
+        parser.add_argument("--model", help="default: the provider's")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        self.asking = {name: options[name] for name in ("provider", "model")}
+        try:
+            self.caller = self._caller(options["user"], options["conversation"])
+            self.conversation_id: uuid.UUID | None = options["conversation"]
+            if self.conversation_id is not None:
+                self._show_history(self.conversation_id)
+            self._talk()
+        except ServiceError as error:
+            raise CommandError(error.detail) from error
+
+    def _caller(self, user: str | None, conversation_id: uuid.UUID | None) -> Caller:
+        if conversation_id is not None and user is None:
+            return Caller.of(writable_conversation(conversation_id, None).user)
+        name = user or find_admin()
+        if name is None:
+            raise CommandError(NO_USER)
+        return Caller.of(find_or_create_owner(name))
+
+    def _show_history(self, conversation_id: uuid.UUID) -> None:
+        writable_conversation(conversation_id, self.caller)
+        for message in get_chat_history(conversation_id=conversation_id, limit=SHOWN_MESSAGES):
+            self._show(message)
+
+    def _show(self, message: Message) -> None:
+        if message.role == Role.USER:
+            self._say(f"{PROMPT}{message.content}\n")
+        elif message.role == Role.ASSISTANT and message.content:
+            self._say(f"{message.content}\n\n")
+
+    def _talk(self) -> None:
+        if sys.stdin.isatty():
+            self._say(f"{WELCOME}\n")
+        for question in self._questions():
+            self._ask(question)
+        if self.conversation_id is not None and sys.stdin.isatty():
+            self._say(f"\n{GO_ON.format(id=self.conversation_id)}\n")
+
+    def _questions(self) -> Iterator[str]:
+        """What is typed, line by line, until the end of input or Ctrl-C at the prompt."""
+        if not sys.stdin.isatty():
+            yield from (line.strip() for line in sys.stdin if line.strip())
+            return
+        with suppress(ImportError):
+            import readline  # noqa: F401 (line editing and a history)
+        with suppress(EOFError, KeyboardInterrupt):
+            while True:
+                if question := input(PROMPT).strip():
+                    yield question
+
+    def _ask(self, question: str) -> None:
+        asked = ask(
+            caller=self.caller,
+            message=question,
+            conversation_id=self.conversation_id,
+            **self.asking,
+        )
+        self.conversation_id = asked.conversation_id
+        try:
+            self._watch(asked)
+        except KeyboardInterrupt:
+            stop(caller=self.caller, message_id=asked.turn_id)
+            asked.watched.wait_for_end()
+            self._say(f"\n{STOPPED}\n")
+
+    def _watch(self, asked: Asked) -> None:
+        for event in events_of(asked.watched):
+            self._tell(event)
+
+    def _tell(self, event: Event | None) -> None:
+        match event:
+            case Delta():
+                self._say(event.text)
+            case ToolCalled():
+                self._say(self.style.WARNING(f"[{event.tool} {event.arguments}]\n"))
+            case Done():
+                self._say("\n\n")
+            case Failed():
+                self._say("\n")
+                self.stderr.write(event.detail)
+
+    def _say(self, text: str) -> None:
+        self.stdout.write(text, ending="")
+        self.stdout.flush()

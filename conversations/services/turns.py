@@ -1,0 +1,349 @@
+"""The stored side of a turn: every write from the question to the end of the answer.
+
+At each moment of a running turn exactly one of its messages is `streaming`; its `updated_at`
+moves about once a second, and its `metadata.runner` names the process that runs it. Whoever
+finds that row old, or its process dead, ends it as `interrupted`.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import IntegrityError, connection, transaction
+from django.utils import timezone
+
+from conversations.models import Caller, Message, Role, Status, new_id
+from conversations.services.appending import append_drafts
+from conversations.services.conversations import create_conversation
+from conversations.services.drafts import MessageDraft
+from conversations.services.errors import InvalidValue, KeyReused, TurnRunning
+from conversations.services.turn_ids import (
+    conversation_id_from_key,
+    result_id,
+    step_id,
+    turn_id_from_key,
+    user_message_id,
+)
+
+RUNNING = "A turn runs in this conversation. Wait for its end, or stop it."
+ANOTHER_QUESTION = "This Idempotency-Key already stands for another message."
+INTERRUPTED = "The process that ran this turn ended before the answer was complete."
+# What `finish_reason` says while somebody has asked for an end that has not come yet.
+STOPPING = "stopping"
+
+IsDead = Callable[[str], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What names a turn. `id` is its first assistant message's, whatever steps follow."""
+
+    id: uuid.UUID
+    conversation_id: uuid.UUID
+    user_message_id: uuid.UUID
+    provider: str
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """`created` False: an earlier, equal request has begun this turn."""
+
+    turn: Turn
+    created: bool
+    sequence: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What is new of a running step; `content` None leaves the text as it is stored."""
+
+    conversation_id: uuid.UUID
+    message_id: uuid.UUID
+    content: str | None = None
+    first_token_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a step ends. Tokens are the step's own; milliseconds count from the turn's begin."""
+
+    status: str
+    finish_reason: str | None = None
+    error: str | None = None
+    content: str = ""
+    provider: str = ""
+    model: str = ""
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    latency_ms: int | None = None
+    first_token_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What is asked: `conversation_id` None starts a conversation of the owner's."""
+
+    owner_id: int
+    content: str
+    provider: str
+    model: str
+    conversation_id: uuid.UUID | None = None
+    caller: Caller | None = None
+    key: str | None = None
+    runner: str = ""
+    is_dead: IsDead = field(default=lambda runner: False)
+
+
+def begin_turn(question: Question) -> Begun:
+    """Store the user message and the empty answer, both or none, before the model is asked.
+
+    With a `key` the call is repeatable. Raises InvalidValue, NotFound, NotAllowed, KeyReused,
+    and TurnRunning while another turn runs there.
+    """
+    drafted = MessageDraft(role=Role.USER, content=question.content, provider=question.provider)
+    _check_question(drafted)
+    if stored := _begun_before(question, drafted.content):
+        return stored
+    try:
+        with transaction.atomic():
+            return _begin(question, drafted)
+    except (IntegrityError, KeyReused) as error:
+        # An equal request may have come first by a moment.
+        if stored := _begun_before(question, drafted.content):
+            return stored
+        if isinstance(error, KeyReused) or "message_one_streaming" not in str(error):
+            raise
+        raise TurnRunning(RUNNING, field="conversation_id") from None
+
+
+def _check_question(draft: MessageDraft) -> None:
+    try:
+        draft.check_as_sent_by_client()
+    except InvalidValue as error:
+        error.field = "message" if error.field == "content" else error.field
+        raise
+
+
+def _begin(question: Question, asked: MessageDraft) -> Begun:
+    key, conversation_id = question.key, question.conversation_id
+    if conversation_id is None:
+        conversation_id = create_conversation(
+            owner_id=question.owner_id,
+            model_used=question.model,
+            id=conversation_id_from_key(question.owner_id, key) if key else None,
+            source="chat",
+            field_of_id="Idempotency-Key",
+        ).conversation.pk
+    else:
+        interrupt_abandoned(conversation_id=conversation_id, is_dead=question.is_dead)
+    asked.id = user_message_id(conversation_id, key) if key else new_id()
+    answer = MessageDraft(
+        role=Role.ASSISTANT,
+        status=Status.STREAMING,
+        provider=question.provider,
+        model=question.model,
+        metadata={"runner": question.runner},
+        id=turn_id_from_key(conversation_id, key) if key else new_id(),
+    )
+    appended = append_drafts(
+        conversation_id=conversation_id,
+        drafts=[asked, answer],
+        caller=question.caller,
+        from_client=False,
+    )
+    question_row, answer_row = appended.rows
+    turn = Turn(
+        id=answer_row["id"],
+        conversation_id=conversation_id,
+        user_message_id=question_row["id"],
+        provider=question.provider,
+        model=question.model,
+    )
+    return Begun(turn, created=appended.created, sequence=question_row["sequence"])
+
+
+def _begun_before(question: Question, content: str) -> Begun | None:
+    """The turn that an equal request with this key began; KeyReused when it asked otherwise."""
+    if question.key is None:
+        return None
+    conversation_id = question.conversation_id
+    if conversation_id is None:
+        conversation_id = conversation_id_from_key(question.owner_id, question.key)
+    ids = (
+        user_message_id(conversation_id, question.key),
+        turn_id_from_key(conversation_id, question.key),
+    )
+    stored = Message.objects.filter(conversation_id=conversation_id, id__in=ids)
+    if question.caller is not None and not question.caller.trusted:
+        stored = stored.filter(conversation__user_id=question.caller.user.pk)
+    rows = {row.id: row for row in stored}
+    if len(rows) < 2:
+        return None
+    asked, answer = (rows[id_] for id_ in ids)
+    if (asked.content, asked.provider) != (content, question.provider):
+        raise KeyReused(ANOTHER_QUESTION, field="Idempotency-Key")
+    turn = Turn(answer.id, conversation_id, asked.id, answer.provider, answer.model)
+    return Begun(turn, created=False, sequence=asked.sequence)
+
+
+def save_progress(progress: Sequence[Progress]) -> dict[uuid.UUID, bool]:
+    """Write what has come of many running turns, in one statement, and show that they live.
+
+    Text only grows: of two writes that overtake each other the longer stays. Maps the messages
+    that are still `streaming` to whether somebody asked them to stop; one that is missing was
+    ended or deleted by somebody else.
+    """
+    place = "(%s::uuid, %s::uuid, %s::text, %s::integer)"
+    values = [
+        value
+        for one in progress
+        for value in (one.conversation_id, one.message_id, one.content, one.first_token_ms)
+    ]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _SAVE.format(rows=", ".join([place] * len(progress))),
+            [timezone.now(), *values, Status.STREAMING, STOPPING],
+        )
+        return {row[0]: row[1] for row in cursor.fetchall()}
+
+
+_SAVE = """
+    UPDATE conversations_message AS stored SET
+        content = CASE WHEN length(new.content) > length(stored.content)
+                       THEN new.content ELSE stored.content END,
+        first_token_ms = COALESCE(new.first_token_ms, stored.first_token_ms),
+        updated_at = %s
+    FROM (VALUES {rows}) AS new (conversation_id, id, content, first_token_ms)
+    WHERE stored.conversation_id = new.conversation_id AND stored.id = new.id
+        AND stored.status = %s
+    RETURNING stored.id, COALESCE(stored.finish_reason = %s, false)
+"""
+
+
+def record_opening(*, turn: Turn, mode: str | None, sources: list[Any] | None) -> None:
+    """What was found out before the model began to answer."""
+    _running(turn.conversation_id, turn.id).update(
+        detected_mode=mode, sources=sources, updated_at=timezone.now()
+    )
+
+
+def record_tool_calls(
+    *, turn: Turn, step: int, content: str, tool_calls: list[dict[str, Any]]
+) -> None:
+    """The step calls tools: stored before they run, so that no call goes without a trace."""
+    _running(turn.conversation_id, step_id(turn.id, step)).update(
+        content=content, tool_calls=tool_calls, updated_at=timezone.now()
+    )
+
+
+def record_tool_result(
+    *, turn: Turn, step: int, call: int, tool_call_id: str, name: str, content: str
+) -> None:
+    """What a tool answered, as a message of its own after the call."""
+    draft = MessageDraft(
+        role=Role.TOOL,
+        content=content,
+        tool_call_id=tool_call_id,
+        name=name,
+        provider=turn.provider,
+        model=turn.model,
+        id=result_id(turn.id, step, call),
+    )
+    append_drafts(conversation_id=turn.conversation_id, drafts=[draft], from_client=False)
+
+
+def open_step(*, turn: Turn, step: int, before: Ending) -> None:
+    """End step `step - 1`, which called tools, and open the next: the answer goes on there.
+
+    Sources and mode belong to the answer, so they move along.
+    """
+    with transaction.atomic():
+        rows = _running(turn.conversation_id, step_id(turn.id, step - 1))
+        ended = rows.values("metadata", "sources", "detected_mode").first()
+        if ended is None:
+            return
+        rows.update(**_columns(before, ended["metadata"]), sources=None, detected_mode=None)
+        draft = MessageDraft(
+            role=Role.ASSISTANT,
+            status=Status.STREAMING,
+            provider=turn.provider,
+            model=turn.model,
+            sources=ended["sources"],
+            detected_mode=ended["detected_mode"],
+            metadata={"runner": ended["metadata"].get("runner", "")},
+            id=step_id(turn.id, step),
+        )
+        append_drafts(conversation_id=turn.conversation_id, drafts=[draft], from_client=False)
+
+
+def finish_turn(*, turn: Turn, step: int, ending: Ending) -> bool:
+    """End the turn's last step. False when it had been ended or deleted by somebody else."""
+    with transaction.atomic():
+        rows = _running(turn.conversation_id, step_id(turn.id, step))
+        metadata = rows.values_list("metadata", flat=True).first()
+        return metadata is not None and bool(rows.update(**_columns(ending, metadata)))
+
+
+def request_stop(*, conversation_id: uuid.UUID, message_id: uuid.UUID) -> bool:
+    """Ask the process that runs this answer to stop it; it looks about once a second."""
+    rows = _running(conversation_id, message_id)
+    return bool(rows.update(finish_reason=STOPPING))
+
+
+def interrupt_abandoned(*, conversation_id: uuid.UUID, is_dead: IsDead) -> bool:
+    """End the conversation's running answer if nobody runs it any more, keeping what it had.
+
+    Nobody does when its process is known to be dead, or has not shown a sign of life for
+    CHAT_TURN_STALE_SECONDS.
+    """
+    rows = Message.objects.filter(conversation_id=conversation_id, status=Status.STREAMING)
+    found = rows.values("id", "metadata", "updated_at").first()
+    if found is None:
+        return False
+    oldest = timezone.now() - timedelta(seconds=settings.CHAT_TURN_STALE_SECONDS)
+    # A client may have changed the metadata meanwhile: then the age alone counts.
+    if found["updated_at"] > oldest and not is_dead(str(found["metadata"].get("runner", ""))):
+        return False
+    metadata = _without_runner(found["metadata"])
+    # Only the row that was looked at: its process may have come back to life just now.
+    unchanged = rows.filter(id=found["id"], updated_at=found["updated_at"])
+    changed = unchanged.update(**_INTERRUPTED, metadata=metadata, updated_at=timezone.now())
+    return bool(changed == 1)
+
+
+def _running(conversation_id: uuid.UUID, message_id: uuid.UUID) -> Any:
+    return Message.objects.filter(
+        conversation_id=conversation_id, id=message_id, status=Status.STREAMING
+    )
+
+
+def _columns(ending: Ending, metadata: Mapping[str, Any]) -> dict[str, Any]:
+    names = (*_ALWAYS, *(name for name in _KNOWN if getattr(ending, name) not in (None, "")))
+    values = {name: getattr(ending, name) for name in names}
+    return values | {"metadata": _without_runner(metadata), "updated_at": timezone.now()}
+
+
+_ALWAYS = ("status", "finish_reason", "error", "content")
+_KNOWN = (
+    "provider",
+    "model",
+    "prompt_tokens",
+    "completion_tokens",
+    "latency_ms",
+    "first_token_ms",
+)
+_INTERRUPTED = {
+    "status": Status.INTERRUPTED,
+    "finish_reason": "interrupted",
+    "error": INTERRUPTED,
+}
+
+
+def _without_runner(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in metadata.items() if name != "runner"}

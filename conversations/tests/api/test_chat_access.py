@@ -1,0 +1,149 @@
+"""Who may ask, watch and stop: owner, stranger, staff, trusted client, anonymous, other sites."""
+
+import threading
+
+import pytest
+from django.test import Client
+from knox.models import AuthToken
+
+from conversations.models import AccessRecord, Conversation, Message
+from conversations.tests.chat.clients import ChatClient
+from conversations.tests.chat.scripted_behaviours import says
+from conversations.tests.factories import make_staff, make_trusted, make_user
+
+
+def client_of(chat, user):
+    return ChatClient(chat.url, AuthToken.objects.create(user)[1])
+
+
+@pytest.fixture
+def bob(chat):
+    return client_of(chat, make_user("bob"))
+
+
+@pytest.fixture
+def support(chat):
+    return client_of(chat, make_staff())
+
+
+@pytest.fixture
+def backend(chat):
+    return client_of(chat, make_trusted())
+
+
+@pytest.fixture
+def mine(chat):
+    return chat.ask().body
+
+
+def test_a_stranger_finds_nothing(bob, mine):
+    assert bob.ask(conversation_id=mine["conversation_id"]).status == 404
+    assert bob.ask_stream(session_id=mine["conversation_id"]).status == 404
+    assert bob.join(mine["message_id"]).status == 404
+    assert bob.stop(mine["message_id"]).status == 404
+    assert bob.ask_stream(last=f"{mine['stream_id']}:1.0.1").status == 404
+
+
+def test_nobody_without_a_token(chat, mine):
+    nobody = ChatClient(chat.url)
+    for answer in (
+        nobody.ask(),
+        nobody.ask_stream(),
+        nobody.join(mine["message_id"]),
+        nobody.stop(mine["message_id"]),
+    ):
+        assert answer.status == 401
+
+
+def test_staff_may_watch_and_leave_a_trace(support, mine):
+    assert [event.name for event in support.join(mine["message_id"])][-1] == "done"
+    record = AccessRecord.objects.get()
+    assert (record.staff_name, str(record.conversation_id)) == ("support", mine["conversation_id"])
+    assert support.stop(mine["message_id"]).status == 403
+    assert support.ask(conversation_id=mine["conversation_id"]).status == 403
+
+
+def test_a_trusted_client_asks_for_its_users(backend, scripted):
+    answer = backend.ask(user_id="carol")
+    assert answer.status == 200
+    assert Conversation.objects.get().user.username == "carol"
+    again = backend.ask(conversation_id=answer.body["conversation_id"], user_id="carol")
+    assert again.status == 200
+    assert backend.ask(conversation_id=answer.body["conversation_id"], user_id="dave").status == 404
+    assert backend.stop(answer.body["message_id"]).status == 200
+
+
+def test_only_a_trusted_client_names_a_user(bob, chat):
+    assert bob.ask(user_id="alice").status == 404
+    assert not Message.objects.exists()
+
+
+def test_streams_of_what_is_no_answer(chat, mine):
+    asked = Message.objects.get(role="user")
+    assert chat.join(asked.id).status == 404
+    assert chat.join("0198c5a0-0000-7000-8000-000000000000").status == 404
+    assert chat.join("x").status == 400
+    assert chat.join(mine["message_id"], last="nonsense").status == 400
+    assert chat.join(mine["message_id"], last=f"{mine['stream_id']}:1.0").status == 400
+
+
+@pytest.fixture
+def browser(chat):
+    """Calls ask-stream as a logged-in browser does, with these headers."""
+    session = Client()
+    session.force_login(make_user("carl"))
+    cookie = f"sessionid={session.cookies['sessionid'].value}"
+
+    def get(**headers):
+        names = {name.replace("_", "-"): value for name, value in headers.items()}
+        found = ChatClient(chat.url, Cookie=cookie, **names).ask_stream()
+        return found if isinstance(found.status, int) and found.status != 200 else list(found)
+
+    return get
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_another_site_may_not_ask(browser, site):
+    answer = browser(Sec_Fetch_Site=site, Origin="https://evil.example")
+    assert answer.status == 403
+    assert not Message.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{}, {"Origin": "https://evil.example"}, {"Referer": "https://evil.example/x"}],
+)
+def test_a_browser_that_does_not_tell_its_own_site_is_refused(browser, headers):
+    assert browser(**headers).status == 403
+    assert not Message.objects.exists()
+
+
+def test_the_sites_own_pages_may_ask(browser, chat, settings):
+    host = chat.url.removeprefix("http://")
+    assert browser(Sec_Fetch_Site="same-origin")[-1].name == "done"
+    assert browser(Referer=f"http://{host}/chat")[-1].name == "done"
+    settings.CSRF_TRUSTED_ORIGINS = ["https://chat.example.org"]
+    trusted = {"Sec_Fetch_Site": "cross-site", "Origin": "https://chat.example.org"}
+    assert browser(**trusted)[-1].name == "done"
+
+
+def test_a_token_needs_no_site(chat):
+    chat.headers["Sec-Fetch-Site"] = "cross-site"
+    assert list(chat.ask_stream())[-1].name == "done"
+
+
+def test_a_login_that_posts_needs_the_csrf_token(chat):
+    session = Client()
+    session.force_login(make_user("carl"))
+    cookie = f"sessionid={session.cookies['sessionid'].value}"
+    assert ChatClient(chat.url, Cookie=cookie).ask().status == 403
+
+
+def test_a_stream_that_waits_sends_comments(chat, scripted, monkeypatch):
+    monkeypatch.setattr("conversations.api.sse.KEEP_ALIVE_SECONDS", 0.1)
+    gate = threading.Event()
+    scripted.script(says("a", 0.5, gate, "b"))
+    threading.Timer(0.8, gate.set).start()
+    stream = chat.stream()
+    assert list(stream)[-1].name == "done"
+    assert stream.comments >= 2

@@ -1,0 +1,171 @@
+"""Turns across processes: joined on another one, and cut short by the death of their own."""
+
+import signal
+import threading
+import time
+
+import pytest
+from knox.models import AuthToken
+
+from conversations.models import Caller, Message, Status
+from conversations.services.turns import Question, begin_turn
+from conversations.tests.chat.clients import names_of, text_of
+from conversations.tests.chat.fixtures import wait_until
+from conversations.tests.chat.scripted_behaviours import Call, calls, says
+from conversations.tests.chat.servers import serving
+from conversations.tests.factories import make_user
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def token(transactional_db):
+    return AuthToken.objects.create(make_user("alice"))[1]
+
+
+@pytest.fixture
+def two(provider, token):
+    """Clients of two servers that share nothing but the database."""
+    with serving(provider) as one, serving(provider) as other:
+        yield one.client(token), other.client(token)
+
+
+def read_until(stream, text):
+    seen = []
+    for event in stream:
+        seen.append(event)
+        if text_of(seen) == text:
+            return seen
+    raise AssertionError(seen)
+
+
+def test_a_client_that_left_gets_the_rest_from_another_process(two, provider):
+    here, there = two
+    gate = threading.Event()
+    words = [f"word{i} " for i in range(40)]
+    provider.script(says(*words[:3], gate, *words[3:], pause=0.02))
+    stream = here.stream()
+    seen = read_until(stream, "".join(words[:3]))
+    stream.close()
+    rest = iter(there.join(seen[0].data["message_id"], last=seen[-1].id))
+    gate.set()
+    came = list(rest)
+    assert names_of(came) == ["delta", "done"]
+    assert text_of(seen) + text_of(came) == "".join(words) == came[-1].data["response"]
+    assert Message.objects.get(id=seen[0].data["message_id"]).content == "".join(words)
+    assert not {event.id for event in seen} & {event.id for event in came}
+    # From any earlier event on, any process says the same.
+    everything = seen + came
+    for place, client in ((0, here), (2, there), (len(seen), here)):
+        again = list(client.join(seen[0].data["message_id"], last=everything[place].id))
+        assert text_of(everything[: place + 1]) + text_of(again) == "".join(words)
+    assert len(provider.chats) == 1
+
+
+def test_a_turn_with_tools_is_followed_from_another_process(two, provider):
+    here, there = two
+    gate = threading.Event()
+    provider.script(
+        calls(Call("nope", {"a": 1}), text="Let me see. "), says("It ", gate, "failed.")
+    )
+    stream = here.stream()
+    start = next(iter(stream)).data
+    follower = there.join(start["message_id"])
+    provider.wait_for(lambda: len(provider.chats) == 2)
+    gate.set()
+    followed, lived = list(follower), list(stream)
+    assert names_of(followed) == [
+        "start",
+        "delta",
+        "tool_call",
+        "tool_result",
+        "delta",
+        "done",
+    ]
+    assert names_of(lived) == names_of(followed)[1:]
+    assert lived[-1].data == followed[-1].data
+    assert followed[-1].data["response"] == text_of(followed) == "Let me see. It failed."
+    assert followed[-1].id == lived[-1].id
+    # Any message of the turn leads to it.
+    assert list(there.join(followed[-1].data["message_id"]))[-1].data == followed[-1].data
+
+
+def test_stop_reaches_the_process_that_runs_the_turn(two, provider):
+    here, there = two
+    provider.script(says("a", "b", threading.Event()))
+    stream = here.stream()
+    seen = read_until(stream, "ab")
+    began = time.monotonic()
+    assert there.stop(seen[0].data["message_id"]).body["status"] == "stopping"
+    last = list(stream)[-1]
+    assert (last.name, last.data["status"], last.data["response"]) == ("done", "stopped", "ab")
+    assert time.monotonic() - began < 3
+
+
+def test_a_killed_process_leaves_what_had_come_and_the_next_turn_works_at_once(
+    provider, token, two
+):
+    _, there = two
+    there.ask()  # what only the first turn of a process waits for
+    with serving(provider) as doomed:
+        provider.script(says(*[f"{i} " for i in range(400)], pause=0.02), says("Back."))
+        stream = doomed.client(token).stream("Count")
+        seen = []
+        for event in stream:
+            seen.append(event)
+            if len(text_of(seen)) > 200:
+                break
+        start = seen[0].data
+        follower = iter(there.join(start["message_id"]))
+        assert next(follower).name == "start"
+        doomed.kill_workers()
+        killed_at = time.monotonic()
+        answer = there.ask("And now?", conversation_id=start["conversation_id"])
+        # By age alone it would take CHAT_TURN_STALE_SECONDS, which is 30.
+        assert time.monotonic() - killed_at < 15
+        last = list(follower)[-1]
+    assert (answer.status, answer.body["response"]) == (200, "Back.")
+    asked, cut, *_ = there.messages(start["conversation_id"])
+    assert asked["content"] == "Count"
+    assert (cut["status"], cut["finish_reason"]) == ("interrupted", "interrupted")
+    whole = "".join(f"{i} " for i in range(400))
+    assert whole.startswith(cut["content"])
+    # 50 pieces of at most 4 characters a second; at most about a second is lost.
+    assert len(text_of(seen)) - len(cut["content"]) < 1.5 * 50 * 4
+    assert cut["metadata"] == {}
+    assert last.name == "error"
+    assert last.data["errors"][0]["code"] == "interrupted"
+    assert last.data["response"] == cut["content"]
+
+
+def test_a_process_that_is_told_to_end_marks_its_turns(provider, token):
+    with serving(provider) as server:
+        provider.script(says("a", "b", threading.Event()))
+        stream = server.client(token).stream()
+        seen = read_until(stream, "ab")
+        server.process.send_signal(signal.SIGTERM)
+        rest = list(stream)
+        server.process.wait(20)
+    stored = Message.objects.get(id=seen[0].data["message_id"])
+    assert (stored.status, stored.content) == ("interrupted", "ab")
+    assert [event.name for event in rest] in (["error"], [])
+
+
+def test_an_old_row_of_an_unknown_process_is_interrupted(provider, token, settings):
+
+    caller = Caller.of(AuthToken.objects.get().user)
+    begun = begin_turn(
+        Question(
+            owner_id=caller.user.pk,
+            caller=caller,
+            content="Hi",
+            provider="p",
+            model="m",
+            runner="of another machine",
+        )
+    )
+    conversation_id = begun.turn.conversation_id
+    with serving(provider, CHAT_TURN_STALE_SECONDS="1") as server:
+        client = server.client(token)
+        wait_until(lambda: client.ask("Again", conversation_id=str(conversation_id)).status == 200)
+    assert Message.objects.get(id=begun.turn.id).status == Status.INTERRUPTED

@@ -1,0 +1,106 @@
+"""The history that the model is shown."""
+
+import pytest
+
+from conversations.chat.context import history_before
+from conversations.models import Message
+from conversations.services import MessageDraft, append_drafts
+from conversations.tests.factories import fill, make_conversation
+
+CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+
+
+def said(conversation, *drafts):
+    for draft in drafts:
+        append_drafts(conversation_id=conversation.pk, drafts=[draft], from_client=False)
+
+
+def history(conversation, **options):
+    return history_before(conversation.pk, last_sequence=2**31 - 1, **options)
+
+
+@pytest.fixture
+def conversation(alice):
+    return make_conversation(alice)
+
+
+def test_messages_in_order(conversation):
+    fill(conversation, 3)
+    assert history(conversation) == [
+        {"role": "user", "content": "message 1"},
+        {"role": "assistant", "content": "message 2"},
+        {"role": "user", "content": "message 3"},
+    ]
+
+
+def test_only_the_latest_and_from_a_question_on(conversation, settings):
+    settings.CHAT_CONTEXT_MESSAGES = 4
+    fill(conversation, 9)
+    shown = [item["content"] for item in history(conversation)]
+    assert shown == ["message 7", "message 8", "message 9"]
+
+
+def test_the_budget_keeps_the_latest_and_always_the_last(conversation):
+    fill(conversation, 9)
+    assert [item["content"] for item in history(conversation, tokens=20)] == [
+        "message 7",
+        "message 8",
+        "message 9",
+    ]
+    assert len(history(conversation, tokens=1)) == 1
+
+
+def test_calls_stay_with_their_results(conversation, settings):
+    said(
+        conversation,
+        MessageDraft(role="user", content="Do it"),
+        MessageDraft(role="assistant", tool_calls=[CALL]),
+        MessageDraft(role="user", content="meanwhile"),
+        MessageDraft(role="tool", content="done", tool_call_id="c1"),
+        MessageDraft(role="assistant", content="It is done."),
+        MessageDraft(role="user", content="Thanks"),
+    )
+    kinds = [item.get("type", item.get("role")) for item in history(conversation)]
+    assert kinds == [
+        "user",
+        "function_call",
+        "function_call_output",
+        "user",
+        "assistant",
+        "user",
+    ]
+    # The window cuts between them: neither is shown.
+    settings.CHAT_CONTEXT_MESSAGES = 4
+    assert [item.get("content") for item in history(conversation)] == [
+        "meanwhile",
+        "It is done.",
+        "Thanks",
+    ]
+
+
+def test_calls_without_results_and_answers_without_text_are_left_out(conversation):
+    said(
+        conversation,
+        MessageDraft(role="user", content="Do it"),
+        MessageDraft(role="assistant", content="I", tool_calls=[CALL], status="interrupted"),
+        MessageDraft(role="user", content="And?"),
+        MessageDraft(role="assistant", status="failed", error="no"),
+        MessageDraft(role="user", content="Well?"),
+    )
+    assert [item["content"] for item in history(conversation)] == ["Do it", "I", "And?", "Well?"]
+
+
+@pytest.mark.django_db
+def test_it_costs_the_same_however_long_the_conversation_is(conversation, statements, settings):
+    settings.CHAT_CONTEXT_MESSAGES = 10
+    fill(conversation, 3_000)
+    with statements() as seen:
+        history(conversation)
+    assert len(seen) == 1
+    plan = (
+        Message.objects.filter(conversation_id=conversation.pk, sequence__lte=3_000)
+        .order_by("-sequence")[:10]
+        .explain(analyze=True)
+    )
+    assert "message_sequence_unique" in plan
+    assert "rows=10 " in plan.splitlines()[0] or "rows=10.00 " in plan.splitlines()[0]

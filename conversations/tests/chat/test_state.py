@@ -1,0 +1,85 @@
+"""The events of a turn: whoever looks, whenever, sees each character once and in order."""
+
+import uuid
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from conversations.chat.events import NOWHERE, Delta
+from conversations.chat.results import parsed, storable, task_id_of
+from conversations.chat.state import Step, ToolCall, ToolResult, TurnState, events_after
+
+TURN = uuid.uuid4()
+
+
+def fresh():
+    return TurnState(TURN, uuid.uuid4(), uuid.uuid4(), "p", "m", [Step(TURN)])
+
+
+def grow(state, action):
+    """One thing that happens in a turn; what cannot happen now is left out."""
+    step = state.last
+    match action:
+        case str() if not step.calls:
+            step.content += action
+        case "call", count if not step.calls and len(state.steps) < 4:
+            step.calls = [ToolCall(f"c{i}", "tool", "{}") for i in range(count)]
+        case "result" if len(step.results) < len(step.calls):
+            step.results.append(ToolResult(f"c{len(step.results)}", "tool", "1"))
+        case "step" if step.calls and len(step.results) == len(step.calls):
+            state.steps.append(Step(uuid.uuid4()))
+
+
+ACTIONS = st.one_of(
+    st.text(min_size=1, max_size=4),
+    st.tuples(st.just("call"), st.integers(1, 3)),
+    st.just("result"),
+    st.just("step"),
+    st.just("look"),
+    st.just("leave"),
+)
+
+
+@given(st.lists(ACTIONS, max_size=40))
+def test_nothing_twice_and_nothing_missing(actions):
+    state, seen, position = fresh(), [], NOWHERE
+    for action in [*actions, "end", "look"]:
+        if action == "look":
+            new = events_after(state, position)
+            seen += new
+            position = new[-1].position if new else position
+        elif action == "end":
+            state.status = "complete"
+        else:
+            grow(state, action)
+    positions = [event.position for event in seen]
+    assert positions == sorted(set(positions))
+    text = "".join(event.text for event in seen if isinstance(event, Delta))
+    assert text == "".join(step.content for step in state.steps) == seen[-1].outcome.response
+    # What one look at the end shows is what all the looks on the way showed.
+    whole = events_after(state, NOWHERE)
+    assert [e for e in whole if not isinstance(e, Delta)] == [
+        e for e in seen if not isinstance(e, Delta)
+    ]
+    # Any event, taken up by another process, leads to the same rest.
+    for place, event in enumerate(seen):
+        rest = events_after(state, event.position)
+        got = "".join(e.text for e in [*seen[: place + 1], *rest] if isinstance(e, Delta))
+        assert got == text
+
+
+def test_results_are_json_where_they_are():
+    assert parsed('{"task_id": 5}') == {"task_id": 5}
+    assert parsed('{"type": "text", "text": "[1]"}') == [1]
+    assert parsed("{broken") == "{broken"
+    assert parsed("") == ""
+    assert task_id_of({"task_id": 5}) == "5"
+    assert task_id_of({"task_id": True}) is None
+    assert task_id_of([1]) is None
+    assert task_id_of({"task_id": None}) is None
+
+
+def test_what_postgresql_cannot_hold_is_taken_out():
+    assert storable("a\x00b") == "ab"
+    assert storable("\ud800") == "?"
+    assert storable("é😀") == "é😀"

@@ -1,0 +1,142 @@
+import io
+import os
+import pty
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from django.conf import settings as django_settings
+from django.core.management import CommandError, call_command
+from django.db import connection
+
+from conversations.models import Conversation, Message
+from conversations.tests.chat.fixtures import provider, scripted, wait_until
+from conversations.tests.chat.scripted_behaviours import Call, breaks, calls, says
+from conversations.tests.chat.servers import environment_of
+from conversations.tests.factories import make_user
+
+__all__ = ["provider", "scripted"]
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def talk(scripted, monkeypatch, capsys):
+    """Run the command with these lines typed into a pipe; what it wrote."""
+
+    def run(*lines, **options):
+        monkeypatch.setattr(sys, "stdin", io.StringIO("\n".join(lines)))
+        call_command("chat", **{"user": "alice"} | options)
+        return capsys.readouterr()
+
+    return run
+
+
+def test_each_line_is_a_question(talk, scripted):
+    scripted.script(says("Hel", "lo."), says("Two."))
+    assert talk("Hi", "", "And?").out == "Hello.\n\nTwo.\n\n"
+    assert Conversation.objects.get().user.username == "alice"
+    assert [m.content for m in Message.objects.order_by("sequence")] == [
+        "Hi",
+        "Hello.",
+        "And?",
+        "Two.",
+    ]
+
+
+def test_it_goes_on_with_a_conversation(talk, scripted):
+    scripted.script(says("One."), says("Two."))
+    talk("First")
+    chat = Conversation.objects.get()
+    out = talk("Second", conversation=chat.pk, user=None).out
+    assert out == "> First\nOne.\n\nTwo.\n\n"
+    assert Message.objects.count() == 4
+
+
+def test_tools_and_failures_are_shown(talk, scripted):
+    scripted.script(calls(Call("nope", {})), says("No."), breaks())
+    shown = talk("One", "Two")
+    assert shown.out.startswith("[nope {}]\nNo.\n")
+    assert "answered with an error" in shown.err
+
+
+def test_what_cannot_be_asked_is_told(talk, scripted):
+    make_user("bob")
+    talk("Mine")
+    mine = Conversation.objects.get().pk
+    with pytest.raises(CommandError, match="No such conversation"):
+        talk("Hi", conversation=mine, user="bob")
+    with pytest.raises(CommandError, match="no provider gpt"):
+        talk("Hi", provider="gpt")
+
+
+def test_without_a_user_or_an_administrator(talk, scripted):
+    with pytest.raises(CommandError, match="--user"):
+        talk("Hi", user=None)
+
+
+def test_ctrl_c_stops_the_answer_and_keeps_it(scripted):
+    make_user("alice")
+    scripted.script(says("a", "b", threading.Event()), says("Again."))
+    ours, theirs = pty.openpty()
+    code = (
+        "import os, sys\n"
+        "from django.conf import settings\n"
+        f"settings.DATABASES['default']['NAME'] = {connection.settings_dict['NAME']!r}\n"
+        "from django.core.management import execute_from_command_line\n"
+        "execute_from_command_line(['manage.py', 'chat', '--user', 'alice'])\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env=os.environ | environment_of(scripted) | {"TERM": "dumb"},
+        cwd=django_settings.BASE_DIR,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    screen = Screen(ours)
+    try:
+        screen.wait_for("> ")
+        os.write(ours, b"Hi\n")
+        screen.wait_for("ab")
+        process.send_signal(signal.SIGINT)
+        screen.wait_for("[stopped; what came is kept]")
+        stopped = Message.objects.get(role="assistant")
+        assert (stopped.content, stopped.status) == ("ab", "stopped")
+        os.write(ours, b"Go on\n")
+        screen.wait_for("Again.")
+        wait_until(lambda: screen.text.endswith("> "))
+        os.write(ours, b"\x04")
+        screen.wait_for(f"--conversation {stopped.conversation_id}")
+        assert process.wait(10) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+
+
+class Screen:
+    """What a program writes to its terminal."""
+
+    def __init__(self, descriptor):
+        self.text = ""
+        self._descriptor = descriptor
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def wait_for(self, text):
+        deadline = time.monotonic() + 20
+        while text not in self.text:
+            assert time.monotonic() < deadline, self.text
+            time.sleep(0.02)
+
+    def _read(self):
+        while True:
+            try:
+                self.text += os.read(self._descriptor, 4096).decode()
+            except OSError:
+                return
