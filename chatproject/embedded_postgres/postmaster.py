@@ -1,6 +1,6 @@
 """The server process on one data directory: whether it runs, its start and its stop.
 
-Whoever calls `ensure_runs` or `stop` holds the start lock of `server.py`; nothing here knows who
+Whoever calls `ensure_runs` or `stop` holds the start lock of `shares.py`; nothing here knows who
 shares the server.
 """
 
@@ -14,7 +14,9 @@ from pathlib import Path
 
 import psycopg2
 
-from . import binaries, cluster, locks
+from chatproject import locks
+
+from . import binaries, cluster
 from .accounts import Account, account_for, let_pass, let_read
 from .errors import EmbeddedPostgresError, is_away
 from .folders import PORT, make_private, socket_folder
