@@ -26,7 +26,7 @@ from conversations.api.representations import (
 )
 from conversations.api.views import ApiViewSet, choice_of, idempotency_key_of, read_body, said
 from conversations.models import Conversation, Message, id_from_key
-from conversations.models.prepared import Prepared, slot
+from conversations.models.prepared import Prepared, PreparedCount, slot
 from conversations.models.rows import Row
 from conversations.services import (
     Found,
@@ -55,6 +55,11 @@ LISTING = {"user_id", "cursor", "page_size", "order", *ConversationFilters.names
 def _first_messages() -> Prepared:
     messages = Message.objects.filter(conversation_id=slot("conversation")).in_order()
     return Prepared(messages[: DETAIL_MESSAGES + 1], MESSAGE_COLUMNS)
+
+
+@cache
+def _count_of_owner() -> PreparedCount:
+    return PreparedCount(Conversation.objects.owned_by(slot("owner")))
 
 
 @extend_schema_view(
@@ -142,13 +147,18 @@ class ConversationViewSet(ApiViewSet):
             return {self.face.plural: [], "count": 0, "next": None, "previous": None}
         self.record_read(owner_id)
         page = page_of(self.request, self._listing(owner_id, asked))
-        owned = Conversation.objects.owned_by(owner_id)
         return {
             self.face.plural: [conversation_from_row(row) for row in page.rows],
-            "count": (ConversationFilters.narrow(query, owned) if asked else owned).count(),
+            "count": self._count(owner_id, narrowed=bool(asked)),
             "next": page.next,
             "previous": page.previous,
         }
+
+    def _count(self, owner_id: int, *, narrowed: bool) -> int:
+        if not narrowed:
+            return _count_of_owner().fetch({"owner": owner_id})
+        owned = Conversation.objects.owned_by(owner_id)
+        return ConversationFilters.narrow(self.request.query_params, owned).count()
 
     def _listing(self, owner_id: int, asked: builtins.list[str]) -> Listing:
         query = self.request.query_params

@@ -61,6 +61,23 @@ class Prepared:
         return dict(zip(self._columns, values, strict=True))
 
 
+class PreparedCount:
+    """How many rows a QuerySet with slots finds, compiled once."""
+
+    def __init__(self, queryset: models.QuerySet[Any]) -> None:
+        counted = queryset.order_by().values_list(models.Value(1))
+        inner, self._parameters = counted.query.sql_with_params()
+        self._sql = f"SELECT COUNT(*) FROM ({inner}) counted"  # noqa: S608 (compiled above)
+
+    def fetch(self, values: Mapping[str, Any]) -> int:
+        parameters = [
+            values[given.name] if isinstance(given, _Slot) else given for given in self._parameters
+        ]
+        with connection.cursor() as cursor:
+            cursor.execute(self._sql, parameters)
+            return int(cursor.fetchone()[0])
+
+
 def fetch_rows(queryset: models.QuerySet[Any], columns: Sequence[str]) -> list[Row]:
     """The rows of a queryset that is asked once, in the same form."""
     return Prepared(queryset, columns).fetch({})

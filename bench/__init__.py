@@ -1,0 +1,1 @@
+"""Benchmarks: this project beside what people would write instead."""
