@@ -20,6 +20,7 @@ from conversations.services.errors import (
     StaleSequence,
 )
 from conversations.services.titles import title_from
+from conversations.services.values import as_stored
 
 MAX_BATCH = 1_000
 
@@ -168,9 +169,9 @@ def _stored_before(
 
 
 def _says_the_same(row: Row, draft: MessageDraft) -> bool:
-    said = all(row[name] == getattr(draft, name) for name in _SAID if name != "id")
     untouched = row["updated_at"] == row["created_at"]
-    return said and (not untouched or row["metadata"] == draft.metadata)
+    names = [name for name in _SAID if name != "id"] + (["metadata"] if untouched else [])
+    return all(as_stored(row[name]) == as_stored(getattr(draft, name)) for name in names)
 
 
 def _was_longer(conversation_id: uuid.UUID, count: int, key: str | None) -> bool:

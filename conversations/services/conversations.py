@@ -17,7 +17,7 @@ from conversations.models.rows import columns_of, insert_new_rows
 from conversations.services.appending import refusal_to_write
 from conversations.services.errors import InvalidValue, KeyReused, OnLegalHold
 from conversations.services.owners import UserId, find_or_create_owner, find_owner
-from conversations.services.values import check_json, check_text
+from conversations.services.values import as_stored, check_json, check_text
 
 ANOTHER_CONVERSATION = "This id or Idempotency-Key already stands for another conversation."
 ON_HOLD = "The conversation is on legal hold: nothing of it may be removed."
@@ -97,10 +97,10 @@ def _same_request(stored: Conversation, fresh: Conversation) -> bool:
     """Title and metadata are compared only while nothing has happened to the conversation."""
     if stored.updated_at != stored.created_at:
         return stored.model_used == fresh.model_used
-    return (stored.model_used, stored.title, stored.metadata) == (
+    return (stored.model_used, stored.title, as_stored(stored.metadata)) == (
         fresh.model_used,
         fresh.title,
-        fresh.metadata,
+        as_stored(fresh.metadata),
     )
 
 

@@ -32,16 +32,24 @@ def parse_user_id(user_id: UserId, *, field: str = "user_id") -> UserId:
     if isinstance(user_id, str):
         check_text(field, user_id)
         user_id = user_id.strip()
+        if not _digits.fullmatch(user_id):
+            return _username(user_id, field)
         if len(user_id) > 150:
             raise InvalidValue(LONG_USER, field=field, code="max_length")
-        if not _digits.fullmatch(user_id):
-            if not user_id:
-                raise InvalidValue(EMPTY_USER, field=field, code="blank")
-            return User.normalize_username(user_id)
         user_id = int(user_id)
     if not 1 <= user_id <= _LARGEST_USER_ID:
         raise InvalidValue(BIG_USER, field=field)
     return user_id
+
+
+def _username(text: str, field: str) -> str:
+    """The name as Django stores it; normalising may make it longer than it was."""
+    name = str(User.normalize_username(text[:151]))
+    if len(name) > 150:
+        raise InvalidValue(LONG_USER, field=field, code="max_length")
+    if not name.strip():
+        raise InvalidValue(EMPTY_USER, field=field, code="blank")
+    return name
 
 
 def find_owner(user_id: UserId, *, field: str = "user_id") -> User | None:

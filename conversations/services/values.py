@@ -45,6 +45,17 @@ def check_json(field: str, value: JSON, *, max_bytes: int | None = None) -> None
         )
 
 
+def as_stored(value: Any) -> Any:
+    """A JSON value as JSONB gives it back, which writes 1e23 as an integer: for comparing."""
+    if isinstance(value, dict):
+        return {name: as_stored(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [as_stored(item) for item in value]
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) > 2**53:
+        return float(value)
+    return value
+
+
 def _check_depth(field: str, value: JSON) -> None:
     level = [(field, value)]
     for _ in range(settings.CHAT_MAX_JSON_DEPTH + 1):

@@ -129,6 +129,13 @@ def test_a_number_that_is_not_there_yet_becomes_a_user_with_that_number():
     assert User.objects.create_user("next").pk == number + 1
 
 
+@pytest.mark.parametrize("name", ["\ufdfa" * 150, "x" * 151, " ", "9" * 151])
+def test_a_name_that_cannot_be_stored_is_refused(name):
+    with pytest.raises(InvalidValue) as caught:
+        find_or_create_owner(name)
+    assert caught.value.field == "user_id"
+
+
 def test_numbers_that_would_exhaust_the_keys_are_refused():
     for number in (0, 1_000_000_001, 2**31, 10**30):
         with pytest.raises(InvalidValue):

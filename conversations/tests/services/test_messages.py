@@ -147,6 +147,11 @@ def test_a_repeat_is_recognised_after_the_message_was_rated(chat):
     assert say(chat, key="k", metadata={"a": 1}).rating == 1
 
 
+def test_a_repeat_is_recognised_whatever_the_size_of_its_numbers(chat):
+    given = {"key": "k", "metadata": {"a": 1e23, "b": [2**63, 1.5]}, "tool_calls": [{"x": 1e22}]}
+    assert say(chat, **given) == say(chat, **given)
+
+
 def test_a_key_stands_for_the_whole_batch(chat):
     def send(*contents):
         drafts = [MessageDraft(role="user", content=text) for text in contents]
