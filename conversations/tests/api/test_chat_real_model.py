@@ -23,7 +23,7 @@ def test_a_new_installation_chats(data, monkeypatch):
     for name in ("CHAT_PROVIDER", "CHAT_PROVIDERS", "CHAT_TOOLS", "CHAT_MODES"):
         monkeypatch.setenv(name, {"CHAT_PROVIDERS": "{}"}.get(name, ""))
     monkeypatch.delenv("CHAT_PROVIDER")
-    with quickstart(data) as (process, port, log):
+    with quickstart(data) as (process, port, _):
         try:
             messages = chat_with(ChatClient(f"http://127.0.0.1:{port}", token_for("alice", data)))
         finally:
