@@ -23,6 +23,8 @@ def providers(env: environ.Env) -> dict[str, Objects]:
             "start": "conversations.chat.embedded.start",
             "model": "SmolLM2-135M-Instruct",
             "context_tokens": 1_500,
+            # A model this small loses its thread when it may choose unlikely words.
+            "temperature": 0.1,
             "timeout": 120,
         },
         "ollama": {

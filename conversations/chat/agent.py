@@ -83,7 +83,9 @@ async def converse(request: Request) -> AsyncIterator[Happening]:
         model=_watched_model(request, watch),
         tools=list(request.tools),
         mcp_servers=list(request.mcp_servers),
-        model_settings=agents.ModelSettings(include_usage=True),
+        model_settings=agents.ModelSettings(
+            include_usage=True, temperature=request.provider.temperature
+        ),
     )
     run = agents.Runner.run_streamed(
         agent,

@@ -41,6 +41,7 @@ class Provider:
     connect: float = 5
     timeout: float = 60
     context_tokens: int | None = None
+    temperature: float | None = None
     embedding_model: str = ""
     start: str = ""
 

