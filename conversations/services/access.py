@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
 from typing import Any
 
 from django.contrib.auth.models import User
 
-from conversations.models import AccessAction, AccessRecord, Caller
+from conversations.models import AccessAction, AccessRecord, Caller, Conversation
 
 
 def record_access(
@@ -35,6 +36,31 @@ def record_access(
         address=address,
         reason=reason,
         detail=detail or {},
+    )
+
+
+def record_exports(
+    *,
+    caller: Caller,
+    conversations: Iterable[Conversation],
+    file_format: str,
+    address: str | None = None,
+    reason: str = "",
+) -> None:
+    """One record for each conversation that is about to leave, its owner loaded beside it."""
+    AccessRecord.objects.bulk_create(
+        AccessRecord(
+            staff_id=caller.user.pk,
+            staff_name=caller.user.username,
+            action=AccessAction.EXPORT,
+            owner_id=conversation.user_id,
+            owner_name=conversation.user.username,
+            conversation_id=conversation.pk,
+            address=address,
+            reason=reason,
+            detail={"format": file_format, "messages": conversation.message_count},
+        )
+        for conversation in conversations
     )
 
 
