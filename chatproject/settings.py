@@ -55,6 +55,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "conversations.admin.zone.ViewersZone",
 ]
 
 ROOT_URLCONF = "chatproject.urls"
@@ -129,6 +130,9 @@ CHAT_MAX_MESSAGE_CHARS = env.int("CHAT_MAX_MESSAGE_CHARS", default=10_000)
 # The largest `metadata`, in bytes of JSON, and how deep any JSON value may nest.
 CHAT_MAX_METADATA_BYTES = env.int("CHAT_MAX_METADATA_BYTES", default=64 * 1024)
 CHAT_MAX_JSON_DEPTH = env.int("CHAT_MAX_JSON_DEPTH", default=32)
+
+# Whether staff give a reason before their first look at somebody's conversation.
+CHAT_REQUIRE_READ_REASON = env.bool("CHAT_REQUIRE_READ_REASON", default=False)
 
 # Requests a user may make, such as {"read": "600/min", "write": "60/min", "search": "30/min"}.
 # Counted in CACHE_URL; the default counts in each process apart.

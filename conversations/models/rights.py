@@ -1,4 +1,4 @@
-"""The permissions that staff are given one by one; `services/groups.py` makes ready sets of them."""
+"""The permissions of staff, given one by one or by the groups of `services/groups.py`."""
 
 VIEW_CONVERSATION = "conversations.view_conversation"
 # What was said: without it staff see that there is a chat, and no word of it beyond its title.
