@@ -87,7 +87,7 @@ def test_find_read_jump_export_and_the_trail_that_it_leaves(page, long_chat):
     page.fill("#searchbar", '"cancelled by the operator"')
     page.press("#searchbar", "Enter")
     assert page.locator("#result_list mark").first.is_visible()
-    page.click("#result_list .field-titled a, #result_list th a >> nth=0")
+    page.click("#result_list .conversation-title")
 
     call = page.locator("#m-3 details.fold")
     assert not call.locator("pre").is_visible()
