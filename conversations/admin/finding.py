@@ -50,7 +50,7 @@ def find_inside(request: HttpRequest, conversation: Conversation) -> Findings | 
     except ServiceError as refusal:
         return Findings(text, [], refusal.detail)
     scope = SearchScope(owner_id=conversation.user_id, conversation_id=conversation.pk)
-    hits = search_conversations(text=text, scope=scope, limit=AT_MOST)
+    hits = search_conversations(text=text, scope=scope, limit=AT_MOST + 1)
     record_search(caller=caller_of(request), text=text, scope=scope, address=address_of(request))
     found = [
         Found(
@@ -62,4 +62,4 @@ def find_inside(request: HttpRequest, conversation: Conversation) -> Findings | 
         for hit in hits
         if hit.row["kind"] == "message"
     ]
-    return Findings(text, sorted(found, key=lambda one: one.sequence))
+    return Findings(text, sorted(found[:AT_MOST], key=lambda one: one.sequence))

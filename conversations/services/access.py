@@ -10,10 +10,13 @@ from django.contrib.auth.models import User
 
 from conversations.models import AccessAction, AccessRecord, Caller, Conversation
 
+# Who did it, where a command did.
+SCRIPT = "manage.py"
+
 
 def record_access(
     *,
-    caller: Caller,
+    caller: Caller | None,
     action: AccessAction,
     owner_id: int | None = None,
     owner_name: str = "",
@@ -22,13 +25,14 @@ def record_access(
     reason: str = "",
     detail: dict[str, Any] | None = None,
 ) -> AccessRecord:
-    """Write one AccessRecord. `address` is the client's IP address, where there is one.
+    """Write one AccessRecord. `address` is the client's IP address, where there is one; `caller`
+    None is a script on the server.
 
     `owner_name` is looked up from `owner_id` where it is not given.
     """
     return AccessRecord.objects.create(
-        staff_id=caller.user.pk,
-        staff_name=caller.user.username,
+        staff_id=caller.user.pk if caller else None,
+        staff_name=caller.user.username if caller else SCRIPT,
         action=action,
         owner_id=owner_id,
         owner_name=owner_name or _username_of(owner_id),

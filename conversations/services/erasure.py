@@ -38,13 +38,13 @@ def holdings_of(user_id: int) -> Holdings:
 
 
 def erase_user(
-    *, user_id: int, by: Caller, address: str | None = None, reason: str = ""
+    *, user_id: int, by: Caller | None, address: str | None = None, reason: str = ""
 ) -> Holdings:
     """Delete the user with all conversations, messages, notes and tokens; what went.
 
     All or nothing: one conversation on legal hold keeps everything. The database deletes the
     conversations with the user's row; an AccessRecord without their words stays. Raises
-    NotFound, NotAllowed, OnLegalHold.
+    NotFound, NotAllowed, OnLegalHold. `by` None is a script.
     """
     with transaction.atomic():
         user = User.objects.select_for_update().filter(pk=user_id).first()
@@ -78,10 +78,10 @@ def _locked_holdings(user_id: int) -> Holdings:
     return Holdings(len(found), sum(count for count, _ in found), sum(held for _, held in found))
 
 
-def _check(user: User | None, by: Caller) -> None:
+def _check(user: User | None, by: Caller | None) -> None:
     if user is None:
         raise NotFound(NO_SUCH_USER)
-    if user.pk == by.user.pk:
+    if by is not None and user.pk == by.user.pk:
         raise NotAllowed(NOT_ONESELF)
     if user.is_staff or user.is_superuser:
         raise NotAllowed(NOT_STAFF)
