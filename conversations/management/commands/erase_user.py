@@ -10,9 +10,7 @@ from conversations.services import ServiceError, erase_user, find_owner, holding
 
 
 class Command(BaseCommand):
-    help = (
-        "Erase a user with all conversations, messages and tokens. A legal hold keeps everything."
-    )
+    help = "Erase a user with all conversations and tokens. One legal hold keeps everything."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("user", help="username, or the user's number")

@@ -67,7 +67,7 @@ def test_a_page_of_heavy_markdown_is_made_in_time(browser, alice):
     started = time.monotonic()
     page = read(browser, conversation)
     assert time.monotonic() - started < 10
-    assert 1 <= page.count("<table>") < 20
+    assert 1 <= page.count("<table>") < 30
 
 
 def test_calls_and_results_lead_to_each_other_across_pages_too(browser, alice):

@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from conversations.formats import WRITERS, RecordedChat, RecordedMessage, read_openai
+from conversations.formats import WRITERS, RecordedChat, RecordedMessage
+from conversations.formats.openai import read_openai
 from conversations.formats.record import RecordedMessage as Message
 
 AT = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
