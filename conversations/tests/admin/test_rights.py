@@ -7,7 +7,7 @@ from conversations.models import AccessRecord, Conversation, ConversationNote, M
 from conversations.services import MessageDraft, append_drafts
 from conversations.services.groups import GROUPS, ensure_groups
 from conversations.tests.admin.conftest import LIST, grant, signed_in, text_of, transcript_url
-from conversations.tests.factories import make_conversation, make_user
+from conversations.tests.factories import client_for, make_conversation, make_user
 
 EXPORT = f"{LIST}export/"
 
@@ -42,8 +42,6 @@ def test_the_list_without_the_content_shows_no_word_of_it(lister, conversation):
 
 
 def test_the_api_asks_for_the_same_right(conversation):
-    from conversations.tests.factories import client_for
-
     half = make_user("half", "view_conversation", is_staff=True)
     assert client_for(half).get(f"/api/conversations/{conversation.pk}").status_code == 404
 
@@ -83,8 +81,6 @@ def test_a_hold_is_recorded_and_moves_nothing(staff, conversation):
 
 
 def test_notes_are_staffs_own(staff, browser, alice, conversation):
-    from conversations.tests.factories import client_for
-
     assert act(browser, conversation, do="note", text="x").status_code == 403
     grant(staff, "add_conversationnote", "view_conversationnote")
     act(signed_in(staff), conversation, do="note", text="<b>Look</b> again")

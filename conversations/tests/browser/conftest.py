@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import warnings
 
 import pytest
 from django.contrib.auth.models import Group
@@ -29,7 +28,6 @@ def chromium():
     if not CHROMIUM:
         if os.environ.get("CI"):
             pytest.fail(ABSENT)
-        warnings.warn(ABSENT, pytest.PytestWarning, stacklevel=1)
         pytest.skip(ABSENT)
     from playwright.sync_api import sync_playwright
 
