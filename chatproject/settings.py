@@ -9,6 +9,7 @@ from pathlib import Path
 
 import environ
 from corsheaders.defaults import default_headers
+from django.templatetags.static import static
 
 from chatproject import chat_settings as chat
 from chatproject import embedded_postgres, logs
@@ -57,6 +58,8 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "conversations.admin.zone.ViewersZone",
+    "conversations.admin.content_policy.ContentPolicy",
 ]
 
 ROOT_URLCONF = "chatproject.urls"
@@ -132,6 +135,9 @@ CHAT_MAX_MESSAGE_CHARS = env.int("CHAT_MAX_MESSAGE_CHARS", default=10_000)
 CHAT_MAX_METADATA_BYTES = env.int("CHAT_MAX_METADATA_BYTES", default=64 * 1024)
 CHAT_MAX_JSON_DEPTH = env.int("CHAT_MAX_JSON_DEPTH", default=32)
 
+# Whether staff give a reason before their first look at somebody's conversation.
+CHAT_REQUIRE_READ_REASON = env.bool("CHAT_REQUIRE_READ_REASON", default=False)
+
 # Requests a user may make, such as {"read": "600/min", "write": "60/min", "search": "30/min"}.
 # Counted in CACHE_URL; the default counts in each process apart.
 THROTTLE_RATES = {
@@ -205,6 +211,14 @@ UNFOLD = {
     "SITE_TITLE": "Conversations",
     "SITE_HEADER": "Conversations",
     "SHOW_VIEW_ON_SITE": False,
+    "SITE_FAVICONS": [
+        {
+            "rel": "icon",
+            "type": "image/svg+xml",
+            "href": lambda request: static("conversations/icon.svg"),
+        }
+    ],
+    "DASHBOARD_CALLBACK": "conversations.admin.dashboard.dashboard",
 }
 
 # The model that answers, and its surroundings: docs/chat.md.

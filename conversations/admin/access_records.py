@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib import admin
-from django.http import HttpRequest
-from django.urls import reverse
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from conversations.admin.filters import ChoiceFilter, DateRangeFilter, TextFilter
 from conversations.admin.read_only import ReadOnlyAdmin
 from conversations.admin.texts import isolated, moment
+from conversations.admin.trail import record_trail_export
+from conversations.admin.trail_export import csv_of
 from conversations.models import AccessAction, AccessRecord
 
 
@@ -45,6 +52,32 @@ class AccessRecordAdmin(ReadOnlyAdmin):
     actions = None
     fields = ["at", "staff", "action", "owner", "conversation", "detail", "reason", "address"]
     readonly_fields = ["at", "staff", "owner", "conversation"]
+
+    def get_urls(self) -> list[URLPattern]:
+        return [path("export/", self.export_view, name="accessrecord_export"), *super().get_urls()]
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> TemplateResponse:
+        query = request.GET.copy()
+        query.pop("p", None)
+        url = f"{reverse('admin:accessrecord_export')}?{query.urlencode()}"
+        return super().changelist_view(request, {"export_url": url} | (extra_context or {}))
+
+    def export_view(self, request: HttpRequest) -> HttpResponseBase:
+        return self.admin_site.admin_view(self._export)(request)
+
+    def _export(self, request: HttpRequest) -> HttpResponseBase:
+        """The filtered list as CSV; that it was taken is a record itself."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        changelist: Any = self.get_changelist_instance(request)
+        record_trail_export(request)
+        response = StreamingHttpResponse(
+            csv_of(changelist.get_queryset(request)), content_type="text/csv; charset=utf-8"
+        )
+        response["Content-Disposition"] = 'attachment; filename="access-records.csv"'
+        return response
 
     def has_delete_permission(self, request: HttpRequest, obj: AccessRecord | None = None) -> bool:
         return False

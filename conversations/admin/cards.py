@@ -1,17 +1,22 @@
-"""A stored message as the transcript shows it: cut texts, folded JSON, tool calls by name."""
+"""A stored message as the transcript shows it: its text laid out or cut, and what belongs to it."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
+from django.utils.safestring import SafeString
+
+from conversations.admin.folds import Fold, call_folds, json_fold, result_fold, source_fold
+from conversations.admin.markdown import as_html, reads_as_markdown
 from conversations.admin.reading import CUT_AT
+from conversations.admin.tool_links import ToolLinks
 from conversations.models import Message, Role, Status
 
-PREVIEW_CHARS = 160
+# Characters laid out as Markdown on one page, so that no page takes a second to make.
+LAID_OUT_A_PAGE = 100_000
 
 ICONS = {
     Role.USER: "person",
@@ -22,34 +27,38 @@ ICONS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Fold:
-    """Something shown on request: a line that says what it is, and the text."""
+@dataclass(slots=True)
+class Budget:
+    """How many characters may still be laid out; none for those who want them raw."""
 
-    label: str
-    text: str
-    name: str = ""
-    id: str = ""
-    cut: bool = False
+    left: int = LAID_OUT_A_PAGE
 
-    @property
-    def preview(self) -> str:
-        return " ".join(self.text[: PREVIEW_CHARS * 4].split())[:PREVIEW_CHARS]
+    def takes(self, text: str) -> bool:
+        if len(text) > self.left or not reads_as_markdown(text):
+            return False
+        self.left -= len(text)
+        return True
 
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """What the template of one message needs. `missing`: how many were deleted ahead of it."""
+    """What the template of one message needs. `missing`: how many were deleted ahead of it.
+
+    `html` is the text laid out, or None where it is shown as it stands.
+    """
 
     message: Message
     icon: str
     text: str
+    html: SafeString | None
     cut: bool
     error: str
     folds: list[Fold]
     facts: list[str]
     size: int
     missing: int = 0
+    answers: int | None = None
+    results: dict[str, int] = field(default_factory=dict)
 
     @property
     def is_cut(self) -> bool:
@@ -59,79 +68,69 @@ class Card:
     def unfinished(self) -> bool:
         return self.message.status != Status.COMPLETE
 
+    @property
+    def linked_folds(self) -> list[tuple[Fold, int | None]]:
+        """Each fold, and the sequence of the message that holds its result."""
+        return [(fold, self.results.get(fold.call) if fold.call else None) for fold in self.folds]
 
-def cards_of(messages: list[Message], *, follows: int | None) -> list[Card]:
+
+def cards_of(
+    messages: list[Message],
+    *,
+    follows: int | None,
+    links: ToolLinks,
+    raw: bool = False,
+) -> list[Card]:
     """The cards of one page; `follows` is the sequence it begins after, where that is known."""
     start = messages[0].sequence - 1 if messages and follows is None else follows or 0
     sequences = [start, *(message.sequence for message in messages)]
     gaps = [after - before - 1 for before, after in pairwise(sequences)]
-    return [card_of(message, missing=gap) for message, gap in zip(messages, gaps, strict=True)]
+    budget = Budget(0 if raw else LAID_OUT_A_PAGE)
+    return [
+        card_of(message, budget, links=links, missing=gap)
+        for message, gap in zip(messages, gaps, strict=True)
+    ]
 
 
-def card_of(message: Any, *, whole: bool = False, missing: int = 0) -> Card:
+def card_of(
+    message: Any,
+    budget: Budget,
+    *,
+    links: ToolLinks | None = None,
+    whole: bool = False,
+    missing: int = 0,
+) -> Card:
     """`message` comes from `reading`, its texts beside it; `whole` cuts nothing."""
     limit = None if whole else CUT_AT
+    links = links or ToolLinks()
     content = message.content_text[:limit]
-    result = None if whole else _result(message, content)
+    result = message.role == Role.TOOL and bool(content) and not whole
+    laid_out = not result and not whole and budget.takes(content)
     return Card(
         message=message,
         icon=ICONS[Role(message.role)],
         text="" if result else content,
+        html=as_html(content) if laid_out else None,
         cut=len(content) < len(message.content_text),
         error=(message.error_text or "")[:limit],
-        folds=[*([result] if result else []), *_calls(message, limit), *_extras(message, limit)],
+        folds=list(_folds(message, content if result else "", limit)),
         facts=list(_facts(message)),
         size=message.size,
         missing=missing,
+        answers=links.calls.get(message.sequence),
+        results=links.results_of(message.sequence),
     )
 
 
-def _result(message: Any, content: str) -> Fold | None:
-    """What a tool answered, folded: its JSON laid out, anything else as it is."""
-    if message.role != Role.TOOL or not content:
-        return None
-    laid_out = pretty(content)
-    return Fold("Result", laid_out or content)
-
-
-def _calls(message: Any, limit: int | None) -> Iterable[Fold]:
-    text = message.tool_calls_text
-    calls = None if text is None or _is_cut(text, limit) else _parsed(text)
-    if not isinstance(calls, list):
-        return [] if text is None else [_fold("Tool calls", text, limit)]
-    return [_call(call) for call in calls]
-
-
-def _call(call: Any) -> Fold:
-    """One tool call in the form of OpenAI's chat messages; any other as the JSON that it is."""
-    function = call.get("function") if isinstance(call, dict) else None
-    if not isinstance(function, dict) or "name" not in function:
-        return Fold("Tool call", dumped(call))
-    arguments = function.get("arguments", "")
-    text = arguments if isinstance(arguments, str) else dumped(arguments)
-    return Fold(
-        "Tool call", pretty(text) or text, name=str(function["name"]), id=str(call.get("id") or "")
-    )
-
-
-def _extras(message: Any, limit: int | None) -> Iterable[Fold]:
-    for label, text in [
-        ("Parts", message.parts_text),
-        ("Sources", message.sources_text),
-        ("Metadata", message.metadata_text),
-    ]:
-        if text not in (None, "[]", "{}"):
-            yield _fold(label, text, limit)
-
-
-def _fold(label: str, text: str, limit: int | None) -> Fold:
-    if _is_cut(text, limit):
-        return Fold(label, text[:limit], cut=True)
-    return Fold(label, pretty(text) or text)
-
-
-def _is_cut(text: str, limit: int | None) -> bool:
-    return limit is not None and len(text) > limit
+def _folds(message: Any, result: str, limit: int | None) -> Iterable[Fold]:
+    if result:
+        yield result_fold(result)
+    yield from call_folds(message.tool_calls_text, limit)
+    if message.parts_text not in (None, "[]"):
+        yield json_fold("Parts", message.parts_text, limit)
+    yield from source_fold(message.sources_text, limit)
+    if message.metadata_text not in (None, "{}"):
+        yield json_fold("Metadata", message.metadata_text, limit)
 
 
 def _facts(message: Message) -> Iterable[str]:
@@ -150,20 +149,3 @@ def _facts(message: Message) -> Iterable[str]:
         yield f"finish reason {message.finish_reason}"
     if message.detected_mode:
         yield f"mode {message.detected_mode}"
-
-
-def pretty(text: str) -> str | None:
-    """An object or array of JSON laid out; None for any other text."""
-    value = _parsed(text)
-    return dumped(value) if isinstance(value, dict | list) else None
-
-
-def _parsed(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-
-
-def dumped(value: Any) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False)

@@ -2,66 +2,54 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
-from django.urls import reverse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from conversations.admin.deletion import DeletesConversations
-from conversations.admin.filters import DateRangeFilter, TextFilter, YesNoFilter
+from conversations.admin.actions import ActsOnConversations
+from conversations.admin.conversation_filters import (
+    ArchivedFilter,
+    CreatedFilter,
+    LegalHoldFilter,
+    ModelFilter,
+    OwnerFilter,
+    PinnedFilter,
+    SourceFilter,
+    UpdatedFilter,
+)
+from conversations.admin.doing import act
+from conversations.admin.export import chosen_ids, export
+from conversations.admin.found import ConversationChangeList, narrow
+from conversations.admin.message_filters import AnswerFilter, RoleFilter, ToolFilter
+from conversations.admin.owners import owner_page
 from conversations.admin.read_only import uuid_in
 from conversations.admin.texts import isolated, moment
 from conversations.admin.transcript import transcript
 from conversations.models import VIEW_CONVERSATION, Conversation
+from conversations.models.rights import VIEW_CONTENT
+from conversations.models.staff_search import conversations_with_id
 
 NO_SUCH_CONVERSATION = "No such conversation."
 
 
-class OwnerFilter(TextFilter):
-    title, parameter, lookup = "owner", "owner", "user__username"
-
-
-class ModelFilter(TextFilter):
-    title, parameter, lookup = "model", "model", "model_used__icontains"
-
-
-class SourceFilter(TextFilter):
-    title, parameter, lookup = "source", "source", "source"
-
-
-class PinnedFilter(YesNoFilter):
-    title, parameter, holds = "pinned", "pinned", Q(pinned=True)
-
-
-class ArchivedFilter(YesNoFilter):
-    title, parameter, holds = "archived", "archived", Q(archived_at__isnull=False)
-
-
-class LegalHoldFilter(YesNoFilter):
-    title, parameter, holds = "on legal hold", "legal_hold", Q(legal_hold=True)
-
-
-class UpdatedFilter(DateRangeFilter):
-    title, parameter, column = "updated", "updated", "updated_at"
-
-
-class CreatedFilter(DateRangeFilter):
-    title, parameter, column = "created", "created", "created_at"
-
-
 @admin.register(Conversation)
-class ConversationAdmin(DeletesConversations):
+class ConversationAdmin(ActsOnConversations):
     """Staff find, read and delete conversations. What was said is a record: no one edits it."""
 
     list_display = ["titled", "owner", "messages", "answered_by", "updated", "created"]
-    list_display_links = ["titled"]
+    # `titled` leads to the transcript, for those who may open it.
+    list_display_links = None
     list_filter = [
         OwnerFilter,
         ModelFilter,
@@ -69,20 +57,44 @@ class ConversationAdmin(DeletesConversations):
         PinnedFilter,
         ArchivedFilter,
         LegalHoldFilter,
+        RoleFilter,
+        ToolFilter,
+        AnswerFilter,
         UpdatedFilter,
         CreatedFilter,
     ]
     list_select_related = ["user"]
     # The order of the index conversation_updated_idx.
     ordering = ["-updated_at", "-id"]
-    search_fields = ["title", "user__username"]
-    search_help_text = "Title, owner or id"
-    id_lookup = "pk"
-    actions = ["delete_selected"]
+    # What is searched is said below; the admin asks only whether there is a search box.
+    search_fields = ["title"]
+    search_help_text = "Words said, title, owner or id"
 
     def has_view_permission(self, request: HttpRequest, obj: Conversation | None = None) -> bool:
         """Reading others' chats is a right of its own: a right to change does not bring it."""
         return request.user.has_perm(VIEW_CONVERSATION)
+
+    def get_urls(self) -> list[URLPattern]:
+        pages = [
+            path("export/", self.export_view, name="conversations_conversation_export"),
+            path("owner/<int:user_id>/", self.owner_view, name="conversations_conversation_owner"),
+            path("<uuid:object_id>/act/", self.act_view, name="conversations_conversation_act"),
+        ]
+        return [*pages, *super().get_urls()]
+
+    def get_changelist(  # type: ignore[override]
+        self, request: HttpRequest, **kwargs: Any
+    ) -> type[ConversationChangeList]:
+        return ConversationChangeList
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Conversation], search_term: str
+    ) -> tuple[QuerySet[Conversation], bool]:
+        if not search_term.strip():
+            return queryset, False
+        if wanted := uuid_in(search_term):
+            return queryset.filter(pk__in=conversations_with_id(wanted)), False
+        return narrow(request, queryset, search_term), False
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Conversation]:
         return super().get_queryset(request).defer("metadata")
@@ -95,18 +107,64 @@ class ConversationAdmin(DeletesConversations):
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         """The transcript. Nothing can be sent to it."""
-        if not self.has_view_permission(request):
+        if not self.has_view_permission(request) or not request.user.has_perm(VIEW_CONTENT):
             raise PermissionDenied
         if request.method not in {"GET", "HEAD"}:
             return HttpResponseNotAllowed(["GET", "HEAD"])
         return transcript(request, self, _found(object_id))
 
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> TemplateResponse:
+        extra = {"export_url": self._export_url(request)} | (extra_context or {})
+        return super().changelist_view(request, extra)
+
+    def _export_url(self, request: HttpRequest) -> str | None:
+        """The same list's filters, for the page that exports all of it."""
+        if not self.has_export_permission(request):
+            return None
+        query = request.GET.copy()
+        query.pop("p", None)
+        return f"{reverse('admin:conversations_conversation_export')}?{query.urlencode()}"
+
+    def export_view(self, request: HttpRequest) -> HttpResponseBase:
+        return self.admin_site.admin_view(self._export)(request)
+
+    def _export(self, request: HttpRequest) -> HttpResponseBase:
+        self._check(request)
+        if (ids := chosen_ids(request)) is not None:
+            return export(request, self, self.get_queryset(request).filter(pk__in=ids))
+        changelist: Any = self.get_changelist_instance(request)
+        return export(request, self, changelist.get_queryset(request))
+
+    def owner_view(self, request: HttpRequest, user_id: int) -> HttpResponseBase:
+        return self.admin_site.admin_view(self._owner)(request, user_id)
+
+    def _owner(self, request: HttpRequest, user_id: int) -> HttpResponseBase:
+        self._check(request)
+        return owner_page(request, self, user_id)
+
+    def act_view(self, request: HttpRequest, object_id: uuid.UUID) -> HttpResponseBase:
+        return self.admin_site.admin_view(self._act)(request, object_id)
+
+    def _act(self, request: HttpRequest, object_id: uuid.UUID) -> HttpResponseBase:
+        self._check(request)
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        return act(request, _found(str(object_id)))
+
+    def _check(self, request: HttpRequest) -> None:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+
     @admin.display(description="title", ordering="title")
     def titled(self, conversation: Conversation) -> SafeString:
-        title = isolated(conversation.title)
-        return format_html(
-            '<span class="conversation-title">{}</span>{}', title, _flags(conversation)
+        title = format_html(
+            '<span class="conversation-title">{}</span>', isolated(conversation.title)
         )
+        if url := getattr(conversation, "url", None):
+            title = format_html('<a href="{}">{}</a>', url, title)
+        return format_html("{}{}{}", title, _flags(conversation), _snippet(conversation))
 
     @admin.display(description="owner", ordering="user__username")
     def owner(self, conversation: Conversation) -> SafeString:
@@ -148,3 +206,11 @@ def _flags(conversation: Conversation) -> SafeString:
     }
     badges = ((word,) for word, holds in words.items() if holds)
     return format_html_join("", '<span class="conversation-flag">{}</span>', badges)
+
+
+def _snippet(conversation: Any) -> SafeString | str:
+    """Why a search found it, for those who may see it."""
+    found = getattr(conversation, "snippet", None)
+    if found is None:
+        return ""
+    return format_html('<span class="snippet"><a href="{}">#{}</a> <bdi>{}</bdi></span>', *found)

@@ -116,26 +116,26 @@ class DateRangeFilter(FormFilter):
 
     def fields(self) -> dict[str, forms.Field]:
         return {
-            f"{self.parameter}_from": _day_field(f"{self.title} from"),
-            f"{self.parameter}_to": _day_field(f"{self.title} to"),
+            f"{self.parameter}_from": day_field(f"{self.title} from"),
+            f"{self.parameter}_to": day_field(f"{self.title} to"),
         }
 
     def condition(self, values: dict[str, Any]) -> Q:
         first, last = (values[name] for name in self.fields())
         found = Q()
         if first:
-            found &= Q(**{f"{self.column}__gte": _start_of(first)})
+            found &= Q(**{f"{self.column}__gte": start_of(first)})
         if last:
-            found &= Q(**{f"{self.column}__lt": _start_of(last + timedelta(days=1))})
+            found &= Q(**{f"{self.column}__lt": start_of(last + timedelta(days=1))})
         return found
 
 
-def _day_field(label: str) -> forms.DateField:
+def day_field(label: str) -> forms.DateField:
     # The browser's own picker: it needs no script and obeys the keyboard.
     widget = forms.DateInput({"type": "date", "class": " ".join(INPUT_CLASSES)}, format="%Y-%m-%d")
     bounds = [MinValueValidator(_EARLIEST), MaxValueValidator(_LATEST)]
     return forms.DateField(label=label, required=False, widget=widget, validators=bounds)
 
 
-def _start_of(day: date) -> datetime:
+def start_of(day: date) -> datetime:
     return timezone.make_aware(datetime.combine(day, time.min))

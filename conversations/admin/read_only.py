@@ -32,6 +32,7 @@ class ReadOnlyAdmin(ModelAdmin):
 
     class Media:
         css = {"all": ["conversations/admin.css"]}
+        js = ["conversations/zone.js"]
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

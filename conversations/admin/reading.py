@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from django.db.models import F, Func, IntegerField, Max, Min, QuerySet, TextField
-from django.db.models.functions import Cast, Left
+from django.db.models import F, Func, IntegerField, Max, Min, QuerySet, TextField, Value
+from django.db.models.functions import Cast, Left, Length, Substr
 
 from conversations.models import Conversation, Message
 
 PAGE_SIZE = 100
 # Characters of one text shown among others; more is a page of its own.
 CUT_AT = 20_000
+# Characters of content on a page of its own: as much as a browser lays out at once.
+PART_SIZE = 200_000
 
 _TEXTS = ("content", "error", "rating_comment")
 _JSON = ("tool_calls", "parts", "sources", "metadata")
@@ -58,12 +61,32 @@ def read_page(
     return Page(rows, first_of_all=ends["first"] or 0, last_of_all=ends["last"] or 0)
 
 
-def read_whole(conversation: Conversation, message_id: uuid.UUID) -> Message | None:
-    """One message with all of its text."""
-    texts = {f"{name}_text": F(name) for name in _TEXTS}
+def read_whole(
+    conversation: Conversation, message_id: uuid.UUID, *, part: int = 1
+) -> Message | None:
+    """One message with all of its text, the content in parts of PART_SIZE, counted from 1.
+
+    `parts_in_all` beside it says how many there are.
+    """
+    texts: dict[str, Any] = {f"{name}_text": F(name) for name in _TEXTS}
     json = {f"{name}_text": Cast(name, TextField()) for name in _JSON}
+    texts["content_text"] = Substr("content", (part - 1) * PART_SIZE + 1, PART_SIZE)
     stored = Message.objects.of(conversation).filter(id=message_id)
-    return stored.defer(*_TEXTS, *_JSON).annotate(**texts, **json, **_size()).first()
+    found = stored.defer(*_TEXTS, *_JSON).annotate(
+        **texts, **json, **_size(), characters=Length("content")
+    )
+    message: Any = found.first()
+    if message is not None:
+        message.parts_in_all = max(1, -(-message.characters // PART_SIZE))
+    return message  # type: ignore[no-any-return]
+
+
+def first_since(conversation: Conversation, moment: datetime) -> int | None:
+    """The sequence of the first message at or after a moment; the last one's if there is none."""
+    messages = Message.objects.of(conversation)
+    later = messages.filter(created_at__gte=moment).in_order()
+    found = later.values_list("sequence", flat=True).first()
+    return messages.aggregate(last=Max("sequence"))["last"] if found is None else found
 
 
 def page_start(sequence: int) -> int:
@@ -81,3 +104,27 @@ def _with_cut_texts(messages: QuerySet[Message]) -> Any:
 def _size() -> dict[str, Func]:
     """The content's size in bytes, which PostgreSQL knows without reading it."""
     return {"size": Func("content", function="octet_length", output_field=IntegerField())}
+
+
+# Tool results stand close to their calls; further away they are not looked for.
+NEAR = 200
+
+
+def tool_events(conversation: Conversation, page: Page) -> Any:
+    """(sequence, call answered, ids of calls made) of the messages with tools, in order, on
+    the page and NEAR either side of it."""
+    if page.first is None or page.last is None:
+        return []
+    ids = Func(
+        F("tool_calls"),
+        Value("$[*].id"),
+        function="jsonb_path_query_array",
+        template="%(function)s(%(expressions)s::jsonpath)",
+    )
+    near = Message.objects.of(conversation).filter(
+        sequence__gte=page.first - NEAR, sequence__lte=page.last + NEAR
+    )
+    with_tools = near.exclude(tool_calls=None, tool_call_id=None).in_order()
+    return with_tools.annotate(call_ids=Cast(ids, TextField())).values_list(
+        "sequence", "tool_call_id", "call_ids"
+    )

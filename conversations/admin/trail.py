@@ -1,4 +1,4 @@
-"""The trace that looking at and deleting conversations leaves."""
+"""The trace that looking at, moving and deleting conversations leaves."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from conversations.models import AccessAction, Caller, Conversation
 from conversations.services import record_access
 
 
-def record_read(request: HttpRequest, conversation: Conversation, **detail: Any) -> None:
+def record_read(
+    request: HttpRequest, conversation: Conversation, *, reason: str = "", **detail: Any
+) -> None:
     """Leave an AccessRecord, unless staff read a conversation of their own."""
     if caller_of(request).leaves_record(conversation.user_id):
-        _record(request, AccessAction.READ, conversation, detail)
+        _record(request, AccessAction.READ, conversation, detail, reason)
 
 
 def record_deletion(request: HttpRequest, conversation: Conversation) -> None:
@@ -31,6 +33,16 @@ def record_owner_deletion(request: HttpRequest, owner: User, **detail: Any) -> N
         owner_name=owner.username,
         address=address_of(request),
         detail=detail,
+    )
+
+
+def record_trail_export(request: HttpRequest) -> None:
+    """Who took a copy of the trail itself."""
+    record_access(
+        caller=caller_of(request),
+        action=AccessAction.EXPORT,
+        address=address_of(request),
+        detail={"format": "csv", "records": request.GET.urlencode()[:500] or "all"},
     )
 
 
@@ -52,7 +64,11 @@ def address_of(request: HttpRequest) -> str | None:
 
 
 def _record(
-    request: HttpRequest, action: AccessAction, conversation: Conversation, detail: dict[str, Any]
+    request: HttpRequest,
+    action: AccessAction,
+    conversation: Conversation,
+    detail: dict[str, Any],
+    reason: str = "",
 ) -> None:
     record_access(
         caller=caller_of(request),
@@ -61,5 +77,6 @@ def _record(
         owner_name=conversation.user.username,
         conversation_id=conversation.pk,
         address=address_of(request),
+        reason=reason,
         detail=detail,
     )

@@ -35,7 +35,7 @@ _FIND = f"""
         FROM auth_permission permission
         JOIN django_content_type kind ON kind.id = permission.content_type_id
         WHERE kind.app_label = 'conversations'
-            AND permission.codename IN ('act_for_any_user', 'view_conversation')
+            AND permission.codename IN ('act_for_any_user', 'view_conversation', 'view_message')
             AND permission.id IN (
                 SELECT permission_id FROM auth_user_user_permissions WHERE user_id = person.id
                 UNION ALL
@@ -89,7 +89,8 @@ def caller_with_token(token: str) -> Caller | None:
     return Caller(
         user=user,
         trusted=user.is_superuser or "act_for_any_user" in rights,
-        reader=user.is_staff and (user.is_superuser or "view_conversation" in rights),
+        reader=user.is_staff
+        and (user.is_superuser or {"view_conversation", "view_message"} <= set(rights)),
     )
 
 

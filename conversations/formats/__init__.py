@@ -5,10 +5,23 @@ from typing import BinaryIO
 
 from conversations.formats.chat import Chat, ChatMessage, Malformed, Rejected
 from conversations.formats.openai import read_openai
+from conversations.formats.record import RecordedChat, RecordedMessage
+from conversations.formats.writers import WRITERS, Writer
 
 Reader = Callable[[BinaryIO], Iterator[Chat | Rejected]]
 
 # By the name that `import_conversations --format` takes.
 READERS: dict[str, Reader] = {"openai": read_openai}
 
-__all__ = ["READERS", "Chat", "ChatMessage", "Malformed", "Reader", "Rejected"]
+__all__ = [
+    "READERS",
+    "WRITERS",
+    "Chat",
+    "ChatMessage",
+    "Malformed",
+    "Reader",
+    "RecordedChat",
+    "RecordedMessage",
+    "Rejected",
+    "Writer",
+]

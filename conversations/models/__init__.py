@@ -1,10 +1,12 @@
 """Tables, constraints and QuerySets. Imports nothing from the rooms above it."""
 
 from conversations.models.access import AccessAction, AccessRecord
-from conversations.models.caller import ACT_FOR_ANY_USER, VIEW_CONVERSATION, Caller
+from conversations.models.caller import Caller
 from conversations.models.conversation import DEFAULT_TITLE, Conversation
 from conversations.models.ids import id_from_key, new_id
 from conversations.models.message import Message, Role, Status
+from conversations.models.note import ConversationNote
+from conversations.models.rights import ACT_FOR_ANY_USER, VIEW_CONVERSATION
 
 __all__ = [
     "ACT_FOR_ANY_USER",
@@ -14,6 +16,7 @@ __all__ = [
     "AccessRecord",
     "Caller",
     "Conversation",
+    "ConversationNote",
     "Message",
     "Role",
     "Status",

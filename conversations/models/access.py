@@ -15,12 +15,14 @@ class AccessAction(models.TextChoices):
     SEARCH = "search"
     EXPORT = "export"
     DELETE = "delete"
+    HOLD = "hold"
 
 
 class AccessRecord(models.Model):
     """One look of a staff member at somebody else's conversations.
 
     Rows outlive the conversation and both users: ids and names are copies, not foreign keys.
+    A trigger refuses to change or delete a row, whoever asks (migration 0005).
     """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)

@@ -5,19 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
+from conversations.models.rights import ACT_FOR_ANY_USER, VIEW_CONTENT, VIEW_CONVERSATION
+
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
-
-ACT_FOR_ANY_USER = "conversations.act_for_any_user"
-VIEW_CONVERSATION = "conversations.view_conversation"
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
     """A user with the two rights that reach beyond their own conversations.
 
-    `trusted`: may read and write for any user. `reader`: staff who may read any; each such
-    read leaves an AccessRecord.
+    `trusted`: may read and write for any user. `reader`: staff who may read any and what was
+    said in it; each such read leaves an AccessRecord.
     """
 
     user: User
@@ -30,7 +29,7 @@ class Caller:
         return cls(
             user=user,
             trusted=user.has_perm(ACT_FOR_ANY_USER),
-            reader=user.is_staff and user.has_perm(VIEW_CONVERSATION),
+            reader=user.is_staff and user.has_perms([VIEW_CONVERSATION, VIEW_CONTENT]),
         )
 
     @property

@@ -120,6 +120,9 @@ class Conversation(models.Model):
     class Meta:
         permissions = [
             ("act_for_any_user", "Can read and write conversations of any user over the API"),
+            ("export_conversation", "Can export conversations"),
+            ("archive_conversation", "Can put conversations away and bring them back"),
+            ("hold_conversation", "Can place and release legal holds"),
         ]
         constraints = [
             models.CheckConstraint(name="conversation_title_not_empty", condition=~Q(title="")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
@@ -93,6 +94,7 @@ class Message(models.Model):
     objects = MessageQuerySet.as_manager()
 
     class Meta:
+        permissions = [("rate_message", "Can rate answers")]
         constraints = [
             # Also the index of every history page.
             models.UniqueConstraint(
@@ -137,6 +139,28 @@ class Message(models.Model):
             models.Index(fields=["id"], name="message_id_idx"),
             # Date ranges over all conversations, and counts a day.
             models.Index(fields=["created_at"], name="message_created_idx"),
+            # Staff's filters. Each holds only the rows that somebody may look for by it.
+            models.Index(
+                fields=["status", "-created_at"],
+                condition=~Q(status=Status.COMPLETE),
+                name="message_unfinished_idx",
+            ),
+            models.Index(
+                fields=["detected_mode", "-created_at"],
+                condition=Q(detected_mode__isnull=False),
+                name="message_mode_idx",
+            ),
+            models.Index(
+                fields=["provider", "model", "-created_at"],
+                condition=Q(role=Role.ASSISTANT),
+                name="message_answers_idx",
+            ),
+            GinIndex(
+                fields=["tool_calls"],
+                opclasses=["jsonb_path_ops"],
+                condition=Q(tool_calls__isnull=False),
+                name="message_tool_calls_idx",
+            ),
         ]
 
     def __str__(self) -> str:

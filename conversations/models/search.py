@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 import uuid
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -84,12 +85,17 @@ def parse_query(text: str) -> SearchQuery:
     return SearchQuery(tuple(tuple(group) for group in groups if group))
 
 
-def compile_query(query: SearchQuery, scope: SearchScope) -> tuple[str, str] | None:
-    """The tsquery to match with and the one to rank with; None when nothing is asked for."""
+def compile_query(
+    query: SearchQuery, scope: SearchScope, owners: Mapping[str, Sequence[int]] | None = None
+) -> tuple[str, str] | None:
+    """The tsquery to match with and the one to rank with; None when nothing is asked for.
+
+    `owners` gives for a term's text the users whose name it may be: their chats match it too.
+    """
     alternatives: list[str] = []
     values: list[str | bool] = []
     for group in query.groups:
-        parts = [_term_sql(term) for term in group]
+        parts = [_term_sql(term, (owners or {}).get(term.text, ())) for term in group]
         alternatives.append("(" + " && ".join(sql for sql, _ in parts) + ")")
         values += [value for _, given in parts for value in given]
     if not alternatives:
@@ -190,7 +196,7 @@ def _narrowing(scope: SearchScope) -> str:
     return " & ".join(entries)
 
 
-def _term_sql(term: Term) -> tuple[str, list[str | bool]]:
+def _term_sql(term: Term, owners: Sequence[int] = ()) -> tuple[str, list[str | bool]]:
     """SQL for one term and its values: words by the database's functions, CJK by pairs."""
     folded = fold(term.text)
     parts: list[str] = []
@@ -207,4 +213,7 @@ def _term_sql(term: Term) -> tuple[str, list[str | bool]]:
         parts.append("conversations_search_term(%s, %s)")
         values += [words, term.phrase]
     sql = " && ".join(parts) or "''::tsquery"
+    if owners:
+        sql = f"({sql}) || %s::tsquery"
+        values.append(" | ".join(f"'owner={owner}'" for owner in owners))
     return (f"!!({sql})" if term.excluded else f"({sql})"), values

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
 from typing import Any
 
 from django.contrib.auth.models import User
 
-from conversations.models import AccessAction, AccessRecord, Caller
+from conversations.models import AccessAction, AccessRecord, Caller, Conversation
+
+# Who did it, where a command did.
+SCRIPT = "manage.py"
 
 
 def record_access(
     *,
-    caller: Caller,
+    caller: Caller | None,
     action: AccessAction,
     owner_id: int | None = None,
     owner_name: str = "",
@@ -21,13 +25,14 @@ def record_access(
     reason: str = "",
     detail: dict[str, Any] | None = None,
 ) -> AccessRecord:
-    """Write one AccessRecord. `address` is the client's IP address, where there is one.
+    """Write one AccessRecord. `address` is the client's IP address, where there is one; `caller`
+    None is a script on the server.
 
     `owner_name` is looked up from `owner_id` where it is not given.
     """
     return AccessRecord.objects.create(
-        staff_id=caller.user.pk,
-        staff_name=caller.user.username,
+        staff_id=caller.user.pk if caller else None,
+        staff_name=caller.user.username if caller else SCRIPT,
         action=action,
         owner_id=owner_id,
         owner_name=owner_name or _username_of(owner_id),
@@ -35,6 +40,31 @@ def record_access(
         address=address,
         reason=reason,
         detail=detail or {},
+    )
+
+
+def record_exports(
+    *,
+    caller: Caller,
+    conversations: Iterable[Conversation],
+    file_format: str,
+    address: str | None = None,
+    reason: str = "",
+) -> None:
+    """One record for each conversation that is about to leave, its owner loaded beside it."""
+    AccessRecord.objects.bulk_create(
+        AccessRecord(
+            staff_id=caller.user.pk,
+            staff_name=caller.user.username,
+            action=AccessAction.EXPORT,
+            owner_id=conversation.user_id,
+            owner_name=conversation.user.username,
+            conversation_id=conversation.pk,
+            address=address,
+            reason=reason,
+            detail={"format": file_format, "messages": conversation.message_count},
+        )
+        for conversation in conversations
     )
 
 

@@ -21,7 +21,7 @@ def make_trusted(username="backend"):
 
 
 def make_staff(username="support"):
-    return make_user(username, "view_conversation", is_staff=True)
+    return make_user(username, "view_conversation", "view_message", is_staff=True)
 
 
 def make_conversation(user, messages=0, **fields) -> Conversation:

@@ -134,12 +134,13 @@ def test_an_empty_conversation_says_so(browser, alice):
 
 @pytest.mark.parametrize("count", [10, 5_000])
 def test_any_length_costs_the_same_number_of_queries(browser, alice, statements, count):
-    """Session, user, two for permissions, conversation, its ends, its messages, the record."""
+    """Session, user, two for permissions, conversation, its ends, its messages, the record, and
+    the newer and the older conversation of this owner."""
     conversation = make_conversation(alice, count)
     for query in ({}, {"after": count // 2}, {"before": count}):
         with statements() as seen:
             read(browser, conversation, **query)
-        assert len(seen) == 8
+        assert len(seen) == 10
         assert not [sql for sql in seen if "OFFSET" in sql or "COUNT" in sql]
 
 

@@ -1,0 +1,65 @@
+"""Searching inside one conversation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.http import HttpRequest
+from django.utils.safestring import SafeString, mark_safe
+
+from conversations.admin.place import Place
+from conversations.admin.trail import address_of, caller_of
+from conversations.models import Conversation, Role
+from conversations.models.search import SearchScope
+from conversations.services import ServiceError
+from conversations.services.search import check_query, record_search, search_conversations
+
+AT_MOST = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One message that matches."""
+
+    sequence: int
+    role: str
+    snippet: SafeString
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What was looked for, the best matches in the order of the conversation, or why none."""
+
+    text: str
+    found: list[Found]
+    refusal: str = ""
+
+    @property
+    def at_most(self) -> int | None:
+        return AT_MOST if len(self.found) == AT_MOST else None
+
+
+def find_inside(request: HttpRequest, conversation: Conversation) -> Findings | None:
+    """None when nothing is asked for. A look into others' chats leaves its record."""
+    place = Place(request)
+    if not (text := place.text("find")):
+        return None
+    try:
+        check_query(text)
+    except ServiceError as refusal:
+        return Findings(text, [], refusal.detail)
+    scope = SearchScope(owner_id=conversation.user_id, conversation_id=conversation.pk)
+    hits = search_conversations(text=text, scope=scope, limit=AT_MOST + 1)
+    record_search(caller=caller_of(request), text=text, scope=scope, address=address_of(request))
+    found = [
+        Found(
+            sequence=hit.row["sequence"],
+            role=Role(hit.row["role"]).label,
+            snippet=mark_safe(hit.snippet),  # noqa: S308 (made of escaped text)
+            url=place.url(at=hit.row["sequence"]),
+        )
+        for hit in hits
+        if hit.row["kind"] == "message"
+    ]
+    return Findings(text, sorted(found[:AT_MOST], key=lambda one: one.sequence))

@@ -1,0 +1,101 @@
+"""The list of conversations as a search leaves it: bounded, with snippets for those who may."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.admin.templatetags.admin_urls import add_preserved_filters
+from django.contrib.auth.models import User
+from django.db.models import Q, QuerySet
+from django.db.models.expressions import RawSQL
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.safestring import mark_safe
+
+from conversations.admin.paginator import BoundedChangeList
+from conversations.admin.reasons import must_ask
+from conversations.admin.trail import address_of, caller_of
+from conversations.models import Conversation
+from conversations.models.rights import VIEW_CONTENT
+from conversations.models.staff_search import NEWEST, as_array
+from conversations.services import ServiceError
+from conversations.services.search import record_search
+from conversations.services.staff_search import StaffSearch, search_for_staff
+
+BOUNDED = (
+    f"Only the newest {NEWEST:,} matches were looked at. "
+    "More words, or an owner in the filters, reach older ones."
+)
+_ON_REQUEST = "_staff_search"
+
+
+class ConversationChangeList(BoundedChangeList):
+    """Shows beside each row why it was found."""
+
+    note = ""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        if request.user.has_perm(VIEW_CONTENT):
+            self._add_links()
+        search: StaffSearch | None = getattr(request, _ON_REQUEST, None)
+        if search is None:
+            return
+        self.note = BOUNDED if search.matches.bounded else ""
+        if search.in_content:
+            _record(request, search)
+            _add_snippets(request, search, self.result_list)
+
+    def _add_links(self) -> None:
+        """To each transcript. Who may not open one gets none."""
+        kept: dict[str, Any] = {"preserved_filters": self.preserved_filters, "opts": self.opts}
+        for row in self.result_list:
+            page = reverse("admin:conversations_conversation_change", args=[row.pk])
+            row.url = add_preserved_filters(kept, page)
+
+
+def narrow(
+    request: HttpRequest, conversations: QuerySet[Conversation], text: str
+) -> QuerySet[Conversation]:
+    """The conversations that the search box means."""
+    try:
+        search = search_for_staff(
+            text=text,
+            owner_id=_owner_filtered_by(request),
+            content=request.user.has_perm(VIEW_CONTENT),
+        )
+    except ServiceError as refusal:
+        messages.error(request, refusal.detail)
+        return conversations.none()
+    setattr(request, _ON_REQUEST, search)
+    found = RawSQL("SELECT unnest(%s::uuid[])", [as_array(search.matches.newest)])
+    return conversations.filter(Q(pk__in=found))
+
+
+def _owner_filtered_by(request: HttpRequest) -> int | None:
+    """So that a search among one owner's chats looks at theirs alone, however many others match."""
+    name = request.GET.get("owner", "").strip().replace("\0", "")
+    if not name:
+        return None
+    return User.objects.filter(username=name).values_list("pk", flat=True).first()
+
+
+def _record(request: HttpRequest, search: StaffSearch) -> None:
+    record_search(
+        caller=caller_of(request),
+        text=search.text,
+        scope=search.scope,
+        address=address_of(request),
+    )
+
+
+def _add_snippets(request: HttpRequest, search: StaffSearch, rows: Any) -> None:
+    """Where a reason is wanted and none was given, no word is shown."""
+    shown = [row for row in rows if not must_ask(request, row)]
+    snippets = search.snippets(row.pk for row in shown)
+    for row in shown:
+        if row.pk in snippets:
+            sequence, html = snippets[row.pk]
+            at = f"{row.url}{'&' if '?' in row.url else '?'}at={sequence}"
+            row.snippet = (at, sequence, mark_safe(html))  # noqa: S308 (made of escaped text)

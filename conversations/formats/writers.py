@@ -1,0 +1,109 @@
+"""Export formats: each turns a stored conversation into pieces of text, never the whole at once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any
+
+from conversations.formats.openai import EXTRAS, parts_from_extras
+from conversations.formats.record import RecordedChat, RecordedMessage
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """A format: what people call it, how its file ends, and the function that writes one chat."""
+
+    label: str
+    extension: str
+    content_type: str
+    write: Callable[[RecordedChat], Iterator[str]]
+
+
+def write_openai(chat: RecordedChat) -> Iterator[str]:
+    """One line of OpenAI chat JSONL, as `formats.openai` reads it; the inverse of its rules."""
+    metadata = dict(chat.metadata)
+    extras = metadata.pop(EXTRAS, None)
+    if isinstance(extras, dict):
+        extras = dict(extras)
+        metadata |= extras.pop("metadata", None) or {}
+    elif extras is not None:
+        metadata, extras = dict(chat.metadata), None
+    rest = {"id": chat.id, "title": chat.title, "metadata": metadata} | (extras or {})
+    yield from _line(rest, map(_openai_message, chat.messages))
+
+
+def write_json(chat: RecordedChat) -> Iterator[str]:
+    """One line of JSON with everything that is stored, names as in the API."""
+    rest = {name: getattr(chat, name) for name in _names(RecordedChat) if name != "messages"}
+    yield from _line(rest, map(_as_dict, chat.messages))
+
+
+def write_markdown(chat: RecordedChat) -> Iterator[str]:
+    """A transcript to be read by people. What was said stands as it was written."""
+    yield f"# {' '.join(chat.title.split())}\n\n"
+    yield f"- Owner: {chat.owner}\n- Conversation: {chat.id}\n"
+    yield f"- Created: {chat.created_at.isoformat()}\n\n"
+    for message in chat.messages:
+        yield "".join(_markdown_message(message))
+    yield "\n---\n\n"
+
+
+# By the name that an export takes.
+WRITERS: dict[str, Writer] = {
+    "openai": Writer("OpenAI chat JSONL", "jsonl", "application/jsonl", write_openai),
+    "json": Writer("JSON Lines, everything stored", "jsonl", "application/jsonl", write_json),
+    "markdown": Writer("Markdown transcript", "md", "text/markdown", write_markdown),
+}
+
+
+def _line(rest: dict[str, Any], messages: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """An object on one line whose messages are written one by one."""
+    yield _dumped(rest)[:-1] + ', "messages": ['
+    for number, message in enumerate(messages):
+        yield (", " if number else "") + _dumped(message)
+    yield "]}\n"
+
+
+def _openai_message(message: RecordedMessage) -> dict[str, Any]:
+    extras = message.metadata.get(EXTRAS)
+    extras = extras if isinstance(extras, dict) else {}
+    said_otherwise = message.parts is not None and message.parts == parts_from_extras(extras)
+    content: Any = message.content if message.parts is None else message.parts
+    if said_otherwise or (content == "" and message.tool_calls):
+        content = None
+    said = {"role": message.role, "content": content}
+    for name in ("name", "tool_calls", "tool_call_id"):
+        if (value := getattr(message, name)) is not None:
+            said[name] = value
+    return said | extras
+
+
+def _as_dict(message: RecordedMessage) -> dict[str, Any]:
+    return {name: getattr(message, name) for name in _names(RecordedMessage)}
+
+
+def _markdown_message(message: RecordedMessage) -> Iterator[str]:
+    name = f" ({message.name})" if message.name else ""
+    yield f"## {message.sequence}. {message.role}{name}, {message.created_at.isoformat()}\n\n"
+    if message.content:
+        yield f"{message.content}\n\n"
+    for label, value in [("Tool calls", message.tool_calls), ("Sources", message.sources)]:
+        if value:
+            yield f"{label}:\n\n```json\n{json.dumps(value, indent=2, ensure_ascii=False)}\n```\n\n"
+    if message.status != "complete":
+        yield f"*{message.status}{': ' + message.error if message.error else ''}*\n\n"
+
+
+def _names(kind: type) -> list[str]:
+    return [field.name for field in fields(kind)]
+
+
+def _dumped(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, default=_isoformat)
+
+
+def _isoformat(value: datetime) -> str:
+    return value.isoformat()

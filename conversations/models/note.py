@@ -1,0 +1,40 @@
+"""ConversationNote: what staff write down about a conversation; its owner never sees it."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from conversations.models.conversation import Conversation
+from conversations.models.ids import new_id
+
+
+class ConversationNote(models.Model):
+    """One remark of one member of staff. The author is a copy: notes outlive staff accounts."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    # The database cascades, as it does from conversation to message.
+    conversation = models.ForeignKey(
+        Conversation,
+        on_delete=models.DO_NOTHING,
+        related_name="notes",
+        db_constraint=False,
+        db_index=False,
+    )
+    author_id = models.BigIntegerField(null=True, blank=True)
+    author_name = models.CharField(max_length=150)
+    text = models.TextField()
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(name="conversationnote_text_not_empty", condition=~Q(text="")),
+        ]
+        indexes = [
+            # The notes beside a transcript, oldest first.
+            models.Index(fields=["conversation", "created_at"], name="conversationnote_idx"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.author_name}: {self.text[:50]}"

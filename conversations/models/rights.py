@@ -1,0 +1,15 @@
+"""The permissions of staff, given one by one or by the groups of `services/groups.py`."""
+
+VIEW_CONVERSATION = "conversations.view_conversation"
+# What was said: without it staff see that there is a chat, and no word of it beyond its title.
+VIEW_CONTENT = "conversations.view_message"
+EXPORT = "conversations.export_conversation"
+ARCHIVE = "conversations.archive_conversation"
+HOLD = "conversations.hold_conversation"
+DELETE = "conversations.delete_conversation"
+RATE = "conversations.rate_message"
+VIEW_NOTES = "conversations.view_conversationnote"
+ADD_NOTE = "conversations.add_conversationnote"
+VIEW_TRAIL = "conversations.view_accessrecord"
+DELETE_USER = "auth.delete_user"
+ACT_FOR_ANY_USER = "conversations.act_for_any_user"

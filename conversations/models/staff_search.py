@@ -1,0 +1,115 @@
+"""Which conversations staff's search box means: by message, title, owner or id, newest first."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from django.contrib.auth.models import User
+from django.db import connection
+from django.db.models import Q
+
+from conversations.models.message import Message
+from conversations.models.search import SearchQuery, SearchScope, compile_query
+
+# Of more matching messages, and of more titles, the newest this many are looked at.
+NEWEST = 2_000
+_MOST_OWNERS = 50
+_SHORTEST_NAME = 2
+_LARGEST_USER_ID = 2**31 - 1
+# As much of a message as is read to cut a snippet for a list from.
+SNIPPET_SOURCE_CHARS = 20_000
+_digits = re.compile(r"[0-9]{1,10}")
+
+
+@dataclass(frozen=True, slots=True)
+class StaffMatches:
+    """Conversations, each with the newest of its messages that match (None: title or owner).
+
+    `bounded`: there were more than NEWEST matches, and the older ones were left out.
+    """
+
+    newest: dict[uuid.UUID, uuid.UUID | None]
+    bounded: bool = False
+
+
+def match_for_staff(query: SearchQuery, scope: SearchScope, *, content: bool) -> StaffMatches:
+    """`content`: whether messages are searched too; else titles and owners alone."""
+    compiled = compile_query(query, scope, owners_named(query))
+    if compiled is None:
+        return StaffMatches({})
+    with connection.cursor() as cursor:
+        cursor.execute(_CONTENT if content else _TITLES, {"query": compiled[0], "most": NEWEST})
+        rows = cursor.fetchall()
+    return StaffMatches(
+        {conversation: message for conversation, message, _ in rows},
+        bounded=any(found >= NEWEST for _, _, found in rows),
+    )
+
+
+def owners_named(query: SearchQuery) -> dict[str, list[int]]:
+    """For each term, the users whose name begins with it, or whose number it is."""
+    terms = [term.text for term in query.wanted if len(term.text) >= _SHORTEST_NAME]
+    wanted = Q(pk__in=_numbers(terms))
+    for term in terms:
+        wanted |= Q(username__startswith=term)
+    users = User.objects.filter(wanted).order_by().values_list("pk", "username")[:_MOST_OWNERS]
+    named: dict[str, list[int]] = {}
+    for key, username in users:
+        for term in terms:
+            if username.startswith(term) or term == str(key):
+                named.setdefault(term, []).append(key)
+    return named
+
+
+def conversations_with_id(wanted: uuid.UUID) -> list[uuid.UUID]:
+    """The conversation with this id, or that of the message with this id."""
+    holders = Message.objects.filter(id=wanted).values_list("conversation_id", flat=True)
+    return [wanted, *holders[:1]]
+
+
+def contents_of(places: Sequence[tuple[uuid.UUID, uuid.UUID]]) -> dict[uuid.UUID, tuple[int, str]]:
+    """By conversation, the sequence and beginning of the one message named with it."""
+    if not places:
+        return {}
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT conversation_id, sequence, left(content, %s) FROM conversations_message "
+            "WHERE (conversation_id, id) IN %s",
+            [SNIPPET_SOURCE_CHARS, tuple(places)],
+        )
+        return {conversation: (place, text) for conversation, place, text in cursor.fetchall()}
+
+
+def as_array(ids: Iterable[uuid.UUID]) -> str:
+    """A PostgreSQL array as one parameter: thousands of placeholders take long to parse."""
+    return "{" + ",".join(map(str, ids)) + "}"
+
+
+def _numbers(terms: Iterable[str]) -> list[int]:
+    numbers = [int(term) for term in terms if _digits.fullmatch(term)]
+    return [number for number in numbers if number <= _LARGEST_USER_ID]
+
+
+# Ordered and cut by age, so that the planner may walk the index of ages for a common word and
+# the index of words for a rare one: neither reads the table.
+_TITLES = """
+    SELECT id, NULL::uuid, count(*) OVER () FROM (
+        SELECT id FROM conversations_conversation WHERE search @@ %(query)s::tsquery
+        ORDER BY updated_at DESC LIMIT %(most)s
+    ) titles
+"""
+_CONTENT = f"""
+    WITH messages AS MATERIALIZED (
+        SELECT conversation_id, id, created_at FROM conversations_message
+        WHERE search @@ %(query)s::tsquery ORDER BY created_at DESC LIMIT %(most)s
+    ), titles (conversation_id, id, found) AS ({_TITLES}), matches AS (
+        SELECT conversation_id, id, created_at, count(*) OVER () AS found FROM messages
+        UNION ALL
+        SELECT conversation_id, id, NULL, found FROM titles
+    )
+    SELECT DISTINCT ON (conversation_id) conversation_id, id, found FROM matches
+    ORDER BY conversation_id, created_at DESC NULLS LAST
+"""  # noqa: S608 (no value comes from outside)

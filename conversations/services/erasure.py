@@ -1,0 +1,87 @@
+"""Erasing a user: the account, and everything that they said or were told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.db.models import Count, Q, Sum
+
+from conversations.models import AccessAction, Caller, Conversation
+from conversations.services.access import record_access
+from conversations.services.errors import NotAllowed, NotFound, OnLegalHold
+
+NO_SUCH_USER = "No such user."
+NOT_ONESELF = "Nobody erases their own account."
+NOT_STAFF = "This account is staff: take that from it first, then erase it."
+HELD = "{count:,} of this user's conversations are on legal hold: nothing is erased."
+
+
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """What a user has, and so what an erasure takes: `held` of the conversations are on hold."""
+
+    conversations: int
+    messages: int
+    held: int
+
+
+def holdings_of(user_id: int) -> Holdings:
+    """Counted from the conversations alone, however many messages there are."""
+    found = Conversation.objects.owned_by(user_id).aggregate(
+        conversations=Count("pk"),
+        messages=Sum("message_count"),
+        held=Count("pk", filter=Q(legal_hold=True)),
+    )
+    return Holdings(**{name: count or 0 for name, count in found.items()})
+
+
+def erase_user(
+    *, user_id: int, by: Caller | None, address: str | None = None, reason: str = ""
+) -> Holdings:
+    """Delete the user with all conversations, messages, notes and tokens; what went.
+
+    All or nothing: one conversation on legal hold keeps everything. The database deletes the
+    conversations with the user's row; an AccessRecord without their words stays. Raises
+    NotFound, NotAllowed, OnLegalHold. `by` None is a script.
+    """
+    with transaction.atomic():
+        user = User.objects.select_for_update().filter(pk=user_id).first()
+        _check(user, by)
+        assert user is not None
+        holdings = _locked_holdings(user_id)
+        if holdings.held:
+            raise OnLegalHold(HELD.format(count=holdings.held))
+        record_access(
+            caller=by,
+            action=AccessAction.DELETE,
+            owner_id=user.pk,
+            owner_name=user.username,
+            address=address,
+            reason=reason,
+            detail={
+                "erased": True,
+                "conversations": holdings.conversations,
+                "messages": holdings.messages,
+            },
+        )
+        user.delete()
+    return holdings
+
+
+def _locked_holdings(user_id: int) -> Holdings:
+    """Locked, so that no conversation is put on hold between this look and the end."""
+    theirs = Conversation.objects.owned_by(user_id).order_by("pk").select_for_update()
+    rows = theirs.values_list("message_count", "legal_hold")
+    found = [(count, held) for count, held in rows.iterator(chunk_size=10_000)]
+    return Holdings(len(found), sum(count for count, _ in found), sum(held for _, held in found))
+
+
+def _check(user: User | None, by: Caller | None) -> None:
+    if user is None:
+        raise NotFound(NO_SUCH_USER)
+    if by is not None and user.pk == by.user.pk:
+        raise NotAllowed(NOT_ONESELF)
+    if user.is_staff or user.is_superuser:
+        raise NotAllowed(NOT_STAFF)

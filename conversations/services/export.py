@@ -1,0 +1,95 @@
+"""Conversations on their way out: in batches, each recorded before its first word leaves."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import fields
+
+from django.db.models import QuerySet
+
+from conversations.formats import WRITERS, RecordedChat, RecordedMessage
+from conversations.models import Caller, Conversation, Message
+from conversations.services.access import record_exports
+from conversations.services.errors import InvalidValue
+
+MOST = 10_000
+BATCH = 100
+MESSAGES_AT_ONCE = 500
+UNKNOWN_FORMAT = "Not a format; formats are {formats}."
+
+_MESSAGE_COLUMNS = tuple(field.name for field in fields(RecordedMessage))
+
+
+def export_conversations(
+    *,
+    conversations: QuerySet[Conversation],
+    file_format: str,
+    by: Caller | None,
+    address: str | None = None,
+    reason: str = "",
+) -> Iterator[str]:
+    """The text of a file with at most MOST of the conversations, by age, piece by piece.
+
+    Each leaves an AccessRecord (a script, `by` None, leaves none). No more than
+    MESSAGES_AT_ONCE messages are held in memory. Raises InvalidValue for an unknown format,
+    before anything is read.
+    """
+    if file_format not in WRITERS:
+        raise InvalidValue(UNKNOWN_FORMAT.format(formats=", ".join(WRITERS)), field="format")
+    return _pieces(conversations, file_format, by, address, reason)
+
+
+def _pieces(
+    conversations: QuerySet[Conversation],
+    file_format: str,
+    by: Caller | None,
+    address: str | None,
+    reason: str,
+) -> Iterator[str]:
+    write = WRITERS[file_format].write
+    for batch in _batches(conversations):
+        if by is not None:
+            record_exports(
+                caller=by,
+                conversations=batch,
+                file_format=file_format,
+                address=address,
+                reason=reason,
+            )
+        for conversation in batch:
+            yield from write(_recorded(conversation))
+
+
+def _batches(conversations: QuerySet[Conversation]) -> Iterator[list[Conversation]]:
+    """By key, each batch its own query: nothing stays open while a slow client downloads."""
+    ordered = conversations.select_related("user").defer(None).order_by("pk")
+    last, left = uuid.UUID(int=0), MOST
+    while left and (batch := list(ordered.filter(pk__gt=last)[: min(BATCH, left)])):
+        yield batch
+        last, left = batch[-1].pk, left - len(batch)
+
+
+def _recorded(conversation: Conversation) -> RecordedChat:
+    return RecordedChat(
+        id=str(conversation.pk),
+        owner=conversation.user.username,
+        title=conversation.title,
+        model_used=conversation.model_used,
+        source=conversation.source,
+        metadata=conversation.metadata,
+        pinned=conversation.pinned,
+        archived_at=conversation.archived_at,
+        created_at=conversation.created_at,
+        updated_at=conversation.updated_at,
+        messages=_messages(conversation),
+    )
+
+
+def _messages(conversation: Conversation) -> Iterator[RecordedMessage]:
+    rows = Message.objects.of(conversation).in_order().values(*_MESSAGE_COLUMNS)
+    last = 0
+    while batch := list(rows.filter(sequence__gt=last)[:MESSAGES_AT_ONCE]):
+        for row in batch:
+            yield RecordedMessage(**row | {"id": str(row["id"])})
+        last = batch[-1]["sequence"]

@@ -1,0 +1,52 @@
+"""Three ready groups of staff. Made once; what an administrator changes in them stays."""
+
+from __future__ import annotations
+
+from django.contrib.auth.models import Group, Permission
+from django.db.models import Q
+
+from conversations.models.rights import (
+    ADD_NOTE,
+    ARCHIVE,
+    EXPORT,
+    HOLD,
+    RATE,
+    VIEW_CONTENT,
+    VIEW_CONVERSATION,
+    VIEW_NOTES,
+    VIEW_TRAIL,
+)
+
+SUPPORT = (VIEW_CONVERSATION, VIEW_CONTENT, VIEW_NOTES, ADD_NOTE, RATE)
+COMPLIANCE = (*SUPPORT, ARCHIVE, EXPORT, HOLD, VIEW_TRAIL, "auth.view_user")
+ADMINISTRATORS = (
+    *COMPLIANCE,
+    "conversations.delete_conversation",
+    "auth.add_user",
+    "auth.change_user",
+    "auth.delete_user",
+    "auth.view_group",
+    "knox.view_authtoken",
+    "knox.delete_authtoken",
+)
+
+# Who may act for any user is a program, not a person: no group brings it.
+GROUPS = {"Support": SUPPORT, "Compliance": COMPLIANCE, "Administrators": ADMINISTRATORS}
+
+
+def ensure_groups() -> list[str]:
+    """Make the groups that are not there yet; their names."""
+    present = set(Group.objects.filter(name__in=GROUPS).values_list("name", flat=True))
+    missing = [name for name in GROUPS if name not in present]
+    for name in missing:
+        group = Group.objects.create(name=name)
+        group.permissions.set(_permissions(GROUPS[name]))
+    return missing
+
+
+def _permissions(names: tuple[str, ...]) -> list[Permission]:
+    wanted = Q()
+    for name in names:
+        app, _, codename = name.partition(".")
+        wanted |= Q(content_type__app_label=app, codename=codename)
+    return list(Permission.objects.filter(wanted))

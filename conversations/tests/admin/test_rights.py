@@ -1,0 +1,230 @@
+"""Each right by itself: to see that there is a chat, to read, export, hold and erase it."""
+
+import pytest
+from django.contrib.auth.models import Group, User
+
+from conversations.models import AccessRecord, Conversation, ConversationNote, Message
+from conversations.services import MessageDraft, append_drafts
+from conversations.services.groups import GROUPS, ensure_groups
+from conversations.tests.admin.conftest import LIST, grant, signed_in, text_of, transcript_url
+from conversations.tests.factories import client_for, make_conversation, make_user
+
+EXPORT = f"{LIST}export/"
+
+
+@pytest.fixture
+def conversation(alice):
+    conversation = make_conversation(alice, title="Trains")
+    draft = MessageDraft(role="assistant", content="A zeppelin leaves at noon.", model="m")
+    append_drafts(conversation_id=conversation.pk, drafts=[draft], from_client=False)
+    conversation.refresh_from_db()
+    return conversation
+
+
+@pytest.fixture
+def lister(db):
+    """May see the list, and nothing of what was said."""
+    return signed_in(make_user("lister", "view_conversation", is_staff=True))
+
+
+def act(browser, conversation, **form):
+    return browser.post(f"{LIST}{conversation.pk}/act/", form)
+
+
+def test_the_list_without_the_content_shows_no_word_of_it(lister, conversation):
+    page = text_of(lister.get(LIST))
+    assert "Trains" in page
+    assert transcript_url(conversation) not in page
+    assert lister.get(transcript_url(conversation)).status_code == 403
+    assert "Trains" not in text_of(lister.get(LIST, {"q": "zeppelin"}))
+    assert "<mark>" not in text_of(lister.get(LIST, {"q": "trains"}))
+    assert not AccessRecord.objects.exists()
+
+
+def test_the_api_asks_for_the_same_right(conversation):
+    half = make_user("half", "view_conversation", is_staff=True)
+    assert client_for(half).get(f"/api/conversations/{conversation.pk}").status_code == 404
+
+
+def test_a_search_in_content_shows_a_snippet_and_leaves_a_record(browser, conversation):
+    page = text_of(browser.get(LIST, {"q": "zeppelin"}))
+    assert "A <mark>zeppelin</mark> leaves" in page
+    assert f"{transcript_url(conversation)}?_changelist_filters=q%3Dzeppelin&amp;at=1" in page
+    record = AccessRecord.objects.get()
+    assert (record.action, record.detail) == ("search", {"query": "zeppelin"})
+
+
+@pytest.mark.parametrize(
+    ("right", "form", "changed"),
+    [
+        ("archive_conversation", {"do": "archive"}, {"archived": True}),
+        ("hold_conversation", {"do": "hold"}, {"legal_hold": True}),
+    ],
+)
+def test_each_deed_takes_its_right(staff, browser, conversation, right, form, changed):
+    assert act(browser, conversation, **form).status_code == 403
+    grant(staff, right)
+    assert act(signed_in(staff), conversation, **form).status_code == 302
+    conversation.refresh_from_db()
+    assert {name: getattr(conversation, name) for name in changed} == changed
+
+
+def test_a_hold_is_recorded_and_moves_nothing(staff, conversation):
+    grant(staff, "hold_conversation")
+    browser = signed_in(staff)
+    act(browser, conversation, do="hold")
+    act(browser, conversation, do="hold")
+    act(browser, conversation, do="release")
+    details = AccessRecord.objects.filter(action="hold").order_by("created_at")
+    assert [record.detail["on_hold"] for record in details] == [True, False]
+    assert Conversation.objects.get().updated_at == conversation.updated_at
+
+
+def test_notes_are_staffs_own(staff, browser, alice, conversation):
+    assert act(browser, conversation, do="note", text="x").status_code == 403
+    grant(staff, "add_conversationnote", "view_conversationnote")
+    act(signed_in(staff), conversation, do="note", text="<b>Look</b> again")
+    act(signed_in(staff), conversation, do="note", text="  ")
+    note = ConversationNote.objects.get()
+    assert (note.text, note.author_name) == ("<b>Look</b> again", "support")
+    assert "&lt;b&gt;Look&lt;/b&gt; again" in text_of(
+        signed_in(staff).get(transcript_url(conversation))
+    )
+    assert "Look" not in text_of(client_for(alice).get(f"/api/conversations/{conversation.pk}"))
+
+
+def test_rating_changes_nothing_else(staff, browser, conversation):
+    message = Message.objects.get()
+    grant(staff, "rate_message")
+    response = act(signed_in(staff), conversation, do="rate", rating=f"{message.id}:-1")
+    assert response["Location"].endswith("#m-1")
+    after = Message.objects.get()
+    assert (after.rating, after.content) == (-1, message.content)
+    for bad in ("x:1", f"{message.id}:7", f"{message.id}:x", ""):
+        act(signed_in(staff), conversation, do="rate", rating=bad)
+    assert Message.objects.get().rating == -1
+
+
+def test_nothing_else_can_be_done_nor_led_to(browser, conversation):
+    assert act(browser, conversation, do="delete").status_code == 404
+    assert browser.get(f"{LIST}{conversation.pk}/act/").status_code == 405
+
+
+def test_a_form_leads_back_to_this_site_alone(staff, conversation):
+    grant(staff, "archive_conversation")
+    response = act(signed_in(staff), conversation, do="archive", back="https://evil.example/")
+    assert response["Location"] == transcript_url(conversation)
+
+
+def exported(browser, **query):
+    response = browser.post(EXPORT, {"format": "openai"}, query_params=query)
+    return b"".join(response.streaming_content).decode()
+
+
+def test_an_export_takes_its_right_and_leaves_a_record_each(staff, browser, alice, conversation):
+    make_conversation(alice, 2, title="Planes")
+    assert browser.get(EXPORT).status_code == 403
+    assert browser.post(EXPORT, {"format": "json"}).status_code == 403
+    grant(staff, "export_conversation")
+    browser = signed_in(staff)
+    assert "Export 1 conversation?" in text_of(browser.get(EXPORT, {"q": "zeppelin"}))
+    text = exported(browser, q="zeppelin")
+    assert "A zeppelin leaves at noon." in text
+    assert "Planes" not in text
+    record = AccessRecord.objects.filter(action="export").get()
+    assert (record.owner_name, record.conversation_id) == ("alice", conversation.pk)
+    assert exported(browser, ids=str(conversation.pk)) == text
+    assert exported(browser).count("\n") == 2
+    assert AccessRecord.objects.filter(action="export").count() == 4
+
+
+def test_an_export_in_an_unknown_format_is_refused(staff, conversation):
+    grant(staff, "export_conversation")
+    response = signed_in(staff).post(EXPORT, {"format": "docx"})
+    assert "Not a format" in text_of(response)
+    assert not AccessRecord.objects.filter(action="export").exists()
+
+
+def test_a_reason_is_asked_once_and_kept(browser, conversation, settings):
+    settings.CHAT_REQUIRE_READ_REASON = True
+    page = text_of(browser.get(transcript_url(conversation)))
+    assert "Why do you look?" in page
+    assert "zeppelin" not in page
+    assert not AccessRecord.objects.exists()
+    assert "<mark>" not in text_of(browser.get(LIST, {"q": "zeppelin"}))
+    act(browser, conversation, do="reason", reason="  ")
+    assert "Why do you look?" in text_of(browser.get(transcript_url(conversation)))
+    act(browser, conversation, do="reason", reason=" Ticket\n4711 ")
+    assert "zeppelin" in text_of(browser.get(transcript_url(conversation)))
+    assert "<mark>" in text_of(browser.get(LIST, {"q": "zeppelin"}))
+    assert AccessRecord.objects.get(action="read").reason == "Ticket 4711"
+
+
+def test_ones_own_chats_need_no_reason(browser, staff, settings):
+    settings.CHAT_REQUIRE_READ_REASON = True
+    own = make_conversation(staff, 1)
+    assert "message 1" in text_of(browser.get(transcript_url(own)))
+
+
+@pytest.fixture
+def eraser(staff):
+    grant(staff, "delete_conversation", "delete_user")
+    return signed_in(staff)
+
+
+def owner_url(user):
+    return f"{LIST}owner/{user.pk}/"
+
+
+def test_the_owners_page_says_what_they_have(browser, alice, conversation):
+    page = text_of(browser.get(owner_url(alice)))
+    for shown in ("alice", "Trains", transcript_url(conversation)):
+        assert shown in page
+    assert "Erase" not in page
+    assert browser.post(owner_url(alice), {"confirm": "alice"}).status_code == 403
+    assert browser.get(f"{LIST}owner/999999/").status_code == 404
+
+
+def test_erasing_takes_all_and_leaves_a_record(eraser, alice, bob, conversation):
+    make_conversation(bob, 1)
+    assert "1 conversation, 1 message" in text_of(eraser.get(owner_url(alice)))
+    eraser.post(owner_url(alice), {"confirm": "alic"})
+    assert User.objects.filter(pk=alice.pk).exists()
+    eraser.post(owner_url(alice), {"confirm": "alice", "reason": "Asked for it"})
+    assert not User.objects.filter(pk=alice.pk).exists()
+    assert Conversation.objects.get().user_id == bob.pk
+    assert Message.objects.count() == 1
+    record = AccessRecord.objects.get()
+    assert (record.action, record.owner_name, record.reason) == ("delete", "alice", "Asked for it")
+    assert record.detail == {"erased": True, "conversations": 1, "messages": 1}
+
+
+def test_a_hold_keeps_everything(eraser, alice, conversation):
+    Conversation.objects.update(legal_hold=True)
+    page = text_of(eraser.post(owner_url(alice), {"confirm": "alice"}, follow=True))
+    assert "on legal hold" in page
+    assert User.objects.filter(pk=alice.pk).exists()
+
+
+def test_staff_are_not_erased(eraser, staff):
+    eraser.post(owner_url(staff), {"confirm": "support"})
+    other = make_user("boss", is_staff=True)
+    eraser.post(owner_url(other), {"confirm": "boss"})
+    assert User.objects.filter(username__in=["support", "boss"]).count() == 2
+
+
+def test_the_ready_groups(db):
+    ensure_groups()
+    rights = {
+        group.name: set(group.permissions.values_list("codename", flat=True))
+        for group in Group.objects.filter(name__in=GROUPS)
+    }
+    assert rights["Support"] >= {"view_conversation", "view_message"}
+    assert not rights["Support"] & {"export_conversation", "hold_conversation", "view_accessrecord"}
+    assert rights["Compliance"] >= {"export_conversation", "hold_conversation", "view_accessrecord"}
+    assert "delete_conversation" not in rights["Compliance"]
+    assert rights["Administrators"] >= {"delete_conversation", "delete_user"}
+    assert not any("act_for_any_user" in names for names in rights.values())
+    Group.objects.get(name="Support").permissions.clear()
+    assert ensure_groups() == []
+    assert not Group.objects.get(name="Support").permissions.exists()

@@ -1,0 +1,230 @@
+import json
+import os
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.base import AXE_FILE_PATH
+
+from conversations.models import AccessRecord
+from conversations.services import MessageDraft, append_drafts
+from conversations.tests.admin.conftest import LIST, transcript_url
+from conversations.tests.factories import make_conversation, make_user
+
+# Where set, the pages of the README are written there.
+IMAGES = os.environ.get("SCREENSHOTS")
+CALL = {
+    "id": "call_1",
+    "type": "function",
+    "function": {"name": "find_booking", "arguments": '{"name": "Alice", "to": "Milano"}'},
+}
+RESULT = '{"booking": "XK4-711", "price": 84.5, "status": "cancelled by the operator"}'
+ANSWER = """Yes. Booking **XK4-711** was cancelled by the operator:
+
+| Item | Amount |
+|------|-------:|
+| Ticket | 84.50 CHF |
+
+1. Open [the refund form](https://example.org/refund).
+2. Enter the code `XK4-711`.
+
+```python
+def refund(price, cancelled):
+    return price if cancelled else 0.0
+```"""
+SOURCES = [{"title": "Passenger rights", "score": 0.8731, "text": "Full price within 3 months."}]
+
+
+@pytest.fixture
+def chat(officer):
+    conversation = make_conversation(make_user("alice"), title="Refund for a cancelled train")
+    known = {"model": "llama3.2", "prompt_tokens": 212, "completion_tokens": 31}
+    drafts = [
+        MessageDraft(role="system", content="You are a helpful travel assistant."),
+        MessageDraft(role="user", content="My train to Milano was cancelled.\nA refund?"),
+        MessageDraft(role="assistant", content="I look it up.", tool_calls=[CALL], **known),
+        MessageDraft(role="tool", tool_call_id="call_1", name="find_booking", content=RESULT),
+        MessageDraft(
+            role="assistant",
+            content=ANSWER,
+            sources=SOURCES,
+            latency_ms=2_450,
+            first_token_ms=210,
+            rating=1,
+            **known,
+        ),
+        MessageDraft(role="user", content="How long does it take?"),
+        MessageDraft(
+            role="assistant",
+            content="It usually",
+            status="failed",
+            error="The provider answered 500.",
+            latency_ms=15_300,
+            **known,
+        ),
+    ]
+    append_drafts(conversation_id=conversation.pk, drafts=drafts, from_client=False)
+    return conversation
+
+
+@pytest.fixture
+def long_chat(chat):
+    """The chat goes on to 5,000 messages."""
+    roles = ("user", "assistant")
+    drafts = [
+        MessageDraft(role=roles[number % 2], content=f"message **{number}**\n\n- one\n- two")
+        for number in range(8, 5_001)
+    ]
+    for start in range(0, len(drafts), 1_000):
+        append_drafts(
+            conversation_id=chat.pk, drafts=drafts[start : start + 1_000], from_client=False
+        )
+    chat.refresh_from_db()
+    return chat
+
+
+def test_find_read_jump_export_and_the_trail_that_it_leaves(page, long_chat):
+    page.goto(LIST)
+    page.fill("#searchbar", '"cancelled by the operator"')
+    page.press("#searchbar", "Enter")
+    assert page.locator("#result_list mark").first.is_visible()
+    page.click("#result_list .conversation-title")
+
+    call = page.locator("#m-3 details.fold")
+    assert not call.locator("pre").is_visible()
+    call.locator("summary").focus()
+    page.keyboard.press("Enter")
+    assert "Milano" in call.locator("pre").inner_text()
+    page.click("#m-3 .answers a")
+    assert page.url.endswith("#m-4")
+    page.click("#m-4 .answers a")
+    assert page.url.endswith("#m-3")
+
+    page.fill("#jump", "4000")
+    page.press("#jump", "Enter")
+    page.wait_for_url("**#m-4000")
+    assert page.locator("#m-4000").is_visible()
+    top = page.evaluate("document.querySelector('#m-4000').getBoundingClientRect().top")
+    assert 0 <= top < 900
+
+    page.click("text=Export …")
+    with page.expect_download() as download:
+        page.click("button:has-text('Export')")
+    line = json.loads(Path(download.value.path()).read_text())
+    assert (line["title"], len(line["messages"])) == (long_chat.title, 5_000)
+
+    page.goto("/admin/conversations/accessrecord/")
+    listed = page.locator("#result_list").inner_text()
+    for action in ("Export", "Read", "Search"):
+        assert action in listed
+    assert AccessRecord.objects.filter(action="export").get().conversation_id == long_chat.pk
+
+
+def test_times_are_in_the_viewers_zone(page, chat):
+    page.goto(transcript_url(chat))
+    hour = chat.created_at.hour
+    shown = page.locator("#m-1 time").inner_text()
+    assert f" {hour:02}:" not in shown
+    assert "GMT+" in shown or "CE" in shown
+
+
+PAGES = {
+    "dashboard": lambda chat: "/admin/",
+    "list": lambda chat: f"{LIST}?q=refund",
+    "transcript": transcript_url,
+    "owner": lambda chat: f"{LIST}owner/{chat.user_id}/",
+    "export": lambda chat: f"{LIST}export/?q={chat.pk}",
+    "trail": lambda chat: "/admin/conversations/accessrecord/",
+}
+
+
+@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("page", ["light", "dark"], indirect=True)
+def test_nobody_is_kept_out(page, chat, name, request):
+    """axe-core finds no violation of WCAG 2.2 level A or AA."""
+    page.goto(PAGES[name](chat))
+    if name == "transcript":
+        page.evaluate("document.querySelectorAll('details').forEach(it => it.open = true)")
+    page.wait_for_timeout(300)  # the theme fades some of its parts in
+    page.evaluate(AXE_FILE_PATH.read_text())
+    tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+    found = page.evaluate("tags => axe.run({runOnly: tags})", tags)
+    faults = [
+        (fault["id"], [(node["target"], node["failureSummary"]) for node in fault["nodes"][:4]])
+        for fault in found["violations"]
+    ]
+    assert faults == []
+    if IMAGES and name in ("dashboard", "list", "transcript"):
+        scheme = request.node.callspec.params["page"]
+        page.screenshot(path=f"{IMAGES}/{name}-{scheme}.png", full_page=name != "list")
+
+
+@pytest.mark.parametrize("width", [360, 768])
+def test_narrow_screens_scroll_only_downwards(page, chat, width):
+    page.set_viewport_size({"width": width, "height": 800})
+    for name in ("dashboard", "list", "transcript", "owner"):
+        page.goto(PAGES[name](chat))
+        beyond = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+        assert beyond <= 0, name
+
+
+HOSTILE = [
+    "<script>window.hit = 1</script>",
+    "<img src=x onerror='window.hit = 2'>",
+    "<svg onload='window.hit = 3'><script>window.hit = 4</script></svg>",
+    "[click](javascript:window.hit=5) <a href='javascript:window.hit=6'>x</a>",
+    "![x](http://tracker.invalid/p.png) <iframe srcdoc='<script>top.hit=7</script>'></iframe>",
+    "&lt;script&gt;window.hit=8&lt;/script&gt; &#x3C;script&#x3E;window.hit=9&#x3C;/script&#x3E;",
+    "\u202eevil\u202c \u2066isolated \u202d",
+    "a" + "\u0301\u0335\u0489" * 3_000,
+    "x" * 100_000,
+    "{{ 7 * 7 }} {% now 'Y' %} <div x-data x-init='window.hit = 10'>",
+    "```html\n<script>window.hit = 11</script>\n```\n<style>*{display:none}</style>",
+    "| <b onclick='window.hit=12'>t</b> |\n|-|\n| <math><mi xlink:href='javascript:hit=13'> |",
+]
+
+
+def test_hostile_content_is_inert(page, officer):
+    evil = "<script>window.hit = 20</script><img src=x onerror='window.hit = 21'>"
+    owner = make_user("mallory<img src=x onerror='window.hit = 22'>")
+    conversation = make_conversation(owner, title=evil, metadata={evil: evil})
+    drafts = [MessageDraft(role=role, content=text, name=evil[:60], model=evil)
+              for text in HOSTILE for role in ("user", "assistant")]  # fmt: skip
+    drafts += [
+        MessageDraft(role="tool", tool_call_id=evil, content=f'{{"a": "{evil}"}}'),
+        MessageDraft(role="assistant", tool_calls=[{"id": evil, "function": {"name": evil}}]),
+        MessageDraft(role="assistant", status="failed", error=evil, sources=[{"title": evil}]),
+    ]
+    append_drafts(conversation_id=conversation.pk, drafts=drafts, from_client=False)
+    for address in (
+        LIST,
+        f"{LIST}?q=script",
+        "/admin/",
+        transcript_url(conversation),
+        f"{transcript_url(conversation)}?raw=1",
+        f"{transcript_url(conversation)}?find=script",
+        f"{LIST}owner/{owner.pk}/",
+    ):
+        page.goto(address)
+        page.wait_for_timeout(200)
+        assert page.evaluate("window.hit") is None, address
+    page.goto(transcript_url(conversation))
+    for link in page.locator("#messages .is-laid-out a").all():
+        assert not (link.get_attribute("href") or "").lower().startswith("javascript")
+    assert page.locator("#messages img, #messages svg, #messages iframe").count() == 0
+
+
+def test_a_megabyte_does_not_freeze_the_page(page, officer):
+    conversation = make_conversation(make_user("alice"))
+    texts = ["word " * 200_000, "y" * 1_000_000]
+    drafts = [MessageDraft(role="assistant", content=text) for text in texts]
+    append_drafts(conversation_id=conversation.pk, drafts=drafts, from_client=False)
+    page.goto(transcript_url(conversation))
+    for number in (0, 1):
+        page.goto(transcript_url(conversation))
+        page.locator(".cut a").nth(number).click()
+        page.wait_for_load_state()
+        painted = page.evaluate(
+            "() => new Promise(done => { const from = performance.now();"
+            " requestAnimationFrame(() => setTimeout(() => done(performance.now() - from))) })"
+        )
+        assert painted < 1_000
