@@ -32,8 +32,10 @@ def listen_for_end() -> None:
 
 
 def _listen(told: socket.socket, telling: socket.socket) -> None:
-    # `telling` is only held, so that it stays open.
-    while signal.SIGTERM not in told.recv(64):
-        pass
-    for hook in _hooks:
-        hook()
+    # Both ends stay open to the last: a second signal would find a closed one.
+    ended = False
+    while signals := told.recv(64):
+        if signal.SIGTERM in signals and not ended:
+            ended = True
+            for hook in _hooks:
+                hook()

@@ -198,7 +198,10 @@ def test_the_examples_of_errors_are_real(errors):
 
 
 def test_every_operation_has_an_example(story):
-    assert {operation["operationId"] for _, _, operation in operations()} == story.keys()
+    # What runs a model is shown, line by line, in docs/chat.md.
+    with_a_model = {"chat", "chat_ask_stream", "chat_stream", "chat_stop"}
+    named = {operation["operationId"] for _, _, operation in operations()}
+    assert named - with_a_model == story.keys()
 
 
 def test_every_example_is_told(story):
