@@ -86,11 +86,11 @@ def test_find_read_jump_export_and_the_trail_that_it_leaves(page, long_chat):
     page.goto(LIST)
     page.fill("#searchbar", '"cancelled by the operator"')
     page.press("#searchbar", "Enter")
-    assert page.locator("#result_list mark").first.is_visible()
+    page.locator("#result_list mark").first.wait_for()
     page.click("#result_list .conversation-title")
 
     call = page.locator("#m-3 details.fold")
-    assert not call.locator("pre").is_visible()
+    call.locator("pre").wait_for(state="hidden")
     call.locator("summary").focus()
     page.keyboard.press("Enter")
     assert "Milano" in call.locator("pre").inner_text()
@@ -102,7 +102,7 @@ def test_find_read_jump_export_and_the_trail_that_it_leaves(page, long_chat):
     page.fill("#jump", "4000")
     page.press("#jump", "Enter")
     page.wait_for_url("**#m-4000")
-    assert page.locator("#m-4000").is_visible()
+    page.locator("#m-4000").wait_for()
     top = page.evaluate("document.querySelector('#m-4000').getBoundingClientRect().top")
     assert 0 <= top < 900
 
