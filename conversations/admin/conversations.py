@@ -39,8 +39,7 @@ from conversations.admin.transcript import transcript
 from conversations.models import VIEW_CONVERSATION, Conversation
 from conversations.models.rights import VIEW_CONTENT
 from conversations.models.staff_search import conversations_with_id
-
-NO_SUCH_CONVERSATION = "No such conversation."
+from conversations.services.errors import NO_SUCH_CONVERSATION
 
 
 @admin.register(Conversation)

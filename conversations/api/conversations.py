@@ -59,7 +59,12 @@ def _first_messages() -> Prepared:
 
 @cache
 def _count_of_owner() -> PreparedCount:
-    return PreparedCount(Conversation.objects.owned_by(slot("owner")))
+    return PreparedCount(_owned())
+
+
+def _owned() -> QuerySet[Conversation]:
+    """The conversations of the owner in slot `owner`."""
+    return Conversation.objects.owned_by(slot("owner"))
 
 
 @extend_schema_view(
@@ -146,34 +151,30 @@ class ConversationViewSet(ApiViewSet):
             ConversationFilters.narrow(query, Conversation.objects.none())
             return {self.face.plural: [], "count": 0, "next": None, "previous": None}
         self.record_read(owner_id)
-        page = page_of(self.request, self._listing(owner_id, asked))
+        narrowed = ConversationFilters.narrow(query, _owned()) if asked else None
+        page = page_of(self.request, self._listing(owner_id, asked, narrowed))
+        counted = _count_of_owner() if narrowed is None else PreparedCount(narrowed)
         return {
             self.face.plural: [conversation_from_row(row) for row in page.rows],
-            "count": self._count(owner_id, narrowed=bool(asked)),
+            "count": counted.fetch({"owner": owner_id}),
             "next": page.next,
             "previous": page.previous,
         }
 
-    def _count(self, owner_id: int, *, narrowed: bool) -> int:
-        if not narrowed:
-            return _count_of_owner().fetch({"owner": owner_id})
-        owned = Conversation.objects.owned_by(owner_id)
-        return ConversationFilters.narrow(self.request.query_params, owned).count()
-
-    def _listing(self, owner_id: int, asked: builtins.list[str]) -> Listing:
+    def _listing(
+        self,
+        owner_id: int,
+        asked: builtins.list[str],
+        narrowed: QuerySet[Conversation] | None,
+    ) -> Listing:
         query = self.request.query_params
-
-        def build() -> QuerySet[Conversation]:
-            owned: QuerySet[Conversation] = Conversation.objects.owned_by(slot("owner"))
-            return ConversationFilters.narrow(query, owned) if asked else owned
-
         return Listing(
-            build=build,
+            build=lambda: _owned() if narrowed is None else narrowed,
             columns=CONVERSATION_COLUMNS,
             order=choice_of(self.request, "order", ORDERS),
             scope=f"conversations:{owner_id}:{said(query, [*asked, 'order'])}",
             values={"owner": owner_id},
-            shape=None if asked else "conversations",
+            shape="conversations" if narrowed is None else None,
         )
 
     def _first_messages(self, conversation_id: str) -> tuple[builtins.list[Row], str | None]:

@@ -42,13 +42,13 @@ from conversations.services import (
     delete_message,
     update_message,
 )
+from conversations.services.errors import NO_SUCH_MESSAGE
 
 ORDERS = {
     "asc": Order(columns=("sequence",), descending=False),
     "desc": Order(columns=("sequence",), descending=True),
 }
 
-NO_SUCH_MESSAGE = "No such message in this conversation."
 TWO_IDENTITIES = "Send ids or an Idempotency-Key, not both."
 NOT_JSON = "Not a list in JSON."
 TWO_PLACES = "With a body, give this in it and not in the query string."

@@ -12,8 +12,7 @@ from conversations.models import Caller, Conversation, Message
 from conversations.models.prepared import Prepared, slot
 from conversations.models.rows import Row
 from conversations.services import NotFound
-
-NO_SUCH_CONVERSATION = "No such conversation."
+from conversations.services.errors import NO_SUCH_CONVERSATION
 
 
 def visible_conversation(caller: Caller, conversation_id: uuid.UUID) -> Row:

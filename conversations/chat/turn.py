@@ -16,7 +16,8 @@ from conversations.chat.runner import runner
 from conversations.chat.state import TurnState
 from conversations.models import AccessAction, Caller, Conversation
 from conversations.services import InvalidValue, NotAllowed, NotFound, record_access
-from conversations.services.appending import NO_SUCH_CONVERSATION, READ_ONLY
+from conversations.services.appending import READ_ONLY
+from conversations.services.errors import NO_SUCH_CONVERSATION
 from conversations.services.turn_log import StoredTurn, find_turn, question_before, read_turns
 from conversations.services.turns import (
     Begun,

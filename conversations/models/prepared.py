@@ -32,6 +32,10 @@ def slot(name: str) -> RawSQL:
     return RawSQL("%s", (_Slot(name),))
 
 
+def _filled(parameters: Sequence[Any], values: Mapping[str, Any]) -> list[Any]:
+    return [values[given.name] if isinstance(given, _Slot) else given for given in parameters]
+
+
 class Prepared:
     """A SELECT of model columns, compiled once from a QuerySet that holds slots."""
 
@@ -44,12 +48,9 @@ class Prepared:
 
     def fetch(self, values: Mapping[str, Any]) -> list[Row]:
         """The rows, ready to be sent: JSON columns as JSON text, UUIDs as text."""
-        parameters = [
-            values[given.name] if isinstance(given, _Slot) else given for given in self._parameters
-        ]
         with connection.cursor() as cursor:
             psycopg2.extensions.register_type(_UUID_AS_TEXT, cursor.cursor)
-            cursor.execute(self._sql, parameters)
+            cursor.execute(self._sql, _filled(self._parameters, values))
             found = cursor.fetchall()
         return [self._row(row) for row in found]
 
@@ -70,11 +71,8 @@ class PreparedCount:
         self._sql = f"SELECT COUNT(*) FROM ({inner}) counted"  # noqa: S608 (compiled above)
 
     def fetch(self, values: Mapping[str, Any]) -> int:
-        parameters = [
-            values[given.name] if isinstance(given, _Slot) else given for given in self._parameters
-        ]
         with connection.cursor() as cursor:
-            cursor.execute(self._sql, parameters)
+            cursor.execute(self._sql, _filled(self._parameters, values))
             return int(cursor.fetchone()[0])
 
 

@@ -13,6 +13,7 @@ from conversations.models import Caller, Conversation, Message, id_from_key, new
 from conversations.models.rows import Row, insert_new_rows
 from conversations.services.drafts import DRAFT_FIELDS, MessageDraft, check_drafts
 from conversations.services.errors import (
+    NO_SUCH_CONVERSATION,
     InvalidValue,
     KeyReused,
     NotAllowed,
@@ -24,7 +25,6 @@ from conversations.services.values import as_stored
 
 MAX_BATCH = 1_000
 
-NO_SUCH_CONVERSATION = "No such conversation."
 READ_ONLY = "You may read this conversation, not write to it."
 ANOTHER_MESSAGE = "This id or Idempotency-Key already stands for another message."
 TOO_MANY = f"At most {MAX_BATCH:,} messages at once."

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.utils import timezone
@@ -17,7 +16,7 @@ from conversations.models.rows import columns_of, insert_new_rows
 from conversations.services.appending import refusal_to_write
 from conversations.services.errors import InvalidValue, KeyReused, OnLegalHold
 from conversations.services.owners import UserId, find_or_create_owner, find_owner
-from conversations.services.values import as_stored, check_json, check_text
+from conversations.services.values import as_stored, check_metadata, check_text
 
 ANOTHER_CONVERSATION = "This id or Idempotency-Key already stands for another conversation."
 ON_HOLD = "The conversation is on legal hold: nothing of it may be removed."
@@ -177,6 +176,4 @@ def _check_values(values: dict[str, Any]) -> None:
     if values.get("title") == "":
         raise InvalidValue(EMPTY_TITLE, field="title", code="blank")
     if "metadata" in values:
-        if not isinstance(values["metadata"], dict):
-            raise InvalidValue("Not an object.", field="metadata", code="not_an_object")
-        check_json("metadata", values["metadata"], max_bytes=settings.CHAT_MAX_METADATA_BYTES)
+        check_metadata(values["metadata"])

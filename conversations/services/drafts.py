@@ -12,7 +12,7 @@ from django.db.models import CharField
 
 from conversations.models import Message, Role, Status
 from conversations.services.errors import InvalidValue, ServiceError
-from conversations.services.values import check_json, check_text
+from conversations.services.values import check_json, check_metadata, check_rating, check_text
 
 EMPTY_CONTENT = "The content may not be empty."
 UNKNOWN_ROLE = "Not a role; roles are {roles} (in lower case)."
@@ -71,9 +71,8 @@ class MessageDraft:
             _check_list(column, getattr(self, column))
         for column in _COUNTS:
             _check_count(column, getattr(self, column))
-        _check_object("metadata", self.metadata)
-        if self.rating not in (-1, 1, None):
-            raise InvalidValue("A rating is 1 (good), -1 (bad) or null.", field="rating")
+        check_metadata(self.metadata)
+        check_rating(self.rating)
         if self._is_empty():
             raise InvalidValue(EMPTY_CONTENT, field="content", code="blank")
 
@@ -138,12 +137,6 @@ def _check_list(column: str, value: object) -> None:
     if not isinstance(value, list):
         raise InvalidValue("Not a list.", field=column, code="not_a_list")
     check_json(column, value)
-
-
-def _check_object(column: str, value: object) -> None:
-    if not isinstance(value, dict):
-        raise InvalidValue("Not an object.", field=column, code="not_an_object")
-    check_json(column, value, max_bytes=settings.CHAT_MAX_METADATA_BYTES)
 
 
 def _check_count(column: str, value: object) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+NO_SUCH_CONVERSATION = "No such conversation."
+NO_SUCH_MESSAGE = "No such message in this conversation."
+
 
 class ServiceError(Exception):
     """A refusal that the caller can understand: `code` for machines, the text for people.

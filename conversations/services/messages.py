@@ -6,7 +6,6 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
-from django.conf import settings
 from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
@@ -15,10 +14,8 @@ from conversations.models import Caller, Conversation, Message
 from conversations.services.appending import append_drafts
 from conversations.services.conversations import lock_for_removal, writable_conversation
 from conversations.services.drafts import MessageDraft
-from conversations.services.errors import InvalidValue, NotFound
-from conversations.services.values import check_json, check_text
-
-NO_SUCH_MESSAGE = "No such message in this conversation."
+from conversations.services.errors import NO_SUCH_CONVERSATION, NO_SUCH_MESSAGE, NotFound
+from conversations.services.values import check_metadata, check_rating, check_text
 
 
 def add_message(
@@ -72,7 +69,7 @@ def get_chat_history(*, conversation_id: uuid.UUID, limit: int | None = None) ->
     messages = Message.objects.filter(conversation_id=conversation_id)
     found = list(messages.order_by("-sequence")[:limit])[::-1]
     if not found and not Conversation.objects.filter(pk=conversation_id).exists():
-        raise NotFound("No such conversation.", field="conversation_id")
+        raise NotFound(NO_SUCH_CONVERSATION, field="conversation_id")
     return found
 
 
@@ -97,12 +94,11 @@ def update_message(
 
 
 def _check_changes(changes: dict[str, Any]) -> None:
-    if changes.get("rating") not in (-1, 1, None):
-        raise InvalidValue("A rating is 1 (good), -1 (bad) or null.", field="rating")
+    check_rating(changes.get("rating"))
     if (comment := changes.get("rating_comment")) is not None:
         check_text("rating_comment", comment)
     if "metadata" in changes:
-        check_json("metadata", changes["metadata"], max_bytes=settings.CHAT_MAX_METADATA_BYTES)
+        check_metadata(changes["metadata"])
 
 
 def delete_message(

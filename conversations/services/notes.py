@@ -5,13 +5,12 @@ from __future__ import annotations
 import uuid
 
 from conversations.models import Caller, Conversation, ConversationNote
-from conversations.services.errors import InvalidValue, NotFound
+from conversations.services.errors import NO_SUCH_CONVERSATION, InvalidValue, NotFound
 from conversations.services.values import check_text
 
 MAX_NOTE_CHARS = 10_000
 EMPTY_NOTE = "The note may not be empty."
 LONG_NOTE = f"Longer than {MAX_NOTE_CHARS:,} characters."
-NO_SUCH_CONVERSATION = "No such conversation."
 
 
 def add_note(*, conversation_id: uuid.UUID, author: Caller, text: str) -> ConversationNote:

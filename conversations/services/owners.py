@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 
-from django.contrib.auth import get_user_model
 from django.contrib.auth.models import User
 from django.db import IntegrityError, connection, transaction
 
@@ -54,15 +53,13 @@ def _username(text: str, field: str) -> str:
 
 def find_owner(user_id: UserId, *, field: str = "user_id") -> User | None:
     """The user that `user_id` names, if there is one."""
-    wanted = parse_user_id(user_id, field=field)
-    users = get_user_model().objects
-    return users.filter(**_named(wanted)).first()
+    return _stored(parse_user_id(user_id, field=field))
 
 
 def find_or_create_owner(user_id: UserId, *, field: str = "user_id") -> User:
     """The user that `user_id` names; made, without a usable password, where there is none."""
     wanted = parse_user_id(user_id, field=field)
-    found = get_user_model().objects.filter(**_named(wanted)).first()
+    found = _stored(wanted)
     if found is not None:
         return found
     if isinstance(wanted, int) and wanted > LARGEST_NEW_USER_ID:
@@ -71,7 +68,7 @@ def find_or_create_owner(user_id: UserId, *, field: str = "user_id") -> User:
         with transaction.atomic():
             return _create(wanted)
     except IntegrityError:  # somebody else made it just now
-        return get_user_model().objects.get(**_named(wanted))
+        return User.objects.get(**_named(wanted))
 
 
 def owner_id_for(caller: Caller, user_id: UserId | None, *, field: str = "user_id") -> int:
@@ -94,12 +91,16 @@ def readable_owner_id(
     wanted = parse_user_id(user_id, field=field)
     if isinstance(wanted, int):
         return wanted  # nobody has conversations under a number that is no user's
-    owner = find_owner(wanted, field=field)
+    owner = _stored(wanted)
     return None if owner is None else owner.pk
 
 
 def _is_caller(caller: Caller, wanted: UserId) -> bool:
     return wanted in (caller.user.pk, caller.user.username)
+
+
+def _stored(wanted: UserId) -> User | None:
+    return User.objects.filter(**_named(wanted)).first()
 
 
 def _named(wanted: UserId) -> dict[str, UserId]:

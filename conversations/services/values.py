@@ -45,6 +45,18 @@ def check_json(field: str, value: JSON, *, max_bytes: int | None = None) -> None
         )
 
 
+def check_metadata(value: object) -> None:
+    """Refuse what is no JSON object, or a larger one than CHAT_MAX_METADATA_BYTES."""
+    if not isinstance(value, dict):
+        raise InvalidValue("Not an object.", field="metadata", code="not_an_object")
+    check_json("metadata", value, max_bytes=settings.CHAT_MAX_METADATA_BYTES)
+
+
+def check_rating(value: object) -> None:
+    if value not in (-1, 1, None):
+        raise InvalidValue("A rating is 1 (good), -1 (bad) or null.", field="rating")
+
+
 def as_stored(value: Any) -> Any:
     """A JSON value as JSONB gives it back, which writes 1e23 as an integer: for comparing."""
     if isinstance(value, dict):
