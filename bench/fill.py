@@ -1,7 +1,8 @@
 """Fills a database with conversations by COPY, for the benchmarks that need many.
 
 `.venv/bin/python bench/fill.py --conversations 100000` makes ten messages in each, spread over
-a year, in the database of DATABASE_URL or, without one, of CHATPROJECT_DATA.
+a year, and one conversation of 5,000, in the database of DATABASE_URL or, without one, of
+CHATPROJECT_DATA.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from django.core.management import call_command  # noqa: E402
 from django.db import connection  # noqa: E402
 from uuid_utils.compat import uuid7  # noqa: E402
 
-PER_CONVERSATION = 10
+PER_CONVERSATION, LONGEST = 10, 5_000
 DAYS = 365
 AT_ONCE = 2_000
 WORDS = (
@@ -68,6 +69,8 @@ def fill(conversations: int, owners: list[int]) -> None:
         cursor.execute("DROP INDEX IF EXISTS message_search_idx")
         for start in range(0, conversations, AT_ONCE):
             chats = [made_chat(chance, owners) for _ in range(min(AT_ONCE, conversations - start))]
+            if not start:
+                chats[0] = made_chat(chance, owners, LONGEST)
             copy(cursor, "conversations_conversation", CHAT_COLUMNS, (chat for chat, _ in chats))
             rows = (row for _, messages in chats for row in messages)
             copy(cursor, "conversations_message", MESSAGE_COLUMNS, rows)
@@ -92,18 +95,20 @@ MESSAGE_COLUMNS = (
 Row = dict[str, Any]
 
 
-def made_chat(chance: random.Random, owners: list[int]) -> tuple[Row, list[Row]]:
+def made_chat(
+    chance: random.Random, owners: list[int], length: int = PER_CONVERSATION
+) -> tuple[Row, list[Row]]:
     began = datetime.now(UTC) - timedelta(seconds=chance.random() * DAYS * 86_400)
     key, model = uuid7(), chance.choice(MODELS)
     uncommon = chance.random() < 0.002
     messages = [
         made_message(chance, key, place, began + timedelta(seconds=20 * place), model, uncommon)
-        for place in range(1, PER_CONVERSATION + 1)
+        for place in range(1, length + 1)
     ]
     chat = {
         "id": key, "user_id": chance.choice(owners), "title": said(chance, 5), "source": "bench",
-        "model_used": model[1], "metadata": "{}", "message_count": PER_CONVERSATION,
-        "last_sequence": PER_CONVERSATION, "pinned": False, "legal_hold": chance.random() < 0.001,
+        "model_used": model[1], "metadata": "{}", "message_count": length,
+        "last_sequence": length, "pinned": False, "legal_hold": chance.random() < 0.001,
         "created_at": began, "updated_at": messages[-1]["created_at"],
     }  # fmt: skip
     return chat, messages

@@ -14,6 +14,7 @@ import statistics
 import sys
 import time
 from pathlib import Path
+from urllib.parse import unquote_plus, urlencode
 
 import django
 
@@ -32,25 +33,38 @@ from django.utils import timezone  # noqa: E402
 from conversations.models import Conversation  # noqa: E402
 
 LIST = "/admin/conversations/conversation/"
+SORTED = ["o=1", "o=2", "o=-3", "o=4", "o=6", "o=-3&p=200"]
+SEARCHES = [
+    "zeppelin", "train", "train refund garlic", '"train refund"', '"train refund garlic"',
+    "owner-000012", "nosuchword",
+]  # fmt: skip
+FILTERS = [
+    "role=tool", "tool=book", "status=failed", "rating=-1", "mode=booking", "provider=openai",
+    "model=llama3.2", "o=3&status=failed",
+]  # fmt: skip
 
 
 def main() -> None:
     user, _ = User.objects.get_or_create(username="bench", is_staff=True, is_superuser=True)
     client = Client(SERVER_NAME="localhost")
     client.force_login(user)
+    print(f"{'cold ms':>8} {'warm ms':>8} {'queries':>7}  page")
+    for page in pages():
+        measure(client, page)
+
+
+def pages() -> list[str]:
     longest = Conversation.objects.order_by("-message_count")[0]
     today = timezone.localdate()
     chat = f"{LIST}{longest.pk}/change/"
-    print(f"{'cold ms':>8} {'warm ms':>8} {'queries':>7}  page")
-    for page in [
-        "/admin/", "/admin/?days=30", LIST, f"{LIST}?p=200", f"{LIST}?o=3", f"{LIST}?q=zeppelin",
-        f"{LIST}?q=train", f'{LIST}?q="train+refund"', f"{LIST}?q=train+refund+garlic",
-        f"{LIST}?q=owner-000012", f"{LIST}?q=nosuchword", f"{LIST}?role=tool", f"{LIST}?tool=book",
-        f"{LIST}?status=failed", f"{LIST}?rating=-1", f"{LIST}?mode=booking",
-        f"{LIST}?provider=openai", f"{LIST}?said_from={today}&said_to={today}", chat,
-        f"{chat}?after={longest.last_sequence * 4 // 5}", f"{chat}?find=message",
-    ]:  # fmt: skip
-        measure(client, page)
+    return [
+        *("/admin/", "/admin/?days=30", LIST, f"{LIST}?p=200"),
+        *(f"{LIST}?{query}" for query in SORTED),
+        *(f"{LIST}?{urlencode({'q': text})}" for text in SEARCHES),
+        *(f"{LIST}?{query}" for query in [*FILTERS, f"said_from={today}&said_to={today}"]),
+        *(chat, f"{chat}?after={longest.last_sequence * 4 // 5}", f"{chat}?find=train"),
+        *(f"/api/search?{urlencode({'q': text, 'user_id': '*'})}" for text in SEARCHES),
+    ]
 
 
 def measure(client: Client, page: str) -> None:
@@ -62,7 +76,9 @@ def measure(client: Client, page: str) -> None:
             assert client.get(page).status_code == 200, page
         times.append((time.perf_counter() - started) * 1_000)
     scans = [query["sql"] for query in seen if reads_all_messages(query["sql"])]
-    print(f"{times[0]:8.0f} {statistics.median(times[1:]):8.0f} {len(seen):7}  {page}")
+    print(
+        f"{times[0]:8.0f} {statistics.median(times[1:]):8.0f} {len(seen):7}  {unquote_plus(page)}"
+    )
     for sql in scans:
         print(f"         SEQUENTIAL SCAN OF MESSAGES: {' '.join(sql.split())[:200]}")
 

@@ -12,7 +12,7 @@ class OwnerFilter(TextFilter):
 
 
 class ModelFilter(TextFilter):
-    title, parameter, lookup = "model", "model", "model_used__icontains"
+    title, parameter, lookup = "model", "model", "model_used"
 
 
 class SourceFilter(TextFilter):

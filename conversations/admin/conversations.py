@@ -46,7 +46,7 @@ from conversations.services.errors import NO_SUCH_CONVERSATION
 class ConversationAdmin(ActsOnConversations):
     """Staff find, read and delete conversations. What was said is a record: no one edits it."""
 
-    list_display = ["titled", "owner", "messages", "answered_by", "updated", "created"]
+    list_display = ["titled", "owner", "size", "answered_by", "updated", "created"]
     # `titled` leads to the transcript, for those who may open it.
     list_display_links = None
     list_filter = [
@@ -173,7 +173,8 @@ class ConversationAdmin(ActsOnConversations):
         return format_html('<a href="{}?{}">{}</a>', url, query, isolated(name))
 
     @admin.display(description="messages", ordering="message_count")
-    def messages(self, conversation: Conversation) -> str:
+    def size(self, conversation: Conversation) -> str:
+        # Not named `messages`: the admin would sort by the relation of that name.
         return f"{conversation.message_count:,}"
 
     @admin.display(description="model", ordering="model_used")

@@ -18,13 +18,15 @@ from conversations.admin.reasons import must_ask
 from conversations.admin.trail import address_of, caller_of
 from conversations.models import Conversation
 from conversations.models.rights import VIEW_CONTENT
+from conversations.models.search import PHRASE_LOOKS
 from conversations.models.staff_search import NEWEST, as_array
 from conversations.services import ServiceError
 from conversations.services.search import record_search
 from conversations.services.staff_search import StaffSearch, search_for_staff
 
 BOUNDED = (
-    f"Only the newest {NEWEST:,} matches were looked at. "
+    f"Only the newest {NEWEST:,} matches were looked at, and for a phrase the newest "
+    f"{PHRASE_LOOKS:,} messages that have its words. "
     "More words, or an owner in the filters, reach older ones."
 )
 _ON_REQUEST = "_staff_search"
@@ -34,6 +36,13 @@ class ConversationChangeList(BoundedChangeList):
     """Shows beside each row why it was found."""
 
     note = ""
+
+    def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
+        """Equals by key, in the direction of the first column: so the indexes have them."""
+        ordering = list(super().get_ordering(request, queryset.order_by()))
+        if ordering[-1] == "-pk" and not ordering[0].startswith("-"):
+            ordering[-1] = "pk"
+        return ordering
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)

@@ -18,14 +18,22 @@ _RATINGS = {"1": "Good", "-1": "Bad"}
 def has_message(**columns: Any) -> Q:
     """Conversations of which one message has all of these.
 
-    Days are looked up first, by the index of ages (DISTINCT keeps the planner from asking each
-    conversation in turn, which is slow where the days are long ago). Without days, the newest
-    conversations are asked one by one, which is fast where many fit, or an index is taken.
+    Where an index names few messages, by day, rating or trouble, they are looked up first
+    (DISTINCT keeps the planner from asking each conversation in turn, which is slow where few
+    fit). Else the newest conversations are asked one by one, which is fast where many fit, or
+    an index is taken.
     """
-    if any(name.startswith("created_at") for name in columns):
-        on_these_days = Message.objects.filter(**columns).order_by().values("conversation_id")
-        return Q(pk__in=on_these_days.distinct())
+    if _names_few(columns):
+        messages = Message.objects.filter(**columns).order_by().values("conversation_id")
+        return Q(pk__in=messages.distinct())
     return Q(Exists(Message.objects.filter(conversation_id=OuterRef("pk"), **columns)))
+
+
+def _names_few(columns: dict[str, Any]) -> bool:
+    by_day = any(name.startswith("created_at") for name in columns)
+    return (
+        by_day or "rating" in columns or columns.get("status", Status.COMPLETE) != Status.COMPLETE
+    )
 
 
 class RoleFilter(ChoiceFilter):

@@ -22,7 +22,7 @@ class AccessRecord(models.Model):
     """One look of a staff member at somebody else's conversations.
 
     Rows outlive the conversation and both users: ids and names are copies, not foreign keys.
-    A trigger refuses to change or delete a row, whoever asks (migration 0005).
+    A trigger refuses to change or delete a row, whoever asks (migration 0004).
     """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)

@@ -146,6 +146,11 @@ class Conversation(models.Model):
             ),
             # Staff's list over all owners, newest activity first.
             models.Index(fields=["-updated_at", "-id"], name="conversation_updated_idx"),
+            # The same sorted by another column, from either end.
+            models.Index(fields=["created_at", "id"], name="conversation_created_idx"),
+            models.Index(fields=["message_count", "id"], name="conversation_length_idx"),
+            models.Index(fields=["title", "id"], name="conversation_title_idx"),
+            models.Index(fields=["model_used", "id"], name="conversation_model_idx"),
         ]
 
     def __str__(self) -> str:

@@ -131,9 +131,12 @@ class Message(models.Model):
         indexes = [
             # Staff's filter by role over all conversations, newest first.
             models.Index(fields=["role", "-created_at"], name="message_role_created_idx"),
-            # Which conversations have a rating?
+            # Which conversations have a rating? The index alone says which.
             models.Index(
-                fields=["conversation"], condition=Q(rating__isnull=False), name="message_rated_idx"
+                fields=["conversation"],
+                include=["rating"],
+                condition=Q(rating__isnull=False),
+                name="message_rated_idx",
             ),
             # A running answer that a client joins again knows its message alone.
             models.Index(fields=["id"], name="message_id_idx"),
@@ -142,6 +145,7 @@ class Message(models.Model):
             # Staff's filters. Each holds only the rows that somebody may look for by it.
             models.Index(
                 fields=["status", "-created_at"],
+                include=["conversation"],
                 condition=~Q(status=Status.COMPLETE),
                 name="message_unfinished_idx",
             ),

@@ -10,7 +10,7 @@ import re
 import unicodedata
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from django.db import connection
@@ -18,8 +18,12 @@ from django.db import connection
 from conversations.models.rows import Row
 
 MAX_TERMS = 32
-# Of more matches the newest this many are ranked, so that a common word costs no more.
-RANKED = 10_000
+# Of more matches the newest this many are ranked, so that a common word costs no more: in what one
+# owner or conversation has, and in everybody's.
+RANKED, RANKED_OF_ALL = 10_000, 2_000
+# The index knows which words a message has, not where they stand: whether they make the phrase
+# is looked up in the newest this many messages that have all words of a quoted phrase.
+PHRASE_LOOKS = 10_000
 # As much of a message as is read to cut a snippet from.
 SNIPPET_SOURCE_CHARS = 100_000
 
@@ -60,6 +64,23 @@ class SearchScope:
     created_before: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class CompiledQuery:
+    """A query as tsqueries: `matched` finds, `ranked` weighs (without the scope's narrowing).
+
+    `likely` is `matched` with each wanted phrase as its words in any order: what the index can
+    tell by itself. Both are equal where no phrase is asked for.
+    """
+
+    matched: str
+    ranked: str
+    likely: str
+
+    @property
+    def has_phrase(self) -> bool:
+        return self.likely != self.matched
+
+
 def fold(text: str) -> str:
     """Text without its accents, composed; as `conversations_fold` has it."""
     stripped = _marks.sub("", unicodedata.normalize("NFKD", text))
@@ -87,73 +108,106 @@ def parse_query(text: str) -> SearchQuery:
 
 def compile_query(
     query: SearchQuery, scope: SearchScope, owners: Mapping[str, Sequence[int]] | None = None
-) -> tuple[str, str] | None:
-    """The tsquery to match with and the one to rank with; None when nothing is asked for.
+) -> CompiledQuery | None:
+    """None when nothing is asked for.
 
     `owners` gives for a term's text the users whose name it may be: their chats match it too.
     """
+    exact, values = _query_sql(query, owners or {})
+    loose, loose_values = _query_sql(_words_of(query), owners or {})
+    if not exact:
+        return None
+    narrowing = _narrowing(scope)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT numnode(terms), terms::text, (terms && %s::tsquery)::text, "  # noqa: S608
+            f"(words && %s::tsquery)::text FROM (SELECT {exact} AS terms, {loose} AS words) asked",
+            [narrowing, narrowing, *values, *loose_values],
+        )
+        nodes, ranked, matched, likely = cursor.fetchone()
+    return CompiledQuery(matched, ranked, likely) if nodes else None
+
+
+def _words_of(query: SearchQuery) -> SearchQuery:
+    """The query with its phrases as mere words; an excluded phrase stays, or too much would go."""
+    return SearchQuery(
+        tuple(
+            tuple(replace(term, phrase=term.phrase and term.excluded) for term in group)
+            for group in query.groups
+        )
+    )
+
+
+def _query_sql(
+    query: SearchQuery, owners: Mapping[str, Sequence[int]]
+) -> tuple[str, list[str | bool]]:
+    """SQL for all groups and its values."""
     alternatives: list[str] = []
     values: list[str | bool] = []
     for group in query.groups:
-        parts = [_term_sql(term, (owners or {}).get(term.text, ())) for term in group]
+        parts = [_term_sql(term, owners.get(term.text, ())) for term in group]
         alternatives.append("(" + " && ".join(sql for sql, _ in parts) + ")")
         values += [value for _, given in parts for value in given]
-    if not alternatives:
-        return None
-    terms = " || ".join(alternatives)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"SELECT numnode(terms), terms::text, (terms && %s::tsquery)::text "  # noqa: S608
-            f"FROM (SELECT {terms} AS terms) compiled",
-            [_narrowing(scope), *values],
-        )
-        nodes, ranked, matched = cursor.fetchone()
-    return (matched, ranked) if nodes else None
+    return " || ".join(alternatives), values
 
 
 def search_rows(
-    compiled: tuple[str, str], scope: SearchScope, at: tuple[float, str] | None, limit: int
+    compiled: CompiledQuery, scope: SearchScope, at: tuple[float, str] | None, limit: int
 ) -> list[Row]:
     """Matches, best first, beyond position `at` (rank and key of the last one seen).
 
     A row has rank, key, kind ("message" or "title"), the conversation's id, title and owner
     and, for a message, its id, sequence, role, created_at and the beginning of its content.
     """
-    matched, ranked = compiled
     values = {
-        "matched": matched,
-        "ranked": ranked,
+        "matched": compiled.matched,
+        "likely": compiled.likely,
+        "looks": PHRASE_LOOKS,
+        "ranked": compiled.ranked,
         "rank": at[0] if at else None,
         "key": at[1] if at else None,
         "limit": limit,
-        "most": RANKED,
+        "most": RANKED if _narrowing(scope) else RANKED_OF_ALL,
         "source": SNIPPET_SOURCE_CHARS,
         "role": scope.role,
         "after": scope.created_after,
         "before": scope.created_before,
     }
     with connection.cursor() as cursor:
-        cursor.execute(_statement(scope, positioned=at is not None), values)
+        cursor.execute(_statement(compiled, scope, positioned=at is not None), values)
         columns = [column.name for column in cursor.description]
         return [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
 
 
-def _statement(scope: SearchScope, *, positioned: bool) -> str:
-    """Match by index, rank the newest RANKED, cut a page, and read only that page's text."""
+def _statement(compiled: CompiledQuery, scope: SearchScope, *, positioned: bool) -> str:
+    """Match by index, rank the newest, cut a page, and read only that page's text."""
     bounds = {
         "after": "AND created_at >= %(after)s" if scope.created_after else "",
         "before": "AND created_at < %(before)s" if scope.created_before else "",
     }
+    matches = _PHRASES if compiled.has_phrase else _WORDS
     return _SEARCH.format(
-        **bounds,
-        role="AND message.role = %(role)s" if scope.role else "",
-        # Sorting by age reads every match: too much when it is everybody's.
-        newest="ORDER BY created_at DESC" if scope.owner_id is not None else "",
+        matches=matches.format(**bounds, role="AND role = %(role)s" if scope.role else ""),
         titles="" if scope.role else _TITLES.format(**bounds),
         position="WHERE (rank, key) < (%(rank)s, %(key)s)" if positioned else "",
     )
 
 
+# Ordered and cut by age, so that the planner may walk the index of ages for common words and the
+# index of words for rare ones: neither reads the table.
+_WORDS = """
+        SELECT id, conversation_id, created_at, search FROM conversations_message
+        WHERE search @@ %(matched)s::tsquery {role} {after} {before}
+        ORDER BY created_at DESC LIMIT %(most)s
+"""
+_PHRASES = """
+        SELECT * FROM (
+            SELECT id, conversation_id, created_at, search FROM conversations_message
+            WHERE search @@ %(likely)s::tsquery {role} {after} {before}
+            ORDER BY created_at DESC LIMIT %(looks)s
+        ) likely
+        WHERE search @@ %(matched)s::tsquery LIMIT %(most)s
+"""
 # Titles weigh double. The text of messages is joined to the page alone.
 _TITLES = """
     UNION ALL
@@ -163,10 +217,7 @@ _TITLES = """
 """
 _SEARCH = """
     WITH matches AS MATERIALIZED (
-        SELECT id, conversation_id, created_at, search
-        FROM conversations_message message
-        WHERE search @@ %(matched)s::tsquery {role} {after} {before}
-        {newest} LIMIT %(most)s
+        {matches}
     ), hits (kind, rank, key, conversation_id, message_id, created_at) AS (
         SELECT 'message', ts_rank(search, %(ranked)s::tsquery)::float8, id::text,
             conversation_id, id, created_at

@@ -12,7 +12,12 @@ from django.db import connection
 from django.db.models import Q
 
 from conversations.models.message import Message
-from conversations.models.search import SearchQuery, SearchScope, compile_query
+from conversations.models.search import (
+    PHRASE_LOOKS,
+    SearchQuery,
+    SearchScope,
+    compile_query,
+)
 
 # Of more matching messages, and of more titles, the newest this many are looked at.
 NEWEST = 2_000
@@ -28,7 +33,8 @@ _digits = re.compile(r"[0-9]{1,10}")
 class StaffMatches:
     """Conversations, each with the newest of its messages that match (None: title or owner).
 
-    `bounded`: there were more than NEWEST matches, and the older ones were left out.
+    `bounded`: there were more than NEWEST matches, or more than PHRASE_LOOKS messages with the
+    words of a phrase, and the older ones were left out.
     """
 
     newest: dict[uuid.UUID, uuid.UUID | None]
@@ -40,12 +46,19 @@ def match_for_staff(query: SearchQuery, scope: SearchScope, *, content: bool) ->
     compiled = compile_query(query, scope, owners_named(query))
     if compiled is None:
         return StaffMatches({})
+    looks = PHRASE_LOOKS if compiled.has_phrase else NEWEST
+    values = {
+        "query": compiled.matched,
+        "likely": compiled.likely,
+        "looks": looks,
+        "most": NEWEST,
+    }
     with connection.cursor() as cursor:
-        cursor.execute(_CONTENT if content else _TITLES, {"query": compiled[0], "most": NEWEST})
+        cursor.execute(_CONTENT if content else _TITLES, values)
         rows = cursor.fetchall()
     return StaffMatches(
-        {conversation: message for conversation, message, _ in rows},
-        bounded=any(found >= NEWEST for _, _, found in rows),
+        {conversation: message for conversation, message, _, _ in rows if conversation},
+        bounded=any(found >= NEWEST or looked >= looks for _, _, found, looked in rows),
     )
 
 
@@ -93,23 +106,29 @@ def _numbers(terms: Iterable[str]) -> list[int]:
     return [number for number in numbers if number <= _LARGEST_USER_ID]
 
 
-# Ordered and cut by age, so that the planner may walk the index of ages for a common word and
-# the index of words for a rare one: neither reads the table.
+# As in `search`, cut by age before anything else. The row without a conversation says how many
+# messages were looked at, also where none of them matched.
 _TITLES = """
-    SELECT id, NULL::uuid, count(*) OVER () FROM (
+    SELECT id, NULL::uuid, count(*) OVER (), 0 FROM (
         SELECT id FROM conversations_conversation WHERE search @@ %(query)s::tsquery
         ORDER BY updated_at DESC LIMIT %(most)s
     ) titles
 """
 _CONTENT = f"""
-    WITH messages AS MATERIALIZED (
-        SELECT conversation_id, id, created_at FROM conversations_message
-        WHERE search @@ %(query)s::tsquery ORDER BY created_at DESC LIMIT %(most)s
-    ), titles (conversation_id, id, found) AS ({_TITLES}), matches AS (
+    WITH likely AS MATERIALIZED (
+        SELECT conversation_id, id, created_at, search @@ %(query)s::tsquery AS is_match
+        FROM conversations_message
+        WHERE search @@ %(likely)s::tsquery ORDER BY created_at DESC LIMIT %(looks)s
+    ), messages AS MATERIALIZED (
+        SELECT conversation_id, id, created_at FROM likely
+        WHERE is_match ORDER BY created_at DESC LIMIT %(most)s
+    ), titles (conversation_id, id, found, looked) AS ({_TITLES}), matches AS (
         SELECT conversation_id, id, created_at, count(*) OVER () AS found FROM messages
         UNION ALL
         SELECT conversation_id, id, NULL, found FROM titles
     )
-    SELECT DISTINCT ON (conversation_id) conversation_id, id, found FROM matches
-    ORDER BY conversation_id, created_at DESC NULLS LAST
+    (SELECT DISTINCT ON (conversation_id) conversation_id, id, found, 0 FROM matches
+     ORDER BY conversation_id, created_at DESC NULLS LAST)
+    UNION ALL
+    SELECT NULL, NULL, 0, count(*) FROM likely
 """  # noqa: S608 (no value comes from outside)

@@ -6,7 +6,7 @@ import pytest
 from django.db import connection, transaction
 
 from conversations.admin.markdown import as_html
-from conversations.models import AccessRecord, Message
+from conversations.models import AccessRecord, Message, staff_search
 from conversations.services import MessageDraft, append_drafts
 from conversations.tests.admin.conftest import grant, signed_in, text_of, transcript_url
 from conversations.tests.factories import make_conversation
@@ -198,3 +198,20 @@ def test_the_search_box_costs_the_same_for_any_number_of_rows(browser, alice, st
             browser.get("/admin/conversations/conversation/", {"q": "zeppelin"})
         counts.append(len(seen))
     assert counts[0] == counts[1] <= 11
+
+
+def test_a_bounded_search_says_so(browser, alice, monkeypatch):
+    for text in ("A blue whale.", "A whale, blue.", "A blue whale again."):
+        said(alice, MessageDraft(role="user", content=text))
+    assert "were looked at" not in found_by(browser, '"blue whale"')
+    monkeypatch.setattr(staff_search, "PHRASE_LOOKS", 2)
+    page = found_by(browser, '"blue whale"')
+    assert "were looked at" in page
+    assert "<mark>blue</mark> <mark>whale</mark> again" in page
+    assert "A <mark>" not in found_by(browser, '"whale again blue"')
+    monkeypatch.setattr(staff_search, "NEWEST", 2)
+    assert "were looked at" in found_by(browser, "whale")
+
+
+def found_by(browser, text):
+    return text_of(browser.get("/admin/conversations/conversation/", {"q": text}))

@@ -1,6 +1,6 @@
 import pytest
 
-from conversations.models import AccessRecord
+from conversations.models import AccessRecord, search
 from conversations.services import (
     add_message,
     delete_conversation,
@@ -246,3 +246,30 @@ def test_other_users_words_do_not_leak_through_ranks(alice):
     say(make_conversation(make_user("mallory"), title="x"), "zebra zebra zebra")
     after = client_for(alice).get(URL, {"q": "zebra"}).json()["results"]
     assert [result["rank"] for result in after] == [before]
+
+
+@pytest.mark.parametrize(
+    ("q", "found"),
+    [
+        ('"blue whale"', [1, 3]),
+        ('"blue whale" -"green whale"', [1]),
+        ('"whale blue"', [2]),
+        ('"panda again red"', []),
+    ],
+)
+def test_a_phrase_is_its_words_in_their_order(api, alice, q, found):
+    chat = make_conversation(alice, title="x")
+    say(chat, "A blue whale.")
+    say(chat, "A whale, blue.")
+    say(chat, "A blue whale, and a green whale.")
+    say(chat, "A red panda again.")
+    assert sorted(sequences(api, q)) == found
+
+
+def test_a_phrase_is_looked_for_in_the_newest_messages_with_its_words(api, alice, monkeypatch):
+    monkeypatch.setattr(search, "PHRASE_LOOKS", 2)
+    chat = make_conversation(alice, title="x")
+    for text in ("The first blue whale.", "A whale, blue.", "The last blue whale."):
+        say(chat, text)
+    assert sequences(api, '"blue whale"') == [3]
+    assert sorted(sequences(api, "blue whale")) == [1, 2, 3]
