@@ -39,7 +39,7 @@ class ConversationChangeList(BoundedChangeList):
 
     def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
         """Equals by key, in the direction of the first column: so the indexes have them."""
-        ordering = list(super().get_ordering(request, queryset.order_by()))
+        ordering: list[Any] = [*super().get_ordering(request, queryset.order_by())]
         if ordering[-1] == "-pk" and not ordering[0].startswith("-"):
             ordering[-1] = "pk"
         return ordering

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 from django.db import connection
 
@@ -159,7 +160,7 @@ def search_rows(
     A row has rank, key, kind ("message" or "title"), the conversation's id, title and owner
     and, for a message, its id, sequence, role, created_at and the beginning of its content.
     """
-    values = {
+    values: dict[str, Any] = {
         "matched": compiled.matched,
         "likely": compiled.likely,
         "looks": PHRASE_LOOKS,

@@ -6,6 +6,7 @@ import re
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from django.contrib.auth.models import User
 from django.db import connection
@@ -47,7 +48,7 @@ def match_for_staff(query: SearchQuery, scope: SearchScope, *, content: bool) ->
     if compiled is None:
         return StaffMatches({})
     looks = PHRASE_LOOKS if compiled.has_phrase else NEWEST
-    values = {
+    values: dict[str, Any] = {
         "query": compiled.matched,
         "likely": compiled.likely,
         "looks": looks,
