@@ -150,7 +150,13 @@ CACHES = {"default": env.cache_url("CACHE_URL", default="locmemcache://")}
 # Browsers on these origins may call the API with a token; none may until set.
 CORS_ALLOWED_ORIGINS = env.list("CORS_ALLOWED_ORIGINS", default=[])
 CORS_URLS_REGEX = r"^/api/"
-CORS_ALLOW_HEADERS = [*default_headers, "idempotency-key", "last-event-id", "x-request-id"]
+CORS_ALLOW_HEADERS = [
+    *default_headers,
+    "access-reason",
+    "idempotency-key",
+    "last-event-id",
+    "x-request-id",
+]
 CORS_EXPOSE_HEADERS = ["X-Request-ID", "Retry-After"]
 
 LOGGING = logs.configure(

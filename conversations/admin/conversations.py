@@ -30,7 +30,7 @@ from conversations.admin.conversation_filters import (
 )
 from conversations.admin.doing import act
 from conversations.admin.export import chosen_ids, export
-from conversations.admin.found import ConversationChangeList, narrow
+from conversations.admin.found import ConversationChangeList, ask_reason, narrow
 from conversations.admin.message_filters import AnswerFilter, RoleFilter, ToolFilter
 from conversations.admin.owners import owner_page
 from conversations.admin.read_only import uuid_in
@@ -76,6 +76,7 @@ class ConversationAdmin(ActsOnConversations):
     def get_urls(self) -> list[URLPattern]:
         pages = [
             path("export/", self.export_view, name="conversations_conversation_export"),
+            path("reason/", self.reason_view, name="conversations_conversation_reason"),
             path("owner/<int:user_id>/", self.owner_view, name="conversations_conversation_owner"),
             path("<uuid:object_id>/act/", self.act_view, name="conversations_conversation_act"),
         ]
@@ -135,6 +136,15 @@ class ConversationAdmin(ActsOnConversations):
             return export(request, self, self.get_queryset(request).filter(pk__in=ids))
         changelist: Any = self.get_changelist_instance(request)
         return export(request, self, changelist.get_queryset(request))
+
+    def reason_view(self, request: HttpRequest) -> HttpResponseBase:
+        return self.admin_site.admin_view(self._reason)(request)
+
+    def _reason(self, request: HttpRequest) -> HttpResponseBase:
+        self._check(request)
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        return ask_reason(request)
 
     def owner_view(self, request: HttpRequest, user_id: int) -> HttpResponseBase:
         return self.admin_site.admin_view(self._owner)(request, user_id)

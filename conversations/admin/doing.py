@@ -13,7 +13,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 
-from conversations.admin.reasons import NO_REASON, given_reason, remember_reason
+from conversations.admin.reasons import given_reason, remember_reason
 from conversations.admin.trail import address_of, caller_of
 from conversations.models import Conversation, Message
 from conversations.models.rights import ADD_NOTE, ARCHIVE, HOLD, RATE, VIEW_CONTENT
@@ -45,7 +45,8 @@ def act(request: HttpRequest, conversation: Conversation) -> HttpResponse:
         raise Http404("Nothing of that name can be done.")
     if not request.user.has_perm(deed.right):
         raise PermissionDenied
-    back = _way_back(request, conversation)
+    page = reverse("admin:conversations_conversation_change", args=[conversation.pk])
+    back = way_back(request, page)
     try:
         done = deed.do(request, conversation)
     except ServiceError as refusal:
@@ -78,9 +79,7 @@ def _note(request: HttpRequest, conversation: Conversation) -> object:
 
 
 def _reason(request: HttpRequest, conversation: Conversation) -> None:
-    if not (reason := given_reason(request)):
-        raise InvalidValue(NO_REASON, field="reason")
-    remember_reason(request, conversation, reason)
+    remember_reason(request, str(conversation.pk))
 
 
 def _rate(request: HttpRequest, conversation: Conversation) -> object:
@@ -105,9 +104,9 @@ DEEDS = {
 }
 
 
-def _way_back(request: HttpRequest, conversation: Conversation) -> str:
+def way_back(request: HttpRequest, otherwise: str) -> str:
     """Where the form was, if that is a page of this site."""
     back = request.POST.get("back", "")
     if url_has_allowed_host_and_scheme(back, {request.get_host()}, request.is_secure()):
         return back
-    return reverse("admin:conversations_conversation_change", args=[conversation.pk])
+    return otherwise

@@ -5,7 +5,6 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from django.conf import settings
 from django.contrib import messages
 from django.contrib.admin import ModelAdmin
 from django.core.exceptions import PermissionDenied
@@ -15,12 +14,13 @@ from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
 from django.utils import timezone
 
-from conversations.admin.reasons import NO_REASON, given_reason
+from conversations.admin.reasons import given_reason
 from conversations.admin.trail import address_of, caller_of
 from conversations.formats import WRITERS
 from conversations.models import Conversation
 from conversations.models.rights import EXPORT, VIEW_CONTENT
 from conversations.services import ServiceError, export_conversations
+from conversations.services.access import wants_reason
 from conversations.services.export import MOST
 
 IDS = "ids"
@@ -60,8 +60,6 @@ def _file(
     reason = given_reason(request)
     if count > MOST:
         raise ServiceError(TOO_MANY)
-    if settings.CHAT_REQUIRE_READ_REASON and not reason:
-        raise ServiceError(NO_REASON)
     file_format = request.POST.get("format", "")
     pieces = export_conversations(
         conversations=conversations,
@@ -87,6 +85,6 @@ def _form(request: HttpRequest, model_admin: ModelAdmin, count: int) -> HttpResp
         "count": count,
         "too_many": TOO_MANY if count > MOST else "",
         "formats": [(name, writer.label) for name, writer in WRITERS.items()],
-        "reason_wanted": settings.CHAT_REQUIRE_READ_REASON,
+        "reason_wanted": wants_reason(caller_of(request), None),
     }
     return TemplateResponse(request, TEMPLATE, context)

@@ -8,6 +8,7 @@ from django.http import HttpRequest
 from django.utils.safestring import SafeString, mark_safe
 
 from conversations.admin.place import Place
+from conversations.admin.reasons import reason_for
 from conversations.admin.trail import address_of, caller_of
 from conversations.models import Conversation, Role
 from conversations.models.search import SearchScope
@@ -51,7 +52,13 @@ def find_inside(request: HttpRequest, conversation: Conversation) -> Findings | 
         return Findings(text, [], refusal.detail)
     scope = SearchScope(owner_id=conversation.user_id, conversation_id=conversation.pk)
     hits = search_conversations(text=text, scope=scope, limit=AT_MOST + 1)
-    record_search(caller=caller_of(request), text=text, scope=scope, address=address_of(request))
+    record_search(
+        caller=caller_of(request),
+        text=text,
+        scope=scope,
+        address=address_of(request),
+        reason=reason_for(request, conversation),
+    )
     found = [
         Found(
             sequence=hit.row["sequence"],

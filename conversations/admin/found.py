@@ -9,12 +9,18 @@ from django.contrib.admin.templatetags.admin_urls import add_preserved_filters
 from django.contrib.auth.models import User
 from django.db.models import Q, QuerySet
 from django.db.models.expressions import RawSQL
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.safestring import mark_safe
 
+from conversations.admin.doing import way_back
 from conversations.admin.paginator import BoundedChangeList
-from conversations.admin.reasons import must_ask
+from conversations.admin.reasons import (
+    SEARCHING,
+    must_ask_for_searching,
+    reason_for_searching,
+    remember_reason,
+)
 from conversations.admin.trail import address_of, caller_of
 from conversations.models import Conversation
 from conversations.models.rights import VIEW_CONTENT
@@ -36,6 +42,7 @@ class ConversationChangeList(BoundedChangeList):
     """Shows beside each row why it was found."""
 
     note = ""
+    asks_reason = False
 
     def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
         """Equals by key, in the direction of the first column: so the indexes have them."""
@@ -51,10 +58,11 @@ class ConversationChangeList(BoundedChangeList):
         search: StaffSearch | None = getattr(request, _ON_REQUEST, None)
         if search is None:
             return
+        self.asks_reason = not search.in_content and request.user.has_perm(VIEW_CONTENT)
         self.note = BOUNDED if search.matches.bounded else ""
         if search.in_content:
             _record(request, search)
-            _add_snippets(request, search, self.result_list)
+            _add_snippets(search, self.result_list)
 
     def _add_links(self) -> None:
         """To each transcript. Who may not open one gets none."""
@@ -72,7 +80,7 @@ def narrow(
         search = search_for_staff(
             text=text,
             owner_id=_owner_filtered_by(request),
-            content=request.user.has_perm(VIEW_CONTENT),
+            content=request.user.has_perm(VIEW_CONTENT) and not must_ask_for_searching(request),
         )
     except ServiceError as refusal:
         messages.error(request, refusal.detail)
@@ -96,14 +104,23 @@ def _record(request: HttpRequest, search: StaffSearch) -> None:
         text=search.text,
         scope=search.scope,
         address=address_of(request),
+        reason=reason_for_searching(request),
     )
 
 
-def _add_snippets(request: HttpRequest, search: StaffSearch, rows: Any) -> None:
-    """Where a reason is wanted and none was given, no word is shown."""
-    shown = [row for row in rows if not must_ask(request, row)]
-    snippets = search.snippets(row.pk for row in shown)
-    for row in shown:
+def ask_reason(request: HttpRequest) -> HttpResponse:
+    """Take why somebody searches in everybody's words, and go back to the list."""
+    try:
+        remember_reason(request, SEARCHING)
+    except ServiceError as refusal:
+        messages.error(request, refusal.detail)
+    page = reverse("admin:conversations_conversation_changelist")
+    return HttpResponseRedirect(way_back(request, page))
+
+
+def _add_snippets(search: StaffSearch, rows: Any) -> None:
+    snippets = search.snippets(row.pk for row in rows)
+    for row in rows:
         if row.pk in snippets:
             sequence, html = snippets[row.pk]
             at = f"{row.url}{'&' if '?' in row.url else '?'}at={sequence}"

@@ -2,39 +2,54 @@
 
 from __future__ import annotations
 
-from django.conf import settings
 from django.http import HttpRequest
 
 from conversations.admin.trail import caller_of
 from conversations.models import Conversation
+from conversations.services import ReasonRequired
+from conversations.services.access import clean_reason, wants_reason
 
-MAX_REASON_CHARS = 500
-NO_REASON = "Give a reason: it is kept with the record of this access."
+SEARCHING = "search"
 _KEY = "read_reasons"
 _REMEMBERED = 200
 
 
 def reason_for(request: HttpRequest, conversation: Conversation) -> str:
     """What was given in this session for this conversation, or ""."""
-    return str(request.session.get(_KEY, {}).get(str(conversation.pk), ""))
+    return _given_for(request, str(conversation.pk))
+
+
+def reason_for_searching(request: HttpRequest) -> str:
+    """What was given in this session for searches in everybody's words, or ""."""
+    return _given_for(request, SEARCHING)
 
 
 def must_ask(request: HttpRequest, conversation: Conversation) -> bool:
     """Whether no word of it may be shown before a reason is given."""
-    wanted = settings.CHAT_REQUIRE_READ_REASON
-    others = caller_of(request).leaves_record(conversation.user_id)
-    return wanted and others and not reason_for(request, conversation)
+    wanted = wants_reason(caller_of(request), conversation.user_id)
+    return wanted and not reason_for(request, conversation)
 
 
-def remember_reason(request: HttpRequest, conversation: Conversation, reason: str) -> None:
-    """Until the session ends, or until _REMEMBERED others have been looked at since."""
+def must_ask_for_searching(request: HttpRequest) -> bool:
+    return wants_reason(caller_of(request), None) and not reason_for_searching(request)
+
+
+def remember_reason(request: HttpRequest, what: str) -> None:
+    """The reason of a form that was sent, for a conversation's key or for SEARCHING: until the
+    session ends, or until _REMEMBERED others were given since. Raises ReasonRequired."""
+    reason = given_reason(request)
+    if not reason:
+        raise ReasonRequired
     given = request.session.get(_KEY, {})
-    given.pop(str(conversation.pk), None)
-    given[str(conversation.pk)] = reason
+    given.pop(what, None)
+    given[what] = reason
     request.session[_KEY] = dict(list(given.items())[-_REMEMBERED:])
 
 
 def given_reason(request: HttpRequest) -> str:
     """The reason in a form that was sent, fit to be stored."""
-    text = request.POST.get("reason", "").replace("\0", "")
-    return " ".join(text.split())[:MAX_REASON_CHARS]
+    return clean_reason(request.POST.get("reason", ""))
+
+
+def _given_for(request: HttpRequest, what: str) -> str:
+    return str(request.session.get(_KEY, {}).get(what, ""))

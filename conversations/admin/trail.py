@@ -8,6 +8,7 @@ from typing import Any, cast
 from django.contrib.auth.models import User
 from django.http import HttpRequest
 
+from conversations import services
 from conversations.models import AccessAction, Caller, Conversation
 from conversations.services import record_access
 
@@ -16,13 +17,27 @@ def record_read(
     request: HttpRequest, conversation: Conversation, *, reason: str = "", **detail: Any
 ) -> None:
     """Leave an AccessRecord, unless staff read a conversation of their own."""
-    if caller_of(request).leaves_record(conversation.user_id):
-        _record(request, AccessAction.READ, conversation, detail, reason)
+    services.record_read(
+        caller=caller_of(request),
+        owner_id=conversation.user_id,
+        owner_name=conversation.user.username,
+        conversation_id=conversation.pk,
+        address=address_of(request),
+        reason=reason,
+        detail=detail,
+    )
 
 
 def record_deletion(request: HttpRequest, conversation: Conversation) -> None:
-    detail = {"messages": conversation.message_count}
-    _record(request, AccessAction.DELETE, conversation, detail)
+    record_access(
+        caller=caller_of(request),
+        action=AccessAction.DELETE,
+        owner_id=conversation.user_id,
+        owner_name=conversation.user.username,
+        conversation_id=conversation.pk,
+        address=address_of(request),
+        detail={"messages": conversation.message_count},
+    )
 
 
 def record_owner_deletion(request: HttpRequest, owner: User, **detail: Any) -> None:
@@ -61,22 +76,3 @@ def address_of(request: HttpRequest) -> str | None:
         return str(ipaddress.ip_address(text))
     except ValueError:
         return None
-
-
-def _record(
-    request: HttpRequest,
-    action: AccessAction,
-    conversation: Conversation,
-    detail: dict[str, Any],
-    reason: str = "",
-) -> None:
-    record_access(
-        caller=caller_of(request),
-        action=action,
-        owner_id=conversation.user_id,
-        owner_name=conversation.user.username,
-        conversation_id=conversation.pk,
-        address=address_of(request),
-        reason=reason,
-        detail=detail,
-    )

@@ -226,8 +226,12 @@ class ChatViewSet(ApiViewSet):
             raise
 
     def _go_on(self, request: Request, stream_id: uuid.UUID) -> HttpResponseBase:
-        address = self.request.META.get("REMOTE_ADDR") or None
-        watched = join(caller=self.caller, message_id=stream_id, address=address)
+        watched = join(
+            caller=self.caller,
+            message_id=stream_id,
+            address=self.client_address,
+            reason=self.access_reason,
+        )
         let_go()
         seen = seen_by(request)
         if seen is not None and seen.position >= AT_END:

@@ -28,10 +28,13 @@ from conversations.services import (
     InvalidValue,
     NotAllowed,
     NotFound,
+    ReasonRequired,
     ServiceError,
 )
 
 RETRY_SECONDS = 5
+REASON_HEADER = "Access-Reason"
+_HEADERS = ("Idempotency-Key", REASON_HEADER)
 _SHOWN_CHARS = 300
 DATABASE_AWAY = "The database cannot be reached just now. Nothing was stored."
 
@@ -67,7 +70,8 @@ def to_api_exception(error: ServiceError) -> exceptions.APIException:
     for kind, answer in _ANSWERS.items():
         if isinstance(error, kind):
             exception = answer(error.detail, error.code)
-            exception.field = error.field  # type: ignore[attr-defined]
+            field = REASON_HEADER if isinstance(error, ReasonRequired) else error.field
+            exception.field = field  # type: ignore[attr-defined]
             return exception
     raise error
 
@@ -149,7 +153,7 @@ def _location(attr: str | None, request: Request, path: Mapping[str, str]) -> li
     first = str(names[0])
     if first in path:
         return ["path", *names]
-    if first == "Idempotency-Key":
+    if first in _HEADERS:
         return ["header", *names]
     return ["query" if first in request.query_params else "body", *names]
 

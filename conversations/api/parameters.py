@@ -3,9 +3,11 @@
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter
 
+from conversations.api.errors import REASON_HEADER
 from conversations.api.fields import NEW_USER, USER
 from conversations.api.pages import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
 from conversations.models import Role, Status
+from conversations.services.access import MAX_REASON_CHARS
 
 _WHOSE = "The owner: digits are a user's number, any other text a username. Without it, the caller."
 USER_ID = OpenApiParameter(
@@ -37,6 +39,16 @@ IDEMPOTENCY_KEY = OpenApiParameter(
     description=(
         "Makes the request repeatable: the same key and body again answer 200 with what is "
         "stored, another body 409."
+    ),
+)
+
+ACCESS_REASON = OpenApiParameter(
+    REASON_HEADER,
+    {"type": "string", "maxLength": MAX_REASON_CHARS},
+    OpenApiParameter.HEADER,
+    description=(
+        "Why staff look at somebody else's conversations; kept in the AccessRecord. Wanted where "
+        "CHAT_REQUIRE_READ_REASON is set: without it such a look answers 403."
     ),
 )
 

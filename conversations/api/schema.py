@@ -14,6 +14,7 @@ from drf_spectacular.plumbing import ResolvedComponent
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse
 
+from conversations.api import parameters
 from conversations.api.examples import example_of_error, examples_of
 from conversations.api.faces import CONVERSATIONS
 from conversations.api.serializers import ErrorSerializer, ValidationErrorSerializer
@@ -26,8 +27,10 @@ _ALWAYS = {
     500: "A defect of the server. The request id finds it in the log.",
     503: "The database cannot be reached; see Retry-After.",
 }
+_REFUSALS = {
+    403: "You may see it and may not do this, the CSRF token is missing, or staff gave no reason."
+}
 _WRITES = {
-    403: "You may see it and may not do this, or the CSRF token is missing.",
     409: "It contradicts what is stored.",
 }
 _BODIES = {
@@ -88,11 +91,20 @@ class Schema(AutoSchema):
             for name in _path_name.findall(self.path)
         }
         named = [OpenApiParameter(name, kind, "path") for name, kind in kinds.items()]
+        if self._shows_others:
+            named.append(parameters.ACCESS_REASON)
         return [*named, *super().get_override_parameters()]
+
+    @property
+    def _shows_others(self) -> bool:
+        """Whether staff may see other people's conversations by this operation."""
+        return self.method == "GET" and getattr(self.view, "shows_others", False)
 
     def _describe_answers(self, responses: dict[str, Any]) -> None:
         face = getattr(self.view, "face", CONVERSATIONS)
         errors = dict(_ALWAYS) | (_WRITES if self.method != "GET" else {})
+        if self.method != "GET" or self._shows_others:
+            errors |= _REFUSALS
         if self.method in ("POST", "PATCH"):
             errors |= _BODIES
         problem = ErrorSerializer if face.errors == "standard" else ValidationErrorSerializer

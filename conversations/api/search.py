@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from datetime import datetime
 from typing import Any
 
@@ -64,7 +63,13 @@ class SearchViewSet(ApiViewSet):
         page = cut_page(
             request, f"search:{scope}:{said(query, _NAMES)}", ("rank", "key"), fetch, both=False
         )
-        record_search(caller=self.caller, text=text, scope=scope, address=self.client_address)
+        record_search(
+            caller=self.caller,
+            text=text,
+            scope=scope,
+            address=self.client_address,
+            reason=self.access_reason,
+        )
         results = [{name: row[name] for name in _SHOWN} for row in page.rows]
         return Response({"results": results, "next": page.next, "previous": None})
 
@@ -72,26 +77,24 @@ class SearchViewSet(ApiViewSet):
         """Where to search; None for a user not seen so far."""
         query = request.query_params
         role = choice_of(request, "role", _ROLES) if "role" in query else None
-        conversation_id = self._conversation(query.get("conversation_id"))
-        owner_id = self._owner(query.get("user_id"), conversation_id)
+        conversation = self._conversation(query.get("conversation_id"))
+        owner_id = self._owner(query.get("user_id"), conversation)
         if owner_id is None and query.get("user_id") not in (None, EVERYBODY):
             return None
         return SearchScope(
             owner_id=owner_id,
-            conversation_id=conversation_id,
+            conversation_id=conversation["id"] if conversation else None,
             role=role,
             created_after=_time(query.get("created_after"), "created_after"),
             created_before=_time(query.get("created_before"), "created_before"),
         )
 
-    def _conversation(self, text: str | None) -> uuid.UUID | None:
+    def _conversation(self, text: str | None) -> Row | None:
         if text is None:
             return None
-        key = uuid_of(text, "conversation_id")
-        visible_conversation(self.caller, key)
-        return key
+        return visible_conversation(self.caller, uuid_of(text, "conversation_id"))
 
-    def _owner(self, user: str | None, conversation_id: uuid.UUID | None) -> int | None:
+    def _owner(self, user: str | None, conversation: Row | None) -> int | None:
         """Whose chats to search: one's own, unless a conversation or somebody is named."""
         if user == EVERYBODY:
             if not self.caller.may_read_any:
@@ -99,8 +102,8 @@ class SearchViewSet(ApiViewSet):
                     {"user_id": [ErrorDetail(NOT_EVERYBODY, "permission_denied")]}
                 )
             return None
-        if user is None and conversation_id is not None and self.caller.may_read_any:
-            return None
+        if user is None and conversation is not None:
+            return int(conversation["user_id"])
         return readable_owner_id(self.caller, user)
 
 

@@ -32,6 +32,7 @@ class TokenViewSet(ApiViewSet):
     queryset = AuthToken.objects.none()
     serializer_class = serializers.TokenSerializer
     lookup_field = "token_id"
+    shows_others = False
     lookup_value_regex = "[^/]+"
 
     def list(self, request: Request) -> Response:

@@ -13,16 +13,19 @@ from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.request import Request
 from rest_framework.viewsets import GenericViewSet
 
+from conversations.api.errors import REASON_HEADER
 from conversations.api.faces import CONVERSATIONS, Face
 from conversations.api.fields import StrictSerializer, reader, unknown_name
 from conversations.api.reads import visible_conversation
-from conversations.models import AccessAction, Caller
+from conversations.models import Caller
 from conversations.models.rows import Row
-from conversations.services import record_access
+from conversations.services import record_read
+from conversations.services.access import MAX_REASON_CHARS, clean_reason
 
 BAD_UUID = "Not a UUID."
 NOT_AN_OBJECT = "The body must be a JSON object."
 BAD_KEY = "1 to 255 printable ASCII characters."
+LONG_REASON = f"Longer than {MAX_REASON_CHARS} characters."
 _NAME_LENGTH = 255
 
 
@@ -43,10 +46,13 @@ class ApiViewSet(GenericViewSet[Any]):
     content_negotiation_class = JSONOnly
     query_names: ClassVar[dict[str, Collection[str]]] = {}
     face: ClassVar[Face] = CONVERSATIONS
+    # Staff may read other people's here, and say why in a header.
+    shows_others: ClassVar[bool] = True
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
         self._refuse_unknown_query(request)
+        self.access_reason = reason_of(request)
 
     def _refuse_unknown_query(self, request: Request) -> None:
         if not self.action:
@@ -81,14 +87,13 @@ class ApiViewSet(GenericViewSet[Any]):
 
     def record_read(self, owner_id: int, conversation_id: uuid.UUID | str | None = None) -> None:
         """Leave the trace of a staff member's look at somebody else's conversations."""
-        if self.caller.leaves_record(owner_id):
-            record_access(
-                caller=self.caller,
-                action=AccessAction.READ,
-                owner_id=owner_id,
-                conversation_id=conversation_id,
-                address=self.client_address,
-            )
+        record_read(
+            caller=self.caller,
+            owner_id=owner_id,
+            conversation_id=conversation_id,
+            address=self.client_address,
+            reason=self.access_reason,
+        )
 
 
 def read_body(request: Request, serializer: type[StrictSerializer]) -> dict[str, Any]:
@@ -134,3 +139,17 @@ def idempotency_key_of(request: Request) -> str | None:
     if not (0 < len(key) <= _NAME_LENGTH and key.isascii() and key.isprintable()):
         raise ValidationError({"Idempotency-Key": [BAD_KEY]})
     return key
+
+
+def reason_of(request: Request) -> str:
+    """The Access-Reason header, as UTF-8 where it is that; "" without one."""
+    header = request.headers.get(REASON_HEADER)
+    if header is None:
+        return ""
+    try:
+        text = header.encode("latin-1").decode()
+    except UnicodeError:
+        text = header
+    if len(text) > MAX_REASON_CHARS:
+        raise ValidationError({REASON_HEADER: [ErrorDetail(LONG_REASON, "max_length")]})
+    return clean_reason(text)

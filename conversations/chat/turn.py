@@ -14,8 +14,8 @@ from conversations.chat.liveness import is_dead
 from conversations.chat.providers import Provider, provider_named
 from conversations.chat.runner import runner
 from conversations.chat.state import TurnState
-from conversations.models import AccessAction, Caller, Conversation
-from conversations.services import InvalidValue, NotAllowed, NotFound, record_access
+from conversations.models import Caller, Conversation
+from conversations.services import InvalidValue, NotAllowed, NotFound, record_read
 from conversations.services.appending import READ_ONLY
 from conversations.services.errors import NO_SUCH_CONVERSATION
 from conversations.services.turn_log import StoredTurn, find_turn, question_before, read_turns
@@ -102,20 +102,21 @@ def _again(begun: Begun) -> Watched:
     return runner().watch(replace(stored, user_message_id=turn.user_message_id))
 
 
-def join(*, caller: Caller, message_id: uuid.UUID, address: str | None = None) -> Watched:
-    """A turn, running or not, to watch from any process. Raises NotFound.
+def join(
+    *, caller: Caller, message_id: uuid.UUID, address: str | None = None, reason: str = ""
+) -> Watched:
+    """A turn, running or not, to watch from any process. Raises NotFound, ReasonRequired.
 
-    A staff member's look at somebody else's leaves an AccessRecord with their `address`.
+    A staff member's look at somebody else's leaves an AccessRecord with `address` and `reason`.
     """
     found = _find(caller, message_id)
-    if caller.leaves_record(found.last.conversation.user_id):
-        record_access(
-            caller=caller,
-            action=AccessAction.READ,
-            owner_id=found.last.conversation.user_id,
-            conversation_id=found.conversation_id,
-            address=address,
-        )
+    record_read(
+        caller=caller,
+        owner_id=found.last.conversation.user_id,
+        conversation_id=found.conversation_id,
+        address=address,
+        reason=reason,
+    )
     if found.last.status == "streaming" and runner().watch_live(found.id) is None:
         interrupt_abandoned(conversation_id=found.conversation_id, is_dead=is_dead)
         found = _find(caller, message_id)

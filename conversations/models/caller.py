@@ -42,6 +42,6 @@ class Caller:
     def may_write_for(self, owner_id: int) -> bool:
         return self.trusted or self.owns(owner_id)
 
-    def leaves_record(self, owner_id: int) -> bool:
-        """Whether reading this owner's conversations is a staff member's look at others'."""
-        return self.user.is_staff and not self.owns(owner_id)
+    def leaves_record(self, owner_id: int | None) -> bool:
+        """Whether reading this owner's conversations (None: everybody's) is a look at others'."""
+        return self.user.is_staff and (owner_id is None or not self.owns(owner_id))

@@ -1,6 +1,6 @@
 """Every write, one verb a function; the reads that scripts use."""
 
-from conversations.services.access import record_access, record_exports
+from conversations.services.access import record_access, record_exports, record_read
 from conversations.services.appending import Appended, append_drafts
 from conversations.services.conversations import (
     Found,
@@ -20,6 +20,7 @@ from conversations.services.errors import (
     NotAllowed,
     NotFound,
     OnLegalHold,
+    ReasonRequired,
     ServiceError,
     StaleSequence,
     TurnRunning,
@@ -54,6 +55,7 @@ __all__ = [
     "NotAllowed",
     "NotFound",
     "OnLegalHold",
+    "ReasonRequired",
     "ServiceError",
     "StaleSequence",
     "TurnRunning",
@@ -79,6 +81,7 @@ __all__ = [
     "readable_owner_id",
     "record_access",
     "record_exports",
+    "record_read",
     "set_legal_hold",
     "update_conversation",
     "update_message",

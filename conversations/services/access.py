@@ -6,12 +6,55 @@ import uuid
 from collections.abc import Iterable
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth.models import User
 
 from conversations.models import AccessAction, AccessRecord, Caller, Conversation
+from conversations.services.errors import ReasonRequired
 
 # Who did it, where a command did.
 SCRIPT = "manage.py"
+MAX_REASON_CHARS = 500
+
+
+def wants_reason(caller: Caller, owner_id: int | None) -> bool:
+    """Whether this caller must say why before a look at that owner's chats (None: everybody's)."""
+    return bool(settings.CHAT_REQUIRE_READ_REASON) and caller.leaves_record(owner_id)
+
+
+def clean_reason(text: str) -> str:
+    """A reason as it is stored: one line, at most MAX_REASON_CHARS characters."""
+    return " ".join(text.replace("\0", "").split())[:MAX_REASON_CHARS]
+
+
+def record_read(
+    *,
+    caller: Caller,
+    owner_id: int,
+    owner_name: str = "",
+    conversation_id: uuid.UUID | str | None = None,
+    address: str | None = None,
+    reason: str = "",
+    detail: dict[str, Any] | None = None,
+) -> None:
+    """Leave the trace of a look, before anything is shown; nothing for one at one's own chats.
+
+    Raises ReasonRequired where the settings ask for a reason and none is given.
+    """
+    if not caller.leaves_record(owner_id):
+        return
+    if not reason and wants_reason(caller, owner_id):
+        raise ReasonRequired
+    record_access(
+        caller=caller,
+        action=AccessAction.READ,
+        owner_id=owner_id,
+        owner_name=owner_name,
+        conversation_id=conversation_id,
+        address=address,
+        reason=reason,
+        detail=detail,
+    )
 
 
 def record_access(

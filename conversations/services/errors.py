@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 NO_SUCH_CONVERSATION = "No such conversation."
+NO_REASON = "Give a reason: it is kept with the record of this access."
 NO_SUCH_MESSAGE = "No such message in this conversation."
 
 
@@ -42,6 +43,15 @@ class NotAllowed(ServiceError):
     """The caller may see it and may not do this with it."""
 
     code = "permission_denied"
+
+
+class ReasonRequired(NotAllowed):
+    """Staff may look, once they have said why."""
+
+    code = "reason_required"
+
+    def __init__(self) -> None:
+        super().__init__(NO_REASON, field="reason")
 
 
 class Conflict(ServiceError):

@@ -10,8 +10,8 @@ from django.db.models import QuerySet
 
 from conversations.formats import WRITERS, RecordedChat, RecordedMessage
 from conversations.models import Caller, Conversation, Message
-from conversations.services.access import record_exports
-from conversations.services.errors import InvalidValue
+from conversations.services.access import record_exports, wants_reason
+from conversations.services.errors import InvalidValue, ReasonRequired
 
 MOST = 10_000
 BATCH = 100
@@ -33,10 +33,12 @@ def export_conversations(
 
     Each leaves an AccessRecord (a script, `by` None, leaves none). No more than
     MESSAGES_AT_ONCE messages are held in memory. Raises InvalidValue for an unknown format,
-    before anything is read.
+    before anything is read, and ReasonRequired where the settings ask staff for a reason.
     """
     if file_format not in WRITERS:
         raise InvalidValue(UNKNOWN_FORMAT.format(formats=", ".join(WRITERS)), field="format")
+    if by is not None and not reason and wants_reason(by, None):
+        raise ReasonRequired
     return _pieces(conversations, file_format, by, address, reason)
 
 

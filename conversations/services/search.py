@@ -12,8 +12,8 @@ from conversations.models.search import (
     parse_query,
     search_rows,
 )
-from conversations.services.access import record_access
-from conversations.services.errors import InvalidValue
+from conversations.services.access import record_access, wants_reason
+from conversations.services.errors import InvalidValue, ReasonRequired
 from conversations.services.snippets import snippet_of
 from conversations.services.values import check_text
 
@@ -51,16 +51,27 @@ def search_conversations(
 
 
 def record_search(
-    *, caller: Caller, text: str, scope: SearchScope, address: str | None = None
+    *,
+    caller: Caller,
+    text: str,
+    scope: SearchScope,
+    address: str | None = None,
+    reason: str = "",
 ) -> None:
-    """Leave the trace of a staff member's search in other people's conversations."""
-    if caller.user.is_staff and not (scope.owner_id and caller.owns(scope.owner_id)):
+    """Leave the trace of a staff member's search in other people's conversations.
+
+    Raises ReasonRequired where the settings ask for a reason and none is given.
+    """
+    if not reason and wants_reason(caller, scope.owner_id):
+        raise ReasonRequired
+    if caller.leaves_record(scope.owner_id):
         record_access(
             caller=caller,
             action=AccessAction.SEARCH,
             owner_id=scope.owner_id,
             conversation_id=scope.conversation_id,
             address=address,
+            reason=reason,
             detail={"query": text[:MAX_QUERY_CHARS]},
         )
 

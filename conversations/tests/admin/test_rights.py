@@ -151,13 +151,43 @@ def test_a_reason_is_asked_once_and_kept(browser, conversation, settings):
     assert "Why do you look?" in page
     assert "zeppelin" not in page
     assert not AccessRecord.objects.exists()
-    assert "<mark>" not in text_of(browser.get(LIST, {"q": "zeppelin"}))
     act(browser, conversation, do="reason", reason="  ")
     assert "Why do you look?" in text_of(browser.get(transcript_url(conversation)))
     act(browser, conversation, do="reason", reason=" Ticket\n4711 ")
     assert "zeppelin" in text_of(browser.get(transcript_url(conversation)))
-    assert "<mark>" in text_of(browser.get(LIST, {"q": "zeppelin"}))
-    assert AccessRecord.objects.get(action="read").reason == "Ticket 4711"
+    assert AccessRecord.objects.get().reason == "Ticket 4711"
+    browser.get(transcript_url(conversation), {"find": "zeppelin"})
+    assert AccessRecord.objects.get(action="search").reason == "Ticket 4711"
+
+
+def test_a_search_in_what_was_said_asks_for_its_own_reason(browser, conversation, settings):
+    settings.CHAT_REQUIRE_READ_REASON = True
+    where = f"{LIST}?q=zeppelin"
+    page = text_of(browser.get(where))
+    assert "Only titles and owners were searched" in page
+    assert "<mark>" not in page
+    assert "Trains" not in page, "what was said decides nothing before"
+    browser.post(f"{LIST}reason/", {"reason": " ", "back": where})
+    assert "Give a reason" in text_of(browser.get(where))
+    answer = browser.post(f"{LIST}reason/", {"reason": "Ticket 12", "back": where})
+    assert answer.headers["Location"] == where
+    page = text_of(browser.get(where))
+    assert "<mark>zeppelin</mark>" in page
+    assert "Only titles" not in page
+    assert AccessRecord.objects.get().reason == "Ticket 12"
+    assert "Why do you look?" in text_of(browser.get(transcript_url(conversation)))
+    assert browser.get(f"{LIST}reason/").status_code == 405
+
+
+def test_an_export_asks_for_a_reason(staff, conversation, settings):
+    settings.CHAT_REQUIRE_READ_REASON = True
+    grant(staff, "export_conversation")
+    browser = signed_in(staff)
+    assert "Give a reason" in text_of(browser.post(EXPORT, {"format": "openai"}))
+    assert not AccessRecord.objects.exists()
+    sent = browser.post(EXPORT, {"format": "openai", "reason": "Ticket 3"})
+    assert b"zeppelin" in b"".join(sent.streaming_content)
+    assert AccessRecord.objects.get().reason == "Ticket 3"
 
 
 def test_ones_own_chats_need_no_reason(browser, staff, settings):

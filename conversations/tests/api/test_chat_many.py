@@ -19,6 +19,8 @@ TURNS = 200
 WORKERS = 2
 THREADS = 90
 DESK_THREADS = 2
+# The kernel spreads connections over the workers by chance: one may get fewer than its threads.
+AT_LEAST = 140
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -41,7 +43,7 @@ class Connections:
             while not self._stop.wait(0.03):
                 cursor.execute(
                     "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
-                    " AND pid <> pg_backend_pid()"
+                    " AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
                 )
                 self.samples.append(cursor.fetchone()[0])
         connection.close()
@@ -63,7 +65,7 @@ def test_two_hundred_turns_at_once(provider):
 
         with ThreadPoolExecutor(TURNS) as pool, Connections() as connections:
             answers = [pool.submit(turn, number) for number in range(TURNS)]
-            provider.wait_for(lambda: provider.running >= WORKERS * THREADS, 30)
+            provider.wait_for(lambda: provider.running >= AT_LEAST, 30)
             time.sleep(0.5)
             before = len(connections.samples)
             time.sleep(3)

@@ -74,7 +74,7 @@ class ScriptedProvider:
         """Wait until `condition()` holds, such as `lambda: provider.chats`."""
         deadline = time.monotonic() + seconds
         while not condition():
-            assert time.monotonic() < deadline, f"not within {seconds} s: {self.requests}"
+            assert time.monotonic() < deadline, f"not within {seconds} s: {self.requests[-5:]}"
             time.sleep(0.005)
 
     def __enter__(self):
