@@ -14,8 +14,12 @@ from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
-from conversations.admin.trail import record_owner_deletion
+from conversations.admin.refusals import SaysRefusals
+from conversations.admin.trail import address_of, caller_of
 from conversations.models import Conversation
+from conversations.models.rights import DELETE
+from conversations.services import erase_user
+from conversations.services.erasure import why_kept
 
 SHOWN = 20
 
@@ -24,8 +28,8 @@ admin.site.unregister(Group)
 
 
 @admin.register(User)
-class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[misc]
-    """Deleting a user deletes their conversations, so it says how many, and honours legal hold."""
+class UserAdmin(SaysRefusals, DjangoUserAdmin, ModelAdmin):  # type: ignore[misc]
+    """Deleting a user is erasing them: it says how much goes, and legal holds keep everything."""
 
     form = UserChangeForm
     add_form = UserCreationForm
@@ -37,15 +41,16 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[misc]
         """Who goes, and how much with them: the list of what goes would name tokens' digests."""
         _, counts, lacking, protected = super().get_deleted_objects(objs, request)
         theirs = Conversation.objects.filter(user_id__in=[user.pk for user in objs])
+        counts |= _counted(theirs)
+        if counts["conversations"] and not request.user.has_perm(DELETE):
+            lacking = lacking | {"conversation"}
         held = theirs.filter(legal_hold=True).newest_first()[:SHOWN]
         on_hold = [f"Conversation “{conversation}” is on legal hold" for conversation in held]
-        return list(map(str, objs)), counts | _counted(theirs), lacking, [*protected, *on_hold]
+        kept = [f"{user}: {why}" for user in objs if (why := why_kept(user, caller_of(request)))]
+        return list(map(str, objs)), counts, lacking, [*protected, *kept, *on_hold]
 
     def delete_model(self, request: HttpRequest, obj: User) -> None:
-        counts = _counted(Conversation.objects.owned_by(obj.pk))
-        with transaction.atomic():
-            record_owner_deletion(request, obj, **counts)
-            super().delete_model(request, obj)
+        erase_user(user_id=obj.pk, by=caller_of(request), address=address_of(request))
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
         with transaction.atomic():

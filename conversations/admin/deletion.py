@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.contrib.admin import actions
 from django.contrib.admin.models import LogEntry
 from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect
 from django.utils.html import format_html
 
 from conversations.admin.read_only import ReadOnlyAdmin
@@ -36,23 +34,9 @@ class DeletesConversations(ReadOnlyAdmin):
         self, request: HttpRequest, queryset: QuerySet[Conversation]
     ) -> HttpResponse | None:
         if queryset.order_by()[: AT_MOST + 1].count() > AT_MOST:
-            self.message_user(request, TOO_MANY, messages.ERROR)
-            return None
-        try:
-            with transaction.atomic():
-                return actions.delete_selected(self, request, queryset)
-        except ServiceError as refusal:
-            self.message_user(request, refusal.detail, messages.ERROR)
-            return None
-
-    def delete_view(
-        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        try:
-            return super().delete_view(request, object_id, extra_context)
-        except ServiceError as refusal:
-            self.message_user(request, refusal.detail, messages.ERROR)
-            return redirect("admin:conversations_conversation_changelist")
+            raise ServiceError(TOO_MANY)
+        with transaction.atomic():
+            return actions.delete_selected(self, request, queryset)
 
     def get_deleted_objects(
         self, objs: Iterable[Conversation], request: HttpRequest

@@ -40,17 +40,6 @@ def record_deletion(request: HttpRequest, conversation: Conversation) -> None:
     )
 
 
-def record_owner_deletion(request: HttpRequest, owner: User, **detail: Any) -> None:
-    record_access(
-        caller=caller_of(request),
-        action=AccessAction.DELETE,
-        owner_id=owner.pk,
-        owner_name=owner.username,
-        address=address_of(request),
-        detail=detail,
-    )
-
-
 def record_trail_export(request: HttpRequest) -> None:
     """Who took a copy of the trail itself."""
     record_access(

@@ -37,6 +37,13 @@ def holdings_of(user_id: int) -> Holdings:
     return Holdings(**{name: count or 0 for name, count in found.items()})
 
 
+def why_kept(user: User, by: Caller | None) -> str | None:
+    """Why this account cannot be erased, whatever it holds."""
+    if by is not None and user.pk == by.user.pk:
+        return NOT_ONESELF
+    return NOT_STAFF if user.is_staff or user.is_superuser else None
+
+
 def erase_user(
     *, user_id: int, by: Caller | None, address: str | None = None, reason: str = ""
 ) -> Holdings:
@@ -81,7 +88,5 @@ def _locked_holdings(user_id: int) -> Holdings:
 def _check(user: User | None, by: Caller | None) -> None:
     if user is None:
         raise NotFound(NO_SUCH_USER)
-    if by is not None and user.pk == by.user.pk:
-        raise NotAllowed(NOT_ONESELF)
-    if user.is_staff or user.is_superuser:
-        raise NotAllowed(NOT_STAFF)
+    if reason := why_kept(user, by):
+        raise NotAllowed(reason)

@@ -3,8 +3,9 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from knox.models import AuthToken
 
+from conversations.admin.accounts import UserAdmin
 from conversations.models import AccessRecord, Conversation
-from conversations.tests.admin.conftest import text_of
+from conversations.tests.admin.conftest import grant, signed_in, text_of
 from conversations.tests.factories import make_conversation
 
 USERS = "/admin/auth/user/"
@@ -45,7 +46,7 @@ def test_deleting_a_user_says_what_goes_and_leaves_a_record(root, alice, token):
     assert not Conversation.objects.exists()
     record = AccessRecord.objects.get()
     assert (record.action, record.owner_name) == ("delete", "alice")
-    assert record.detail == {"conversations": 1, "messages": 3}
+    assert record.detail == {"erased": True, "conversations": 1, "messages": 3}
 
 
 @pytest.mark.parametrize("together", [False, True])
@@ -60,6 +61,41 @@ def test_a_user_with_a_conversation_on_hold_stays(root, alice, together):
     assert "Evidence" in page
     assert User.objects.filter(pk=alice.pk).exists()
     assert Conversation.objects.count() == 1
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_staff_are_not_deleted(root, staff, together):
+    if together:
+        chosen = {"action": "delete_selected", "_selected_action": staff.pk, "post": "yes"}
+        page = text_of(root.post(USERS, chosen))
+    else:
+        page = text_of(root.post(f"{USERS}{staff.pk}/delete/", {"post": "yes"}))
+    assert "This account is staff" in page
+    assert User.objects.filter(pk=staff.pk).exists()
+
+
+def test_a_hold_placed_after_the_confirmation_was_shown_is_said(root, alice, monkeypatch):
+    make_conversation(alice, 1)
+    Conversation.objects.update(legal_hold=True)
+    nothing_kept = ([], {}, set(), [])
+    monkeypatch.setattr(UserAdmin, "get_deleted_objects", lambda *_: nothing_kept)
+    for url, form in [
+        (f"{USERS}{alice.pk}/delete/", {"post": "yes"}),
+        (USERS, {"action": "delete_selected", "_selected_action": alice.pk, "post": "yes"}),
+    ]:
+        page = text_of(root.post(url, form, follow=True))
+        assert "on legal hold: nothing is erased" in page
+    assert User.objects.filter(pk=alice.pk).exists()
+    assert not AccessRecord.objects.exists()
+
+
+def test_deleting_a_user_takes_the_right_to_delete_conversations(staff, alice):
+    grant(staff, "delete_user", "view_user")
+    make_conversation(alice, 1)
+    browser = signed_in(staff)
+    assert "conversation" in text_of(browser.get(f"{USERS}{alice.pk}/delete/"))
+    browser.post(f"{USERS}{alice.pk}/delete/", {"post": "yes"})
+    assert User.objects.filter(pk=alice.pk).exists()
 
 
 def test_users_chosen_together_leave_a_record_each(root, alice, bob):
