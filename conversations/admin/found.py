@@ -59,7 +59,7 @@ class ConversationChangeList(BoundedChangeList):
         if search is None:
             return
         self.asks_reason = not search.in_content and request.user.has_perm(VIEW_CONTENT)
-        self.note = BOUNDED if search.matches.bounded else ""
+        self.note = BOUNDED if is_bounded_search(request) else ""
         if search.in_content:
             _record(request, search)
             _add_snippets(search, self.result_list)
@@ -106,6 +106,12 @@ def _record(request: HttpRequest, search: StaffSearch) -> None:
         address=address_of(request),
         reason=reason_for_searching(request),
     )
+
+
+def is_bounded_search(request: HttpRequest) -> bool:
+    """Whether the search that narrowed this request's list left older matches out."""
+    search: StaffSearch | None = getattr(request, _ON_REQUEST, None)
+    return search is not None and search.matches.bounded
 
 
 def ask_reason(request: HttpRequest) -> HttpResponse:

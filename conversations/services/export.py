@@ -13,7 +13,6 @@ from conversations.models import Caller, Conversation, Message
 from conversations.services.access import record_exports, wants_reason
 from conversations.services.errors import InvalidValue, ReasonRequired
 
-MOST = 10_000
 BATCH = 100
 MESSAGES_AT_ONCE = 500
 UNKNOWN_FORMAT = "Not a format; formats are {formats}."
@@ -29,7 +28,7 @@ def export_conversations(
     address: str | None = None,
     reason: str = "",
 ) -> Iterator[str]:
-    """The text of a file with at most MOST of the conversations, by age, piece by piece.
+    """The text of a file with the conversations, by age, piece by piece, however many there are.
 
     Each leaves an AccessRecord (a script, `by` None, leaves none). No more than
     MESSAGES_AT_ONCE messages are held in memory. Raises InvalidValue for an unknown format,
@@ -66,10 +65,10 @@ def _pieces(
 def _batches(conversations: QuerySet[Conversation]) -> Iterator[list[Conversation]]:
     """By key, each batch its own query: nothing stays open while a slow client downloads."""
     ordered = conversations.select_related("user").defer(None).order_by("pk")
-    last, left = uuid.UUID(int=0), MOST
-    while left and (batch := list(ordered.filter(pk__gt=last)[: min(BATCH, left)])):
+    last = uuid.UUID(int=0)
+    while batch := list(ordered.filter(pk__gt=last)[:BATCH]):
         yield batch
-        last, left = batch[-1].pk, left - len(batch)
+        last = batch[-1].pk
 
 
 def _recorded(conversation: Conversation) -> RecordedChat:

@@ -3,7 +3,15 @@
 import pytest
 from django.contrib.auth.models import Group, User
 
-from conversations.models import AccessRecord, Conversation, ConversationNote, Message
+from conversations import services
+from conversations.admin import export
+from conversations.models import (
+    AccessRecord,
+    Conversation,
+    ConversationNote,
+    Message,
+    staff_search,
+)
 from conversations.services import MessageDraft, append_drafts
 from conversations.services.groups import GROUPS, ensure_groups
 from conversations.tests.admin.conftest import LIST, grant, signed_in, text_of, transcript_url
@@ -136,6 +144,26 @@ def test_an_export_takes_its_right_and_leaves_a_record_each(staff, browser, alic
     assert exported(browser, ids=str(conversation.pk)) == text
     assert exported(browser).count("\n") == 2
     assert AccessRecord.objects.filter(action="export").count() == 4
+
+
+def test_a_long_list_leaves_whole(staff, alice, monkeypatch):
+    monkeypatch.setattr(export, "COUNTED", 3)
+    monkeypatch.setattr(services.export, "BATCH", 2)
+    for _ in range(5):
+        make_conversation(alice, 1)
+    grant(staff, "export_conversation")
+    browser = signed_in(staff)
+    assert "Export more than 3 conversations?" in text_of(browser.get(EXPORT))
+    assert exported(browser).count("\n") == 5
+    assert AccessRecord.objects.filter(action="export").count() == 5
+
+
+def test_an_export_of_a_bounded_search_says_so(staff, alice, conversation, monkeypatch):
+    grant(staff, "export_conversation")
+    browser = signed_in(staff)
+    assert "were looked at" not in text_of(browser.get(EXPORT, {"q": "zeppelin"}))
+    monkeypatch.setattr(staff_search, "NEWEST", 1)
+    assert "were looked at" in text_of(browser.get(EXPORT, {"q": "zeppelin"}))
 
 
 def test_an_export_in_an_unknown_format_is_refused(staff, conversation):
