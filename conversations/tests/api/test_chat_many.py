@@ -38,10 +38,14 @@ class Connections:
 
     def _sample(self):
         with connection.cursor() as cursor:
+            # Threads of tests before may have left theirs open.
+            cursor.execute("SELECT clock_timestamp()")
+            began = cursor.fetchone()[0]
             while not self._stop.wait(0.03):
                 cursor.execute(
                     "SELECT state, query FROM pg_stat_activity WHERE datname = current_database()"
-                    " AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
+                    " AND backend_type = 'client backend' AND backend_start > %s",
+                    [began],
                 )
                 self.samples.append(cursor.fetchall())
         connection.close()
