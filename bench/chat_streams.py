@@ -35,12 +35,12 @@ def measure(streams: int, turns: int) -> None:
     from django.core.management import call_command
     from django.db import connection
 
-    from conversations.services import create_token
+    from conversations.services import SCRIPT, create_token, find_or_create_user
     from conversations.tests.chat.scripted_provider import ScriptedProvider
     from conversations.tests.chat.servers import serving
 
     call_command("migrate", verbosity=0)
-    token = create_token(user_id="bench")[1]
+    token = create_token(user=find_or_create_user("bench"), access=SCRIPT)[1]
     connection.close()
     with ScriptedProvider() as provider, serving(provider, threads=streams + 8) as server:
         client = server.client(token)

@@ -76,9 +76,11 @@ def main(dsn: str, size: Size) -> list[dict[str, Any]]:
 
 
 def _make_users(count: int) -> list[dict[str, Any]]:
-    from conversations.services import tokens  # Django must be set up before
+    # Django must be set up before
+    from conversations.services import SCRIPT, create_token, find_or_create_user
 
-    made = [tokens.create_token(user_id=f"user{number}") for number in range(count)]
+    users = [find_or_create_user(f"user{number}") for number in range(count)]
+    made = [create_token(user=user, access=SCRIPT) for user in users]
     return [{"key": row.user_id, "token": text, "conversations": []} for row, text in made]
 
 

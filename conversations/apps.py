@@ -13,11 +13,13 @@ class ConversationsConfig(AppConfig):
     def ready(self) -> None:
         # Permissions themselves are made by post_migrate, ahead of this receiver: the app that
         # makes them stands earlier in INSTALLED_APPS.
-        post_migrate.connect(_make_groups, sender=self)
+        post_migrate.connect(_make_rows, sender=self)
 
 
-def _make_groups(**kwargs: Any) -> None:
+def _make_rows(**kwargs: Any) -> None:
     # Models can be imported only once all apps are loaded.
     from conversations.services.groups import ensure_groups
+    from conversations.services.installation import ensure_secret
 
     ensure_groups()
+    ensure_secret()

@@ -15,9 +15,9 @@ from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from conversations.admin.refusals import SaysRefusals
-from conversations.admin.trail import address_of, caller_of
+from conversations.admin.trail import access_of
 from conversations.models import Conversation
-from conversations.models.rights import DELETE
+from conversations.models.rights import DELETE, DELETE_USER
 from conversations.services import erase_user
 from conversations.services.erasure import why_kept
 
@@ -46,11 +46,11 @@ class UserAdmin(SaysRefusals, DjangoUserAdmin, ModelAdmin):  # type: ignore[misc
             lacking = lacking | {"conversation"}
         held = theirs.filter(legal_hold=True).newest_first()[:SHOWN]
         on_hold = [f"Conversation “{conversation}” is on legal hold" for conversation in held]
-        kept = [f"{user}: {why}" for user in objs if (why := why_kept(user, caller_of(request)))]
+        kept = [f"{user}: {why}" for user in objs if (why := why_kept(user, access_of(request)))]
         return list(map(str, objs)), counts, lacking, [*protected, *kept, *on_hold]
 
     def delete_model(self, request: HttpRequest, obj: User) -> None:
-        erase_user(user_id=obj.pk, by=caller_of(request), address=address_of(request))
+        erase_user(user_id=obj.pk, access=access_of(request, DELETE_USER))
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
         with transaction.atomic():

@@ -49,7 +49,7 @@ class ActsOnConversations(DeletesConversations):
     @admin.action(permissions=["archive"], description="Archive selected conversations")
     def archive_selected(self, request: HttpRequest, queryset: QuerySet[Conversation]) -> None:
         for conversation in queryset.filter(archived_at=None):
-            set_archived(conversation, True)
+            set_archived(request, conversation, True)
         self._say(request, queryset, "archived")
 
     @admin.action(permissions=["hold"], description="Place a legal hold on selected conversations")

@@ -14,8 +14,9 @@ from django.utils.html import format_html
 
 from conversations.admin.read_only import ReadOnlyAdmin
 from conversations.admin.texts import counted, isolated
-from conversations.admin.trail import record_deletion
+from conversations.admin.trail import access_of
 from conversations.models import Conversation
+from conversations.models.rights import DELETE
 from conversations.services import ServiceError, delete_conversation
 
 AT_MOST = 1_000
@@ -54,9 +55,7 @@ class DeletesConversations(ReadOnlyAdmin):
         return goes, totals, set(), held
 
     def delete_model(self, request: HttpRequest, obj: Conversation) -> None:
-        with transaction.atomic():
-            delete_conversation(conversation_id=obj.pk)
-            record_deletion(request, obj)
+        delete_conversation(conversation_id=obj.pk, access=access_of(request, DELETE))
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Conversation]) -> None:
         for conversation in queryset:

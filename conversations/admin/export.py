@@ -15,8 +15,7 @@ from django.template.response import TemplateResponse
 from django.utils import timezone
 
 from conversations.admin.found import BOUNDED, is_bounded_search
-from conversations.admin.reasons import given_reason
-from conversations.admin.trail import address_of, caller_of
+from conversations.admin.trail import access_of
 from conversations.formats import WRITERS
 from conversations.models import Conversation
 from conversations.models.rights import EXPORT, VIEW_CONTENT
@@ -58,9 +57,7 @@ def _file(request: HttpRequest, conversations: QuerySet[Conversation]) -> HttpRe
     pieces = export_conversations(
         conversations=conversations,
         file_format=file_format,
-        by=caller_of(request),
-        address=address_of(request),
-        reason=given_reason(request),
+        access=access_of(request, EXPORT, VIEW_CONTENT),
     )
     writer = WRITERS[file_format]
     response = StreamingHttpResponse(pieces, content_type=f"{writer.content_type}; charset=utf-8")
@@ -83,6 +80,6 @@ def _form(
         "said_count": f"{count:,}" if count <= COUNTED else f"more than {COUNTED:,}",
         "note": BOUNDED if is_bounded_search(request) else "",
         "formats": [(name, writer.label) for name, writer in WRITERS.items()],
-        "reason_wanted": wants_reason(caller_of(request), None),
+        "reason_wanted": wants_reason(access_of(request), None),
     }
     return TemplateResponse(request, TEMPLATE, context)

@@ -9,11 +9,11 @@ from django.utils.safestring import SafeString, mark_safe
 
 from conversations.admin.place import Place
 from conversations.admin.reasons import reason_for
-from conversations.admin.trail import address_of, caller_of
-from conversations.models import Conversation, Role
+from conversations.admin.trail import access_of
+from conversations.models import AccessAction, Conversation, Role
 from conversations.models.search import SearchScope
-from conversations.services import ServiceError
-from conversations.services.search import check_query, record_search, search_conversations
+from conversations.services import ServiceError, owner_of
+from conversations.services.search import MAX_QUERY_CHARS, check_query, search_conversations
 
 AT_MOST = 50
 
@@ -51,14 +51,10 @@ def find_inside(request: HttpRequest, conversation: Conversation) -> Findings | 
     except ServiceError as refusal:
         return Findings(text, [], refusal.detail)
     scope = SearchScope(owner_id=conversation.user_id, conversation_id=conversation.pk)
+    access = access_of(request, reason=reason_for(request, conversation))
+    detail = {"query": text[:MAX_QUERY_CHARS]}
+    owner_of(access, conversation.pk, action=AccessAction.SEARCH, detail=detail)
     hits = search_conversations(text=text, scope=scope, limit=AT_MOST + 1)
-    record_search(
-        caller=caller_of(request),
-        text=text,
-        scope=scope,
-        address=address_of(request),
-        reason=reason_for(request, conversation),
-    )
     found = [
         Found(
             sequence=hit.row["sequence"],

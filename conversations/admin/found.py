@@ -21,13 +21,14 @@ from conversations.admin.reasons import (
     reason_for_searching,
     remember_reason,
 )
-from conversations.admin.trail import address_of, caller_of
-from conversations.models import Conversation
+from conversations.admin.trail import access_of
+from conversations.models import AccessAction, Conversation
 from conversations.models.rights import VIEW_CONTENT
 from conversations.models.search import PHRASE_LOOKS
 from conversations.models.staff_search import NEWEST, as_array
 from conversations.services import ServiceError
-from conversations.services.search import record_search
+from conversations.services.access import record_act
+from conversations.services.search import MAX_QUERY_CHARS
 from conversations.services.staff_search import StaffSearch, search_for_staff
 
 BOUNDED = (
@@ -79,7 +80,7 @@ def narrow(
     try:
         search = search_for_staff(
             text=text,
-            owner_id=_owner_filtered_by(request),
+            owner_id=getattr(_owner_filtered_by(request), "pk", None),
             content=request.user.has_perm(VIEW_CONTENT) and not must_ask_for_searching(request),
         )
     except ServiceError as refusal:
@@ -90,21 +91,20 @@ def narrow(
     return conversations.filter(Q(pk__in=found))
 
 
-def _owner_filtered_by(request: HttpRequest) -> int | None:
+def _owner_filtered_by(request: HttpRequest) -> User | None:
     """So that a search among one owner's chats looks at theirs alone, however many others match."""
     name = request.GET.get("owner", "").strip().replace("\0", "")
     if not name:
         return None
-    return User.objects.filter(username=name).values_list("pk", flat=True).first()
+    return User.objects.filter(username=name).first()
 
 
 def _record(request: HttpRequest, search: StaffSearch) -> None:
-    record_search(
-        caller=caller_of(request),
-        text=search.text,
-        scope=search.scope,
-        address=address_of(request),
-        reason=reason_for_searching(request),
+    record_act(
+        access_of(request, reason=reason_for_searching(request)),
+        AccessAction.SEARCH,
+        owner=_owner_filtered_by(request),
+        detail={"query": search.text[:MAX_QUERY_CHARS]},
     )
 
 

@@ -13,9 +13,8 @@ from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
-from conversations.admin.reasons import given_reason
 from conversations.admin.texts import counted
-from conversations.admin.trail import address_of, caller_of
+from conversations.admin.trail import access_of
 from conversations.models import Conversation
 from conversations.models.rights import DELETE, DELETE_USER, EXPORT, VIEW_CONTENT
 from conversations.models.usage import NEWEST, usage_of
@@ -58,12 +57,7 @@ def _erase(request: HttpRequest, owner: User) -> HttpResponse:
     try:
         if request.POST.get("confirm", "") != owner.username:
             raise ServiceError(NOT_CONFIRMED)
-        gone = erase_user(
-            user_id=owner.pk,
-            by=caller_of(request),
-            address=address_of(request),
-            reason=given_reason(request),
-        )
+        gone = erase_user(user_id=owner.pk, access=access_of(request, DELETE, DELETE_USER))
     except ServiceError as refusal:
         messages.error(request, refusal.detail)
         return HttpResponseRedirect(request.path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.http import HttpRequest
 
-from conversations.admin.trail import caller_of
+from conversations.admin.trail import access_of
 from conversations.models import Conversation
 from conversations.services import ReasonRequired
 from conversations.services.access import clean_reason, wants_reason
@@ -26,12 +26,12 @@ def reason_for_searching(request: HttpRequest) -> str:
 
 def must_ask(request: HttpRequest, conversation: Conversation) -> bool:
     """Whether no word of it may be shown before a reason is given."""
-    wanted = wants_reason(caller_of(request), conversation.user_id)
+    wanted = wants_reason(access_of(request), conversation.user_id)
     return wanted and not reason_for(request, conversation)
 
 
 def must_ask_for_searching(request: HttpRequest) -> bool:
-    return wants_reason(caller_of(request), None) and not reason_for_searching(request)
+    return wants_reason(access_of(request), None) and not reason_for_searching(request)
 
 
 def remember_reason(request: HttpRequest, what: str) -> None:

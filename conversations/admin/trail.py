@@ -1,4 +1,4 @@
-"""The trace that looking at, moving and deleting conversations leaves."""
+"""Who of the staff asks, with which right and why: the access context of a page of the admin."""
 
 from __future__ import annotations
 
@@ -6,53 +6,42 @@ import ipaddress
 from typing import Any, cast
 
 from django.contrib.auth.models import User
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest
 
-from conversations import services
-from conversations.models import AccessAction, Caller, Conversation
-from conversations.services import record_access
+from conversations.models import AccessAction, AccessContext, Caller, Conversation
+from conversations.services import owner_of
+from conversations.services.access import clean_reason, record_access
 
 
-def record_read(
-    request: HttpRequest, conversation: Conversation, *, reason: str = "", **detail: Any
-) -> None:
-    """Leave an AccessRecord, unless staff read a conversation of their own."""
-    services.record_read(
-        caller=caller_of(request),
-        owner_id=conversation.user_id,
-        owner_name=conversation.user.username,
-        conversation_id=conversation.pk,
+def access_of(request: HttpRequest, *rights: str, reason: str | None = None) -> AccessContext:
+    """What a service needs to act for this member of staff, who must have all of these rights.
+
+    `reason` None is the one in the form that was sent. Raises PermissionDenied.
+    """
+    user = cast(User, request.user)
+    if not user.has_perms(rights):
+        raise PermissionDenied
+    given = request.POST.get("reason", "") if reason is None else reason
+    return AccessContext(
+        caller=Caller(user=user, reader=True, writer=True),
         address=address_of(request),
-        reason=reason,
-        detail=detail,
+        reason=clean_reason(given),
     )
 
 
-def record_deletion(request: HttpRequest, conversation: Conversation) -> None:
-    record_access(
-        caller=caller_of(request),
-        action=AccessAction.DELETE,
-        owner_id=conversation.user_id,
-        owner_name=conversation.user.username,
-        conversation_id=conversation.pk,
-        address=address_of(request),
-        detail={"messages": conversation.message_count},
-    )
+def record_read(access: AccessContext, conversation: Conversation, **detail: Any) -> None:
+    """Leave the record of a look, before anything is shown. Raises ReasonRequired."""
+    owner_of(access, conversation.pk, action=AccessAction.READ, detail=detail)
 
 
 def record_trail_export(request: HttpRequest) -> None:
     """Who took a copy of the trail itself."""
     record_access(
-        caller=caller_of(request),
-        action=AccessAction.EXPORT,
-        address=address_of(request),
+        access_of(request),
+        AccessAction.EXPORT,
         detail={"format": "csv", "records": request.GET.urlencode()[:500] or "all"},
     )
-
-
-def caller_of(request: HttpRequest) -> Caller:
-    """The member of staff. Their rights are asked where they matter, by the admin's own checks."""
-    return Caller(user=cast(User, request.user))
 
 
 def address_of(request: HttpRequest) -> str | None:

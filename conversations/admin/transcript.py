@@ -24,8 +24,9 @@ from conversations.admin.reading import (
 )
 from conversations.admin.reasons import must_ask, reason_for
 from conversations.admin.tool_links import ToolLinks, link_tools
-from conversations.admin.trail import record_read
-from conversations.models import Conversation, Role
+from conversations.admin.trail import access_of, record_read
+from conversations.models import AccessContext, Conversation, Role
+from conversations.models.rights import VIEW_CONTENT
 
 TEMPLATE = "admin/conversations/conversation/transcript.html"
 REASON_TEMPLATE = "admin/conversations/conversation/reason.html"
@@ -72,8 +73,7 @@ def _whole_message(place: Place, conversation: Conversation) -> dict[str, Any]:
     message: Any = read_whole(conversation, key, part=part)
     if message is None or part > message.parts_in_all:
         raise Http404("No such message in this conversation.")
-    reason = reason_for(place.request, conversation)
-    record_read(place.request, conversation, reason=reason, message=str(message.id))
+    record_read(_access(place, conversation), conversation, message=str(message.id))
     start = page_start(message.sequence)
     return {
         "cards": [card_of(message, Budget(0), whole=True)],
@@ -85,12 +85,16 @@ def _whole_message(place: Place, conversation: Conversation) -> dict[str, Any]:
     }
 
 
+def _access(place: Place, conversation: Conversation) -> AccessContext:
+    reason = reason_for(place.request, conversation)
+    return access_of(place.request, VIEW_CONTENT, reason=reason)
+
+
 def _page(place: Place, conversation: Conversation) -> dict[str, Any]:
     before = place.sequence("before")
     after = None if before is not None else place.sequence("after") or 0
     page = read_page(conversation, after=after, before=before)
-    reason = reason_for(place.request, conversation)
-    record_read(place.request, conversation, reason=reason, first=page.first, last=page.last)
+    record_read(_access(place, conversation), conversation, first=page.first, last=page.last)
     pages = _neighbours(place, page)
     here = {"before": before} if before is not None else {"after": after or None}
     return {

@@ -1,13 +1,13 @@
-"""Who is calling: a knox token, or the Django login session with CSRF."""
+"""Who is calling: an API token, or the Django login session with CSRF."""
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from django.contrib.auth.models import User
 from django.db import InterfaceError, OperationalError, connection
 from django.utils import timezone
-from knox.crypto import hash_token
 from rest_framework.authentication import (
     BaseAuthentication,
     SessionAuthentication,
@@ -17,6 +17,7 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
 from conversations.models import Caller
+from conversations.services.tokens import digest_of, mark_used
 
 BAD_HEADER = "Send one token: Authorization: Bearer <token>."
 BAD_TOKEN = "The token is unknown, expired or revoked, or its user is not active."
@@ -27,14 +28,18 @@ _REALM = 'Bearer realm="api"'
 # stays where it is.
 _USER_COLUMNS = ("id", "is_superuser", "username", "is_staff", "is_active")
 
-# Token, user and the two rights that reach beyond one's own conversations, in one statement:
-# knox and Django's permission backend would take four to seven.
+# How exactly it is known when a token was last used.
+_USE_NOTED_EVERY = timedelta(minutes=5)
+
+# Token, user and the rights of staff that reach beyond one's own conversations, in one statement:
+# Django's permission backend would take three more. Nobody but staff is asked for theirs.
 _FIND = f"""
-    SELECT token.expiry, {", ".join(f"person.{column}" for column in _USER_COLUMNS)}, ARRAY(
+    SELECT token.id, token.expires_at, token.last_used_at, token.trusted, token.namespace,
+        {", ".join(f"person.{column}" for column in _USER_COLUMNS)}, ARRAY(
         SELECT permission.codename
         FROM auth_permission permission
         JOIN django_content_type kind ON kind.id = permission.content_type_id
-        WHERE kind.app_label = 'conversations'
+        WHERE person.is_staff AND kind.app_label = 'conversations'
             AND permission.codename IN ('act_for_any_user', 'view_conversation', 'view_message')
             AND permission.id IN (
                 SELECT permission_id FROM auth_user_user_permissions WHERE user_id = person.id
@@ -43,7 +48,7 @@ _FIND = f"""
                 JOIN auth_user_groups USING (group_id) WHERE user_id = person.id
             )
     )
-    FROM knox_authtoken token JOIN auth_user person ON person.id = token.user_id
+    FROM conversations_apitoken token JOIN auth_user person ON person.id = token.user_id
     WHERE token.digest = %s
 """  # noqa: S608 (no value comes from outside)
 
@@ -78,20 +83,25 @@ class LoginAuthentication(SessionAuthentication):
 
 
 def caller_with_token(token: str) -> Caller | None:
-    """The caller that a valid token stands for."""
-    row = _find(hash_token(token))
+    """The caller that a valid token stands for. The rights are the token's own: a trusted one
+    acts for an application's users and has no rights of staff."""
+    row = _find(digest_of(token))
     if row is None:
         return None
-    expiry, *person, rights = row
+    token_id, expires_at, last_used_at, trusted, namespace, *person, rights = row
     user: User = User.from_db(connection.alias, _USER_COLUMNS, person)
-    if not user.is_active or (expiry is not None and expiry < timezone.now()):
+    now = timezone.now()
+    if not user.is_active or (expires_at is not None and expires_at <= now):
         return None
-    return Caller(
-        user=user,
-        trusted=user.is_superuser or "act_for_any_user" in rights,
-        reader=user.is_staff
-        and (user.is_superuser or {"view_conversation", "view_message"} <= set(rights)),
+    if last_used_at is None or last_used_at < now - _USE_NOTED_EVERY:
+        mark_used(token_id, now)
+    if trusted:
+        return Caller(user=user, trusted=True, namespace=namespace)
+    reader = user.is_staff and (
+        user.is_superuser or {"view_conversation", "view_message"} <= set(rights)
     )
+    writer = reader and (user.is_superuser or "act_for_any_user" in rights)
+    return Caller(user=user, namespace=namespace, reader=reader, writer=writer)
 
 
 def _find(digest: str) -> tuple[Any, ...] | None:

@@ -33,7 +33,7 @@ from conversations.chat.events import AT_END
 from conversations.chat.state import GOOD_ENDS, TurnState
 from conversations.chat.turn import Asked, ask, join, let_go, result_of, stop
 from conversations.models import Message
-from conversations.services import InvalidValue, owner_id_for
+from conversations.services import InvalidValue, owner_to_write_for
 
 
 class QuestionSerializer(StrictSerializer):
@@ -206,7 +206,7 @@ class ChatViewSet(ApiViewSet):
         responses=StopSerializer,
     )
     def stop(self, request: Request, message_id: str) -> Response:
-        turn = stop(caller=self.caller, message_id=uuid_of(message_id, "message_id"))
+        turn = stop(access=self.access, message_id=uuid_of(message_id, "message_id"))
         status = turn.last.status
         return Response(
             {
@@ -219,19 +219,16 @@ class ChatViewSet(ApiViewSet):
         user_id = body.pop("user_id", None)
         body.pop("key", None)
         try:
-            owner_id = None if user_id is None else owner_id_for(self.caller, user_id)
-            return ask(caller=self.caller, owner_id=owner_id, key=key, **body)
+            owner = None
+            if user_id is not None:
+                owner = owner_to_write_for(self.access, user_id, detail={"start": True})
+            return ask(access=self.access, owner=owner, key=key, **body)
         except InvalidValue as error:
             error.field = named if error.field == "message" else error.field
             raise
 
     def _go_on(self, request: Request, stream_id: uuid.UUID) -> HttpResponseBase:
-        watched = join(
-            caller=self.caller,
-            message_id=stream_id,
-            address=self.client_address,
-            reason=self.access_reason,
-        )
+        watched = join(access=self.access, message_id=stream_id)
         let_go()
         seen = seen_by(request)
         if seen is not None and seen.position >= AT_END:

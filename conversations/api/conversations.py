@@ -6,6 +6,8 @@ import builtins
 from functools import cache
 from urllib.parse import urlencode
 
+from django.contrib.auth.models import User
+from django.db import transaction
 from django.db.models import QuerySet
 from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_view
 from rest_framework.exceptions import ErrorDetail, ValidationError
@@ -18,6 +20,7 @@ from conversations.api.fields import StrictSerializer
 from conversations.api.filters import ConversationFilters
 from conversations.api.pages import Listing, Order, page_of
 from conversations.api.parsers import has_body
+from conversations.api.reads import messages_of_owner, read_conversation
 from conversations.api.representations import (
     CONVERSATION_COLUMNS,
     MESSAGE_COLUMNS,
@@ -25,18 +28,20 @@ from conversations.api.representations import (
     conversation_from_row,
 )
 from conversations.api.views import ApiViewSet, choice_of, idempotency_key_of, read_body, said
-from conversations.models import Conversation, Message, id_from_key
+from conversations.models import Conversation, id_from_key
 from conversations.models.prepared import Prepared, PreparedCount, slot
 from conversations.models.rows import Row
+from conversations.models.user_names import name_of
 from conversations.services import (
     Found,
     create_conversation,
     delete_conversation,
     find_or_start,
-    owner_id_for,
-    readable_owner_id,
+    owner_to_read,
+    owner_to_write_for,
     update_conversation,
 )
+from conversations.services.users import EVERYBODY, UserId, check_everybody
 
 ORDERS = {
     "-updated_at": Order(columns=("updated_at", "id"), descending=True),
@@ -53,7 +58,7 @@ LISTING = {"user_id", "cursor", "page_size", "order", *ConversationFilters.names
 
 @cache
 def _first_messages() -> Prepared:
-    messages = Message.objects.filter(conversation_id=slot("conversation")).in_order()
+    messages = messages_of_owner().in_order()
     return Prepared(messages[: DETAIL_MESSAGES + 1], MESSAGE_COLUMNS)
 
 
@@ -120,12 +125,11 @@ class ConversationViewSet(ApiViewSet):
         )
 
     def answer(self, found: Found) -> Response:
-        row = conversation_from_model(found.conversation)
-        return Response(row, status=201 if found.created else 200)
+        return Response(self._shown(found.conversation), status=201 if found.created else 200)
 
     def retrieve(self, request: Request, **path: str) -> Response:
-        conversation = conversation_from_row(self.read_conversation())
-        messages, beyond = self._first_messages(conversation["id"])
+        owner, conversation = read_conversation(self.access, self.conversation_id)
+        messages, beyond = self._first_messages(conversation["id"], owner)
         body = {self.face.name: conversation} if self.face.wrapped else conversation
         return Response(body | {"messages": messages, "messages_next": beyond})
 
@@ -133,37 +137,62 @@ class ConversationViewSet(ApiViewSet):
         conversation = update_conversation(
             conversation_id=self.conversation_id,
             changes=read_body(request, serializers.ConversationChangesSerializer),
-            caller=self.caller,
+            access=self.access,
         )
-        return Response(conversation_from_model(conversation))
+        return Response(self._shown(conversation))
 
     def destroy(self, request: Request, **path: str) -> Response:
         key = self.conversation_id
-        delete_conversation(conversation_id=key, caller=self.caller)
+        delete_conversation(conversation_id=key, access=self.access)
         return Response({"status": "deleted", self.face.id_name: key})
 
     def conversations_of(self, user: str | None, field: str = "user_id") -> Row:
-        """One page of what this user has, for a caller who may see it."""
-        owner_id = readable_owner_id(self.caller, user, field=field)
+        """One page of what this user has, for a caller who may see it; `*` is everybody."""
         query = self.request.query_params
         asked = ConversationFilters.asked(query)
-        if owner_id is None:
+        if user == EVERYBODY:
+            return self._everybodys(asked)
+        owner = owner_to_read(self.access, user, field=field, detail={"list": True})
+        if owner is None:
             ConversationFilters.narrow(query, Conversation.objects.none())
             return {self.face.plural: [], "count": 0, "next": None, "previous": None}
-        self.record_read(owner_id)
+        name = self.caller.name_of(owner)
         narrowed = ConversationFilters.narrow(query, _owned()) if asked else None
-        page = page_of(self.request, self._listing(owner_id, asked, narrowed))
+        page = page_of(self.request, self._listing(owner, asked, narrowed))
         counted = _count_of_owner() if narrowed is None else PreparedCount(narrowed)
         return {
-            self.face.plural: [conversation_from_row(row) for row in page.rows],
-            "count": counted.fetch({"owner": owner_id}),
+            self.face.plural: [conversation_from_row(row, name) for row in page.rows],
+            "count": counted.fetch({"owner": owner.pk}),
+            "next": page.next,
+            "previous": page.previous,
+        }
+
+    def _everybodys(self, asked: builtins.list[str]) -> Row:
+        """One page over all owners that the caller may see. It is not counted."""
+        check_everybody(self.access, detail={"list": True})
+        query = self.request.query_params
+        visible = Conversation.objects.visible_to(self.access)
+        narrowed = ConversationFilters.narrow(query, visible) if asked else visible
+        listing = Listing(
+            build=lambda: narrowed,
+            columns=(*CONVERSATION_COLUMNS, "user__username"),
+            order=choice_of(self.request, "order", ORDERS),
+            scope=f"conversations:*:{self.caller.user.pk}:{said(query, [*asked, 'order'])}",
+        )
+        page = page_of(self.request, listing)
+        names = [name_of(row.pop("user__username"), self.caller.namespace) for row in page.rows]
+        return {
+            self.face.plural: [
+                conversation_from_row(row, name) for row, name in zip(page.rows, names, strict=True)
+            ],
+            "count": None,
             "next": page.next,
             "previous": page.previous,
         }
 
     def _listing(
         self,
-        owner_id: int,
+        owner: User,
         asked: builtins.list[str],
         narrowed: QuerySet[Conversation] | None,
     ) -> Listing:
@@ -172,14 +201,19 @@ class ConversationViewSet(ApiViewSet):
             build=lambda: _owned() if narrowed is None else narrowed,
             columns=CONVERSATION_COLUMNS,
             order=choice_of(self.request, "order", ORDERS),
-            scope=f"conversations:{owner_id}:{said(query, [*asked, 'order'])}",
-            values={"owner": owner_id},
+            scope=f"conversations:{owner.pk}:{said(query, [*asked, 'order'])}",
+            values={"owner": owner.pk},
             shape="conversations" if narrowed is None else None,
         )
 
-    def _first_messages(self, conversation_id: str) -> tuple[builtins.list[Row], str | None]:
+    def _shown(self, conversation: Conversation) -> Row:
+        return conversation_from_model(conversation, self.caller.name_of(conversation.user))
+
+    def _first_messages(
+        self, conversation_id: str, owner: User
+    ) -> tuple[builtins.list[Row], str | None]:
         """The messages, and where they go on when there are more than DETAIL_MESSAGES."""
-        rows = _first_messages().fetch({"conversation": conversation_id})
+        rows = _first_messages().fetch({"conversation": conversation_id, "owner": owner.pk})
         beyond = None
         if len(rows) > DETAIL_MESSAGES:
             rows.pop()
@@ -189,23 +223,26 @@ class ConversationViewSet(ApiViewSet):
         return [self.face.message(row) for row in rows], beyond
 
     def _find_or_start(self, request: Request) -> Found:
-        user = request.query_params.get("user_id")
-        return find_or_start(owner_id=owner_id_for(self.caller, user))
+        return find_or_start(owner=self._owner(request.query_params.get("user_id")))
 
     def _create(self, request: Request) -> Found:
         body = read_body(request, self.new_serializer)
-        owner_id = owner_id_for(self.caller, self._named_owner(request, body.pop("user_id", None)))
         key = idempotency_key_of(request)
-        if key is None:
-            return create_conversation(owner_id=owner_id, **body)
-        if "id" in body:
+        if key is not None and "id" in body:
             raise ValidationError({"id": [ErrorDetail(TWO_IDENTITIES, "ambiguous")]})
-        return create_conversation(
-            owner_id=owner_id,
-            id=id_from_key(owner_id, key),
-            field_of_id="Idempotency-Key",
-            **body,
-        )
+        with transaction.atomic():  # a new user and the first conversation, or neither
+            owner = self._owner(self._named_owner(request, body.pop("user_id", None)))
+            if key is None:
+                return create_conversation(owner=owner, **body)
+            return create_conversation(
+                owner=owner,
+                id=id_from_key(owner.pk, key),
+                field_of_id="Idempotency-Key",
+                **body,
+            )
+
+    def _owner(self, user_id: UserId | None) -> User:
+        return owner_to_write_for(self.access, user_id, detail={"start": True})
 
     @staticmethod
     def _named_owner(request: Request, in_body: int | str | None) -> int | str | None:

@@ -11,8 +11,8 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from conversations.models.user_names import LARGEST_EXACT_NUMBER, MAX_USERNAME_CHARS
 from conversations.services.conversations import EMPTY_TITLE
-from conversations.services.owners import LARGEST_NEW_USER_ID
 
 NOT_A_STRING = "Not a string."
 NOT_A_NUMBER = "Not a whole number."
@@ -21,21 +21,15 @@ UNKNOWN_FIELD = "There is no such field."
 NEAREST = "There is no such field. Did you mean `{nearest}`?"
 READ_ONLY = "The server sets this field; a client may not."
 _SHOWN_UNKNOWN = 10
-# How clients name a user: digits alone are a number, whatever their type.
-_USERNAME = {
-    "type": "string",
-    "minLength": 1,
-    "maxLength": 150,
-    "pattern": r"^[1-9][0-9]{0,8}$|[^0-9\s]",
-}
-USER = {"oneOf": [{"type": "integer", "minimum": 1, "maximum": 2**31 - 1}, _USERNAME]}
-# The same where the user is made if need be.
-NEW_USER = {"oneOf": [{"type": "integer", "minimum": 1, "maximum": LARGEST_NEW_USER_ID}, _USERNAME]}
+# How clients name a user: by a name, or a number that is the name of its digits.
+_NUMBER = {"type": "integer", "minimum": 0, "maximum": LARGEST_EXACT_NUMBER}
+USER = {"oneOf": [_NUMBER, {"type": "string", "minLength": 1, "maxLength": MAX_USERNAME_CHARS}]}
 
 
 def _whole(data: Any) -> Any:
-    """JSON knows one kind of number: 5.0 is 5."""
-    return int(data) if isinstance(data, float) and data.is_integer() else data
+    """JSON knows one kind of number: 5.0 is 5. A larger one than these is not exact."""
+    exact = isinstance(data, float) and abs(data) <= LARGEST_EXACT_NUMBER and data.is_integer()
+    return int(data) if exact else data
 
 
 class StrictCharField(serializers.CharField):
@@ -105,11 +99,11 @@ class CountField(StrictIntegerField):
         super().__init__(min_value=0, max_value=2**31 - 1, allow_null=True, **options)
 
 
-@extend_schema_field(NEW_USER)
+@extend_schema_field(USER)
 class UserIdField(serializers.Field[Any, Any, Any, Any]):
-    """A user's number, or as text a number or a username."""
+    """A user's name; a number is the name of its digits."""
 
-    default_error_messages = {"invalid": "Not a user's number or name."}
+    default_error_messages = {"invalid": "Not a user's name: a text or a whole number."}
 
     def to_internal_value(self, data: Any) -> int | str:
         data = _whole(data)
@@ -119,6 +113,11 @@ class UserIdField(serializers.Field[Any, Any, Any, Any]):
 
     def to_representation(self, value: Any) -> Any:
         return value
+
+
+@extend_schema_field(USER)
+class UserNameField(serializers.Field[Any, Any, Any, Any]):
+    """What the caller calls a user: canonical digits as a number, any other name as text."""
 
 
 @extend_schema_field({"type": "array", "items": {}})

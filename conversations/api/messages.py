@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import uuid
-from functools import cache
 from typing import Any
 
+from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from drf_spectacular.utils import (
     OpenApiResponse,
@@ -22,7 +22,7 @@ from conversations.api.fields import reader
 from conversations.api.filters import MessageFilters
 from conversations.api.pages import Listing, Order, page_of
 from conversations.api.parsers import has_body, loads
-from conversations.api.reads import messages_within, visible_conversation
+from conversations.api.reads import check_is_there, messages_of_owner, read_message
 from conversations.api.representations import MESSAGE_COLUMNS, message_from_row
 from conversations.api.views import (
     ApiViewSet,
@@ -32,17 +32,15 @@ from conversations.api.views import (
     said,
     uuid_of,
 )
-from conversations.models import Message
-from conversations.models.prepared import Prepared, slot
+from conversations.models import AccessAction, Message
 from conversations.services import (
     Appended,
     MessageDraft,
-    NotFound,
     append_drafts,
     delete_message,
+    owner_of,
     update_message,
 )
-from conversations.services.errors import NO_SUCH_MESSAGE
 
 ORDERS = {
     "asc": Order(columns=("sequence",), descending=False),
@@ -53,12 +51,6 @@ TWO_IDENTITIES = "Send ids or an Idempotency-Key, not both."
 NOT_JSON = "Not a list in JSON."
 TWO_PLACES = "With a body, give this in it and not in the query string."
 NO_BODY_FIELDS = ("role", "content", "tool_calls")
-
-
-@cache
-def _one_message() -> Prepared:
-    one = Message.objects.filter(conversation_id=slot("conversation"), id=slot("message"))
-    return Prepared(one, MESSAGE_COLUMNS)
 
 
 NEW_MESSAGES = PolymorphicProxySerializer(
@@ -126,11 +118,10 @@ class MessageViewSet(ApiViewSet):
 
     def list(self, request: Request, **path: str) -> Response:
         key = self.conversation_id
-        if self.caller.user.is_staff:
-            self.read_conversation()  # leaves the trace that staff leave
-        page = page_of(request, self._listing(key))
+        owner = owner_of(self.access, key, action=AccessAction.READ)
+        page = page_of(request, self._listing(key, owner))
         if not page.rows:
-            visible_conversation(self.caller, key)  # an empty page, or none of theirs?
+            check_is_there(key, owner)  # an empty page, or none of theirs?
         rows = [self.face.message(row) for row in page.rows]
         return Response({"messages": rows, "next": page.next, "previous": page.previous})
 
@@ -148,34 +139,29 @@ class MessageViewSet(ApiViewSet):
 
     def retrieve(self, request: Request, message_id: str, **path: str) -> Response:
         key = uuid_of(message_id, "message_id")
-        conversation = self.read_conversation()
-        rows = _one_message().fetch({"conversation": conversation["id"], "message": key})
-        if not rows:
-            raise NotFound(NO_SUCH_MESSAGE)
-        return Response(self.face.message(rows[0]))
+        return Response(self.face.message(read_message(self.access, self.conversation_id, key)))
 
     def partial_update(self, request: Request, message_id: str, **path: str) -> Response:
         message = update_message(
             conversation_id=self.conversation_id,
             message_id=uuid_of(message_id, "message_id"),
             changes=read_body(request, serializers.MessageChangesSerializer),
-            caller=self.caller,
+            access=self.access,
         )
         row = {name: getattr(message, name) for name in MESSAGE_COLUMNS}
         return Response(self.face.message(row))
 
     def destroy(self, request: Request, message_id: str, **path: str) -> Response:
         key = uuid_of(message_id, "message_id")
-        delete_message(conversation_id=self.conversation_id, message_id=key, caller=self.caller)
+        delete_message(conversation_id=self.conversation_id, message_id=key, access=self.access)
         return Response({"status": "deleted", "message_id": key})
 
-    def _listing(self, conversation_id: uuid.UUID) -> Listing:
-        any_owner = self.caller.may_read_any
+    def _listing(self, conversation_id: uuid.UUID, owner: User) -> Listing:
         query = self.request.query_params
         asked = MessageFilters.asked(query)
 
         def build() -> QuerySet[Message]:
-            messages = messages_within(any_owner)
+            messages = messages_of_owner()
             return MessageFilters.narrow(query, messages) if asked else messages
 
         return Listing(
@@ -183,8 +169,8 @@ class MessageViewSet(ApiViewSet):
             columns=MESSAGE_COLUMNS,
             order=choice_of(self.request, "order", ORDERS),
             scope=f"messages:{conversation_id}:{said(query, [*asked, 'order'])}",
-            values={"conversation": conversation_id, "caller": self.caller.user.pk},
-            shape=None if asked else f"messages:{any_owner}",
+            values={"conversation": conversation_id, "owner": owner.pk},
+            shape=None if asked else "messages",
         )
 
     def _from_query(self, request: Request) -> dict[str, Any]:
@@ -215,7 +201,7 @@ class MessageViewSet(ApiViewSet):
         return append_drafts(
             conversation_id=conversation_id,
             drafts=[MessageDraft(**fields) for fields in given],
-            caller=self.caller,
+            access=self.access,
             key=key,
             expected_last_sequence=expected,
             single=single,

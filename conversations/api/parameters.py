@@ -4,26 +4,29 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter
 
 from conversations.api.errors import REASON_HEADER
-from conversations.api.fields import NEW_USER, USER
+from conversations.api.fields import USER
 from conversations.api.pages import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
 from conversations.models import Role, Status
 from conversations.services.access import MAX_REASON_CHARS
 
-_WHOSE = "The owner: digits are a user's number, any other text a username. Without it, the caller."
+_WHOSE = "The owner's name, as the caller knows it. Without it, the caller."
 USER_ID = OpenApiParameter(
     "user_id",
     USER,
-    description=f"{_WHOSE} Naming somebody else takes a trusted client or staff.",
+    description=(
+        f"{_WHOSE} Naming somebody else takes a trusted client or staff; `*` is everybody whom "
+        "the caller may see."
+    ),
 )
 OWNER_ID = OpenApiParameter(
     "user_id",
-    NEW_USER,
+    USER,
     description=(
         f"{_WHOSE} Naming somebody else takes a trusted client, whose first write makes that user."
     ),
 )
 USER_PATH = OpenApiParameter(
-    "user", USER, OpenApiParameter.PATH, description="The owner: a number or a username."
+    "user", USER, OpenApiParameter.PATH, description="The owner's name, as the caller knows it."
 )
 CURSOR = OpenApiParameter(
     "cursor", OpenApiTypes.STR, description="A place in the list; found in `next` and `previous`."

@@ -8,19 +8,27 @@ from conversations.models.rows import Row
 
 MESSAGE_COLUMNS: tuple[str, ...] = MessageSerializer.Meta.fields
 CONVERSATION_FIELDS: tuple[str, ...] = ConversationSerializer.Meta.fields
+# As they are stored; the owner is named in the eyes of the caller, which no column tells.
 CONVERSATION_COLUMNS = tuple(
-    "archived_at" if name == "archived" else name for name in CONVERSATION_FIELDS
+    "archived_at" if name == "archived" else name
+    for name in CONVERSATION_FIELDS
+    if name != "user_id"
 )
 
 
-def conversation_from_row(row: Row) -> Row:
-    """A row of CONVERSATION_COLUMNS as it is answered."""
+def conversation_from_row(row: Row, user_id: int | str) -> Row:
+    """A row of CONVERSATION_COLUMNS as it is answered; `user_id` is what the caller calls its
+    owner."""
     row["archived"] = row["archived_at"] is not None
+    row["user_id"] = user_id
     return {name: row[name] for name in CONVERSATION_FIELDS}
 
 
-def conversation_from_model(conversation: Conversation) -> Row:
-    return {name: getattr(conversation, name) for name in CONVERSATION_FIELDS}
+def conversation_from_model(conversation: Conversation, user_id: int | str) -> Row:
+    return {
+        name: user_id if name == "user_id" else getattr(conversation, name)
+        for name in CONVERSATION_FIELDS
+    }
 
 
 def message_from_row(row: Row) -> Row:

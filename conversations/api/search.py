@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from datetime import datetime
 from typing import Any
 
@@ -12,22 +13,22 @@ from rest_framework.response import Response
 
 from conversations.api import parameters, serializers
 from conversations.api.pages import Position, cut_page
-from conversations.api.reads import visible_conversation
+from conversations.api.reads import check_is_there
 from conversations.api.times import BAD_TIME, moment_of
 from conversations.api.views import ApiViewSet, choice_of, said, uuid_of
-from conversations.models import Conversation, Role
+from conversations.models import AccessAction, Conversation, Role
 from conversations.models.rows import Row
 from conversations.models.search import SearchScope
-from conversations.services import readable_owner_id
+from conversations.models.user_names import name_of
+from conversations.services import owner_of, owner_to_read
 from conversations.services.search import (
+    MAX_QUERY_CHARS,
     Hit,
     check_query,
-    record_search,
     search_conversations,
 )
+from conversations.services.users import EVERYBODY, check_everybody
 
-EVERYBODY = "*"
-NOT_EVERYBODY = "Only a trusted client or staff may search everybody's conversations."
 _NAMES = ["q", "user_id", "conversation_id", "role", "created_after", "created_before"]
 _ROLES: dict[str, str] = {role: role for role in Role.values}
 
@@ -58,17 +59,14 @@ class SearchViewSet(ApiViewSet):
         def fetch(position: Position, limit: int) -> list[Row]:
             at: Any = position.at
             hits = search_conversations(text=text, scope=scope, limit=limit, at=at)
-            return [_found(hit) for hit in hits]
+            return [_found(hit, self.caller.namespace) for hit in hits]
 
         page = cut_page(
-            request, f"search:{scope}:{said(query, _NAMES)}", ("rank", "key"), fetch, both=False
-        )
-        record_search(
-            caller=self.caller,
-            text=text,
-            scope=scope,
-            address=self.client_address,
-            reason=self.access_reason,
+            request,
+            f"search:{self.caller.user.pk}:{scope.owner_id}:{said(query, _NAMES)}",
+            ("rank", "key"),
+            fetch,
+            both=False,
         )
         results = [{name: row[name] for name in _SHOWN} for row in page.rows]
         return Response({"results": results, "next": page.next, "previous": None})
@@ -77,40 +75,43 @@ class SearchViewSet(ApiViewSet):
         """Where to search; None for a user not seen so far."""
         query = request.query_params
         role = choice_of(request, "role", _ROLES) if "role" in query else None
-        conversation = self._conversation(query.get("conversation_id"))
-        owner_id = self._owner(query.get("user_id"), conversation)
-        if owner_id is None and query.get("user_id") not in (None, EVERYBODY):
+        after = _time(query.get("created_after"), "created_after")
+        before = _time(query.get("created_before"), "created_before")
+        named = query.get("conversation_id")
+        conversation_id = uuid_of(named, "conversation_id") if named is not None else None
+        owner_id = self._owner_id(query.get("user_id"), conversation_id)
+        if owner_id is None and query.get("user_id") != EVERYBODY:
             return None
         return SearchScope(
             owner_id=owner_id,
-            conversation_id=conversation["id"] if conversation else None,
+            visible_to=self.access if owner_id is None else None,
+            conversation_id=conversation_id,
             role=role,
-            created_after=_time(query.get("created_after"), "created_after"),
-            created_before=_time(query.get("created_before"), "created_before"),
+            created_after=after,
+            created_before=before,
         )
 
-    def _conversation(self, text: str | None) -> Row | None:
-        if text is None:
-            return None
-        return visible_conversation(self.caller, uuid_of(text, "conversation_id"))
-
-    def _owner(self, user: str | None, conversation: Row | None) -> int | None:
-        """Whose chats to search: one's own, unless a conversation or somebody is named."""
+    def _owner_id(self, user: str | None, conversation_id: uuid.UUID | None) -> int | None:
+        """Whose chats to search: one's own, unless a conversation or somebody is named. A search
+        of staff leaves its AccessRecord."""
+        detail = {"query": self.request.query_params.get("q", "")[:MAX_QUERY_CHARS]}
+        action = AccessAction.SEARCH
+        if conversation_id is not None:
+            holder = owner_of(self.access, conversation_id, action=action, detail=detail)
+            check_is_there(conversation_id, holder)
+            if user is None:
+                return holder.pk
         if user == EVERYBODY:
-            if not self.caller.may_read_any:
-                raise ValidationError(
-                    {"user_id": [ErrorDetail(NOT_EVERYBODY, "permission_denied")]}
-                )
+            check_everybody(self.access, action=action, detail=detail)
             return None
-        if user is None and conversation is not None:
-            return int(conversation["user_id"])
-        return readable_owner_id(self.caller, user)
+        owner = owner_to_read(self.access, user, action=action, detail=detail)
+        return None if owner is None else owner.pk
 
 
 _SHOWN = ("kind", "rank", "snippet", "conversation", "message")
 
 
-def _found(hit: Hit) -> Row:
+def _found(hit: Hit, namespace: str) -> Row:
     row = hit.row
     message = None
     if row["message_id"] is not None:
@@ -127,7 +128,7 @@ def _found(hit: Hit) -> Row:
         "snippet": hit.snippet,
         "conversation": {
             "id": row["conversation_id"],
-            "user_id": row["user_id"],
+            "user_id": name_of(row["username"], namespace),
             "title": row["title"],
         },
         "message": message,

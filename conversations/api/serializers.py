@@ -19,10 +19,16 @@ from conversations.api.fields import (
     StrictUUIDField,
     TitleField,
     UserIdField,
+    UserNameField,
 )
 from conversations.models import Conversation, Message, Role, Status
 from conversations.services.appending import MAX_BATCH
-from conversations.services.tokens import LARGEST_DAYS
+from conversations.services.tokens import (
+    LARGEST_DAYS,
+    LONGEST_SECONDS,
+    MAX_NAME_CHARS,
+    SHORTEST_SECONDS,
+)
 
 # What a client may record of an answer; `streaming` is a running turn's alone.
 RECORDED_STATUSES = [choice for choice in Status.choices if choice[0] != Status.STREAMING]
@@ -32,7 +38,7 @@ _SERVER_SETS = frozenset({"created_at", "updated_at", "message_count", "sequence
 class ConversationSerializer(serializers.ModelSerializer[Conversation]):
     """A conversation as it is answered."""
 
-    user_id = serializers.IntegerField()
+    user_id = UserNameField()
     metadata = ObjectField()
     archived = serializers.BooleanField()
 
@@ -173,7 +179,10 @@ class MessageChangesSerializer(StrictSerializer):
 
 class ConversationListSerializer(serializers.Serializer[Any]):
     conversations = ConversationSerializer(many=True)
-    count = serializers.IntegerField(help_text="All conversations of the owner that match.")
+    count = serializers.IntegerField(
+        allow_null=True,
+        help_text="All conversations of the owner that match; null for everybody's.",
+    )
     next = serializers.URLField(allow_null=True)
     previous = serializers.URLField(allow_null=True)
 
@@ -237,7 +246,9 @@ class SessionMessageSerializer(MessageSerializer):
 
 class SessionListSerializer(serializers.Serializer[Any]):
     sessions = ConversationSerializer(many=True)
-    count = serializers.IntegerField(help_text="All sessions of the owner that match.")
+    count = serializers.IntegerField(
+        allow_null=True, help_text="All sessions of the owner that match; null for everybody's."
+    )
     next = serializers.URLField(allow_null=True)
     previous = serializers.URLField(allow_null=True)
 
@@ -270,7 +281,7 @@ class ChatHistorySerializer(serializers.Serializer[Any]):
 
 
 class FoundConversationSerializer(serializers.ModelSerializer[Conversation]):
-    user_id = serializers.IntegerField()
+    user_id = UserNameField()
 
     class Meta:
         model = Conversation
@@ -303,8 +314,16 @@ class SearchSerializer(serializers.Serializer[Any]):
 
 class TokenSerializer(serializers.Serializer[Any]):
     id = serializers.CharField(help_text="The token's first characters.")
+    name = serializers.CharField(help_text="What it was made for; may be empty.")
+    trusted = serializers.BooleanField(help_text="Whether it acts for other users.")
+    namespace = serializers.CharField(
+        allow_null=True, help_text="Whose names it uses: those of this application's users."
+    )
     created_at = serializers.DateTimeField()
     expires_at = serializers.DateTimeField(allow_null=True)
+    last_used_at = serializers.DateTimeField(
+        allow_null=True, help_text="To within some minutes; null before its first use."
+    )
 
 
 class TokenListSerializer(serializers.Serializer[Any]):
@@ -312,8 +331,20 @@ class TokenListSerializer(serializers.Serializer[Any]):
 
 
 class NewTokenSerializer(StrictSerializer):
-    """How long a new token is to be good."""
+    """Whose a new token is, and how long it is to be good."""
 
+    user_id = UserIdField(
+        required=False, help_text="One of a trusted client's users; without it, the caller."
+    )
+    name = StrictCharField(
+        required=False, max_length=MAX_NAME_CHARS, help_text="What it is for, to tell it by."
+    )
+    expires_in = StrictIntegerField(
+        required=False,
+        min_value=SHORTEST_SECONDS,
+        max_value=LONGEST_SECONDS,
+        help_text="In seconds, for a token that a browser gets; instead of `days`.",
+    )
     days = StrictIntegerField(
         required=False,
         min_value=1,
@@ -324,6 +355,26 @@ class NewTokenSerializer(StrictSerializer):
 
 class CreatedTokenSerializer(TokenSerializer):
     token = serializers.CharField(help_text="Keep it: it cannot be shown again.")
+
+
+class LimitsSerializer(serializers.Serializer[Any]):
+    max_body_bytes = serializers.IntegerField()
+    max_message_chars = serializers.IntegerField(help_text="Of what is sent as `user`.")
+    max_metadata_bytes = serializers.IntegerField()
+    max_messages_at_once = serializers.IntegerField()
+    rates = ObjectField(help_text="Requests by kind, such as `600/min`; empty without limits.")
+
+
+class MeSerializer(serializers.Serializer[Any]):
+    """Who calls."""
+
+    user_id = UserNameField()
+    trusted = serializers.BooleanField(help_text="Acts for other users.")
+    namespace = serializers.CharField(allow_null=True)
+    staff = serializers.BooleanField()
+    may_read_any = serializers.BooleanField(help_text="Staff: each look is recorded.")
+    may_write_any = serializers.BooleanField(help_text="Staff: each act is recorded.")
+    limits = LimitsSerializer()
 
 
 class TokenRevokedSerializer(serializers.Serializer[Any]):

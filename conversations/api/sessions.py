@@ -12,6 +12,7 @@ from conversations.api import parameters, serializers
 from conversations.api.conversations import LISTING, ConversationViewSet
 from conversations.api.faces import SESSIONS
 from conversations.api.messages import APPENDED_SESSION, NEW_MESSAGES, MessageViewSet
+from conversations.api.reads import read_conversation
 
 
 @extend_schema_view(
@@ -107,6 +108,7 @@ class ChatHistoryViewSet(ConversationViewSet):
     lookup_field = "session_id"
 
     def retrieve(self, request: Request, **path: str) -> Response:
-        key = self.read_conversation()["id"]
-        messages, beyond = self._first_messages(key)
+        owner, conversation = read_conversation(self.access, self.conversation_id)
+        key = conversation["id"]
+        messages, beyond = self._first_messages(key, owner)
         return Response({"session_id": key, "messages": messages, "messages_next": beyond})

@@ -1,17 +1,31 @@
-"""One's own API tokens over HTTP: /api/tokens."""
+"""API tokens over HTTP, and who is calling: /api/tokens, /api/me."""
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
+from django.conf import settings
+from django.db import transaction
 from drf_spectacular.utils import extend_schema, extend_schema_view
-from knox.models import AuthToken
+from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from conversations.api import serializers
 from conversations.api.views import ApiViewSet, read_body
-from conversations.services.tokens import create_token, revoke_token, tokens_of
+from conversations.models import ApiToken
+from conversations.services import NotAllowed, owner_to_write_for
+from conversations.services.appending import MAX_BATCH
+from conversations.services.tokens import (
+    create_token,
+    lifetime_of,
+    revoke_token,
+    tokens_of,
+)
+
+ONLY_TRUSTED = "Only a trusted client makes tokens for other users."
+TWO_LIFETIMES = "Give `days` or `expires_in`, not both."
 
 
 @extend_schema_view(
@@ -20,6 +34,11 @@ from conversations.services.tokens import create_token, revoke_token, tokens_of
     ),
     create=extend_schema(
         summary="A new token, shown this once",
+        description=(
+            "A plain token of your own or, with `user_id`, of one of a trusted client's users, "
+            "so that a browser can call for that person. It never carries more rights than its "
+            "user has."
+        ),
         request=serializers.NewTokenSerializer,
         responses={201: serializers.CreatedTokenSerializer},
     ),
@@ -29,7 +48,7 @@ from conversations.services.tokens import create_token, revoke_token, tokens_of
 )
 @extend_schema(tags=["tokens"])
 class TokenViewSet(ApiViewSet):
-    queryset = AuthToken.objects.none()
+    queryset = ApiToken.objects.none()
     serializer_class = serializers.TokenSerializer
     lookup_field = "token_id"
     shows_others = False
@@ -40,13 +59,72 @@ class TokenViewSet(ApiViewSet):
 
     def create(self, request: Request) -> Response:
         body = read_body(request, serializers.NewTokenSerializer)
-        row, text = create_token(user_id=self.caller.user.pk, days=body.get("days"))
+        user_id = body.get("user_id")
+        if user_id is not None and not self.caller.trusted:
+            raise NotAllowed(ONLY_TRUSTED, field="user_id")
+        with transaction.atomic():
+            user = owner_to_write_for(self.access, user_id)
+            row, text = create_token(
+                user=user,
+                access=self.access,
+                name=body.get("name", ""),
+                namespace=self.caller.namespace,
+                lifetime=_lifetime(body),
+            )
         return Response(_shown(row) | {"token": text}, status=201)
 
     def destroy(self, request: Request, token_id: str) -> Response:
-        revoke_token(user=self.caller.user, token_key=token_id)
+        revoke_token(user=self.caller.user, key=token_id)
         return Response({"status": "revoked", "token_id": token_id})
 
 
-def _shown(row: AuthToken) -> dict[str, Any]:
-    return {"id": row.token_key, "created_at": row.created, "expires_at": row.expiry}
+@extend_schema(tags=["tokens"])
+class MeViewSet(ApiViewSet):
+    """Who calls, with which rights, within which limits."""
+
+    queryset = ApiToken.objects.none()
+    serializer_class = serializers.MeSerializer
+    shows_others = False
+
+    @extend_schema(
+        operation_id="me", summary="Who you are to this API", responses=serializers.MeSerializer
+    )
+    def retrieve(self, request: Request) -> Response:
+        caller = self.caller
+        return Response(
+            {
+                "user_id": caller.name_of(caller.user),
+                "trusted": caller.trusted,
+                "namespace": caller.namespace or None,
+                "staff": caller.user.is_staff,
+                "may_read_any": caller.reader,
+                "may_write_any": caller.writer,
+                "limits": {
+                    "max_body_bytes": settings.CHAT_MAX_BODY_BYTES,
+                    "max_message_chars": settings.CHAT_MAX_MESSAGE_CHARS,
+                    "max_metadata_bytes": settings.CHAT_MAX_METADATA_BYTES,
+                    "max_messages_at_once": MAX_BATCH,
+                    "rates": {} if caller.trusted else settings.THROTTLE_RATES,
+                },
+            }
+        )
+
+
+def _lifetime(body: dict[str, Any]) -> timedelta | None:
+    if "expires_in" not in body:
+        return lifetime_of(body.get("days"))
+    if "days" in body:
+        raise ValidationError({"days": [ErrorDetail(TWO_LIFETIMES, "ambiguous")]})
+    return timedelta(seconds=body["expires_in"])
+
+
+def _shown(row: ApiToken) -> dict[str, Any]:
+    return {
+        "id": row.key,
+        "name": row.name,
+        "trusted": row.trusted,
+        "namespace": row.namespace or None,
+        "created_at": row.created_at,
+        "expires_at": row.expires_at,
+        "last_used_at": row.last_used_at,
+    }

@@ -13,7 +13,7 @@ from conversations.api.sessions import (
     SessionMessageViewSet,
     SessionViewSet,
 )
-from conversations.api.tokens import TokenViewSet
+from conversations.api.tokens import MeViewSet, TokenViewSet
 
 
 class Router(SimpleRouter):
@@ -56,6 +56,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
         name="chat-history",
     ),
     *others.urls,
+    re_path(r"^me/?$", MeViewSet.as_view({"get": "retrieve"}), name="me"),
     re_path(r"^chat/?$", ChatViewSet.as_view({"post": "create"}), name="chat"),
     re_path(
         r"^chat/ask-stream/?$", ChatViewSet.as_view({"get": "ask_stream"}), name="chat-ask-stream"

@@ -16,10 +16,7 @@ from rest_framework.viewsets import GenericViewSet
 from conversations.api.errors import REASON_HEADER
 from conversations.api.faces import CONVERSATIONS, Face
 from conversations.api.fields import StrictSerializer, reader, unknown_name
-from conversations.api.reads import visible_conversation
-from conversations.models import Caller
-from conversations.models.rows import Row
-from conversations.services import record_read
+from conversations.models import AccessContext, Caller
 from conversations.services.access import MAX_REASON_CHARS, clean_reason
 
 BAD_UUID = "Not a UUID."
@@ -46,13 +43,18 @@ class ApiViewSet(GenericViewSet[Any]):
     content_negotiation_class = JSONOnly
     query_names: ClassVar[dict[str, Collection[str]]] = {}
     face: ClassVar[Face] = CONVERSATIONS
-    # Staff may read other people's here, and say why in a header.
+    # Staff may read or change other people's here, and say why in a header.
     shows_others: ClassVar[bool] = True
+    access: AccessContext
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
         self._refuse_unknown_query(request)
-        self.access_reason = reason_of(request)
+        self.access = AccessContext(
+            caller=self.caller,
+            address=request.META.get("REMOTE_ADDR") or None,
+            reason=reason_of(request),
+        )
 
     def _refuse_unknown_query(self, request: Request) -> None:
         if not self.action:
@@ -74,26 +76,6 @@ class ApiViewSet(GenericViewSet[Any]):
     def conversation_id(self) -> uuid.UUID:
         """The conversation that the path names."""
         return uuid_of(self.kwargs[self.face.id_name], self.face.id_name)
-
-    def read_conversation(self) -> Row:
-        """The conversation, if this caller may see it; a staff member's look is recorded."""
-        row = visible_conversation(self.caller, self.conversation_id)
-        self.record_read(row["user_id"], row["id"])
-        return row
-
-    @property
-    def client_address(self) -> str | None:
-        return self.request.META.get("REMOTE_ADDR") or None
-
-    def record_read(self, owner_id: int, conversation_id: uuid.UUID | str | None = None) -> None:
-        """Leave the trace of a staff member's look at somebody else's conversations."""
-        record_read(
-            caller=self.caller,
-            owner_id=owner_id,
-            conversation_id=conversation_id,
-            address=self.client_address,
-            reason=self.access_reason,
-        )
 
 
 def read_body(request: Request, serializer: type[StrictSerializer]) -> dict[str, Any]:

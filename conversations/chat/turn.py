@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from django.contrib.auth.models import User
 from django.db import connection
 
 from conversations.chat.events import NOWHERE, Event, Position
@@ -14,9 +15,8 @@ from conversations.chat.liveness import is_dead
 from conversations.chat.providers import Provider, provider_named
 from conversations.chat.runner import runner
 from conversations.chat.state import TurnState
-from conversations.models import Caller, Conversation
-from conversations.services import InvalidValue, NotAllowed, NotFound, record_read
-from conversations.services.appending import READ_ONLY
+from conversations.models import AccessAction, AccessContext, Conversation
+from conversations.services import InvalidValue, NotFound, owner_of
 from conversations.services.errors import NO_SUCH_CONVERSATION
 from conversations.services.turn_log import StoredTurn, find_turn, question_before, read_turns
 from conversations.services.turns import (
@@ -47,9 +47,9 @@ class Asked:
 
 def ask(
     *,
-    caller: Caller,
+    access: AccessContext,
     message: str,
-    owner_id: int | None = None,
+    owner: User | None = None,
     conversation_id: uuid.UUID | None = None,
     provider: str | None = None,
     model: str | None = None,
@@ -57,8 +57,8 @@ def ask(
 ) -> Asked:
     """Store the question, begin the turn in the background, and return it at once.
 
-    `owner_id` is whose conversation it is, or is to be; None is the caller's own, or whoever's
-    conversation is named.
+    `owner` is whose conversation it is, or is to be; None is the caller's own, or whoever's
+    conversation is named. An act of staff in somebody else's leaves its AccessRecord.
     `key` makes the call repeatable: an equal one later watches the same turn. This thread's
     database connection is closed: who waits for a model keeps none. Raises NotConfigured,
     UnknownProvider, InvalidValue, NotFound, NotAllowed, KeyReused, TurnRunning.
@@ -67,15 +67,12 @@ def ask(
     wanted = model or found.model
     if not wanted:
         raise InvalidValue(NO_MODEL.format(name=found.name), field="model", code="required")
-    if conversation_id is not None and owner_id is not None:
-        _check_owner(conversation_id, owner_id)
     question = Question(
-        owner_id=caller.user.pk if owner_id is None else owner_id,
+        owner=_owner(access, owner, conversation_id),
         content=message,
         provider=found.name,
         model=wanted,
         conversation_id=conversation_id,
-        caller=caller,
         key=key,
         runner=runner().name,
         is_dead=is_dead,
@@ -86,9 +83,18 @@ def ask(
     return Asked(watched, begun.turn.id, begun.turn.conversation_id, begun.created)
 
 
-def _check_owner(conversation_id: uuid.UUID, owner_id: int) -> None:
-    if not Conversation.objects.owned_by(owner_id).filter(pk=conversation_id).exists():
-        raise NotFound(NO_SUCH_CONVERSATION)
+def _owner(access: AccessContext, named: User | None, conversation_id: uuid.UUID | None) -> User:
+    """Whose conversation it is, or is to be. Raises NotFound, NotAllowed, ReasonRequired."""
+    if conversation_id is not None:
+        holder = owner_of(access, conversation_id, action=AccessAction.CHANGE)
+        theirs = Conversation.objects.owned_by((named or holder).pk)
+        if not theirs.filter(pk=conversation_id).exists():
+            raise NotFound(NO_SUCH_CONVERSATION)
+        return holder
+    if named is not None:
+        return named
+    assert access.caller is not None
+    return access.caller.user
 
 
 def _started(begun: Begun, provider: Provider, message: str) -> Watched:
@@ -102,36 +108,25 @@ def _again(begun: Begun) -> Watched:
     return runner().watch(replace(stored, user_message_id=turn.user_message_id))
 
 
-def join(
-    *, caller: Caller, message_id: uuid.UUID, address: str | None = None, reason: str = ""
-) -> Watched:
+def join(*, access: AccessContext, message_id: uuid.UUID) -> Watched:
     """A turn, running or not, to watch from any process. Raises NotFound, ReasonRequired.
 
-    A staff member's look at somebody else's leaves an AccessRecord with `address` and `reason`.
+    A staff member's look at somebody else's leaves an AccessRecord.
     """
-    found = _find(caller, message_id)
-    record_read(
-        caller=caller,
-        owner_id=found.last.conversation.user_id,
-        conversation_id=found.conversation_id,
-        address=address,
-        reason=reason,
-    )
+    found = _find(access, message_id, AccessAction.READ)
     if found.last.status == "streaming" and runner().watch_live(found.id) is None:
         interrupt_abandoned(conversation_id=found.conversation_id, is_dead=is_dead)
-        found = _find(caller, message_id)
+        found = find_turn(message_id=message_id, access=access) or found
     return runner().watch(replace(found, user_message_id=question_before(found)))
 
 
-def stop(*, caller: Caller, message_id: uuid.UUID) -> StoredTurn:
+def stop(*, access: AccessContext, message_id: uuid.UUID) -> StoredTurn:
     """Ask for the end of a turn, whichever process runs it. Raises NotFound, NotAllowed.
 
     The runner of this process ends it at once, another one within about a second. What came
     is kept; a turn that has ended stays as it is.
     """
-    found = _find(caller, message_id)
-    if not caller.may_write_for(found.last.conversation.user_id):
-        raise NotAllowed(READ_ONLY)
+    found = _find(access, message_id, AccessAction.CHANGE)
     request_stop(conversation_id=found.conversation_id, message_id=found.last.id)
     runner().stop(found.id)
     return found
@@ -167,8 +162,10 @@ def let_go() -> None:
         connection.close()
 
 
-def _find(caller: Caller, message_id: uuid.UUID) -> StoredTurn:
-    found = find_turn(message_id=message_id, caller=caller)
+def _find(access: AccessContext, message_id: uuid.UUID, action: AccessAction) -> StoredTurn:
+    found = find_turn(message_id=message_id, access=access)
     if found is None:
         raise NotFound(NO_SUCH_TURN)
+    detail = {"message": str(message_id)}
+    owner_of(access, found.conversation_id, action=action, detail=detail)
     return found

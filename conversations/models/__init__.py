@@ -1,25 +1,35 @@
 """Tables, constraints and QuerySets. Imports nothing from the rooms above it."""
 
 from conversations.models.access import AccessAction, AccessRecord
-from conversations.models.caller import Caller
+from conversations.models.caller import AccessContext, Caller
 from conversations.models.conversation import DEFAULT_TITLE, Conversation
-from conversations.models.ids import id_from_key, new_id
+from conversations.models.ids import derived_id, new_id
+from conversations.models.installation import InstallationSecret, id_from_key
 from conversations.models.message import Message, Role, Status
 from conversations.models.note import ConversationNote
+from conversations.models.review import Review
 from conversations.models.rights import ACT_FOR_ANY_USER, VIEW_CONVERSATION
+from conversations.models.token import ApiToken
+from conversations.models.tombstone import Tombstone
 
 __all__ = [
     "ACT_FOR_ANY_USER",
     "DEFAULT_TITLE",
     "VIEW_CONVERSATION",
     "AccessAction",
+    "AccessContext",
     "AccessRecord",
+    "ApiToken",
     "Caller",
     "Conversation",
     "ConversationNote",
+    "InstallationSecret",
     "Message",
+    "Review",
     "Role",
     "Status",
+    "Tombstone",
+    "derived_id",
     "id_from_key",
     "new_id",
 ]

@@ -9,11 +9,12 @@ from conversations.models.ids import new_id
 
 
 class AccessAction(models.TextChoices):
-    """What was done with somebody else's conversation."""
+    """What was done with somebody else's conversation. CHANGE is any write but the last two."""
 
     READ = "read"
     SEARCH = "search"
     EXPORT = "export"
+    CHANGE = "change"
     DELETE = "delete"
     HOLD = "hold"
 

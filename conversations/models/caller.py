@@ -1,4 +1,4 @@
-"""Caller: the user on whose behalf a read or a write happens, and what they may see."""
+"""Who asks for something, from where and why: what services and QuerySets decide rights by."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from conversations.models.rights import ACT_FOR_ANY_USER, VIEW_CONTENT, VIEW_CONVERSATION
+from conversations.models.user_names import name_of
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -13,24 +14,30 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A user with the two rights that reach beyond their own conversations.
+    """A user with the rights that reach beyond their own conversations.
 
-    `trusted`: may read and write for any user. `reader`: staff who may read any and what was
-    said in it; each such read leaves an AccessRecord.
+    `trusted` and `namespace` are the token's: an application that acts for the users of its
+    namespace, or for those of none. `reader` and `writer` are those of staff: may read, may write
+    in, anybody's conversations; each such act leaves an AccessRecord.
     """
 
     user: User
     trusted: bool = False
+    namespace: str = ""
     reader: bool = False
+    writer: bool = False
 
     @classmethod
     def of(cls, user: User) -> Self:
-        """The caller with their rights asked from Django's permissions (up to two queries)."""
-        return cls(
-            user=user,
-            trusted=user.has_perm(ACT_FOR_ANY_USER),
-            reader=user.is_staff and user.has_perms([VIEW_CONVERSATION, VIEW_CONTENT]),
-        )
+        """A user without a token; staff rights are asked from Django's permissions."""
+        if not user.is_staff:
+            return cls(user=user)
+        reader = user.has_perms([VIEW_CONVERSATION, VIEW_CONTENT])
+        return cls(user=user, reader=reader, writer=reader and user.has_perm(ACT_FOR_ANY_USER))
+
+    @property
+    def is_staff(self) -> bool:
+        return self.user.is_staff or self.user.is_superuser
 
     @property
     def may_read_any(self) -> bool:
@@ -39,9 +46,26 @@ class Caller:
     def owns(self, owner_id: int) -> bool:
         return self.user.pk == owner_id
 
-    def may_write_for(self, owner_id: int) -> bool:
-        return self.trusted or self.owns(owner_id)
+    def name_of(self, owner: User) -> int | str:
+        """What this caller calls a user: the `user_id` of the API."""
+        return name_of(owner.username, self.namespace)
+
+
+@dataclass(frozen=True, slots=True)
+class AccessContext:
+    """Made where a request or command comes in. `caller` None is a script on the server.
+
+    `address` is the client's IP address; `reason` is why staff look at somebody else's
+    conversations, "" where none was given.
+    """
+
+    caller: Caller | None
+    address: str | None = None
+    reason: str = ""
 
     def leaves_record(self, owner_id: int | None) -> bool:
-        """Whether reading this owner's conversations (None: everybody's) is a look at others'."""
-        return self.user.is_staff and (owner_id is None or not self.owns(owner_id))
+        """Whether an act on this owner's conversations (None: everybody's) is one of staff on
+        somebody else's."""
+        if self.caller is None or not self.caller.is_staff:
+            return False
+        return owner_id is None or not self.caller.owns(owner_id)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.db import connection, models
@@ -14,9 +15,10 @@ from django.utils import timezone
 
 from conversations.models.ids import new_id
 from conversations.models.lookups import jsonb_is
+from conversations.models.user_names import MARK, username_of
 
 if TYPE_CHECKING:
-    from conversations.models.caller import Caller
+    from conversations.models.caller import AccessContext, Caller
 
 DEFAULT_TITLE = "New Chat"
 
@@ -26,25 +28,37 @@ _RESERVE = """
         last_sequence = last_sequence + %(count)s,
         message_count = message_count + %(count)s,
         updated_at = GREATEST(updated_at, %(moved_at)s),
-        title = CASE WHEN title = %(default_title)s THEN COALESCE(%(title)s, title)
-                     ELSE title END
-    WHERE id = %(id)s AND (%(anybody)s OR user_id = %(caller)s)
+        title = CASE WHEN title = %(default_title)s AND NOT legal_hold
+                     THEN COALESCE(%(title)s, title) ELSE title END
+    WHERE id = %(id)s {owned} {undeleted}
     RETURNING last_sequence
 """
+_OWNED = "AND user_id = %(owner)s"
+_UNDELETED = """AND NOT EXISTS (
+        SELECT FROM conversations_tombstone
+        WHERE conversation_id = %(id)s AND id = ANY(%(ids)s::uuid[]))"""
 
 
 class ConversationQuerySet(models.QuerySet["Conversation"]):
-    """Every look-up of conversations starts with `visible_to` or `owned_by`."""
+    """Every look-up of conversations starts with what a caller may see, or with one owner."""
 
-    def visible_to(self, caller: Caller) -> ConversationQuerySet:
-        """What this caller may read: their own, or any for staff and trusted clients."""
-        return self.all() if caller.may_read_any else self.filter(user_id=caller.user.pk)
+    def visible_to(self, access: AccessContext) -> ConversationQuerySet:
+        """What may be read: one's own, those of a trusted client's users, any for staff."""
+        caller = access.caller
+        return self._within_reach(caller, caller is not None and caller.reader)
+
+    def writable_by(self, access: AccessContext) -> ConversationQuerySet:
+        caller = access.caller
+        return self._within_reach(caller, caller is not None and caller.writer)
+
+    def _within_reach(self, caller: Caller | None, anybodys: bool) -> ConversationQuerySet:
+        if caller is None or anybodys:
+            return self.all()
+        own = Q(user_id=caller.user.pk)
+        return self.filter(own | _users_of(caller.namespace) if caller.trusted else own)
 
     def owned_by(self, owner_id: int | RawSQL) -> ConversationQuerySet:
         return self.filter(user_id=owner_id)
-
-    def writable_by(self, caller: Caller) -> ConversationQuerySet:
-        return self.all() if caller.trusted else self.filter(user_id=caller.user.pk)
 
     def newest_first(self) -> ConversationQuerySet:
         return self.order_by("-updated_at", "-id")
@@ -57,33 +71,43 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
         self,
         conversation_id: uuid.UUID,
         *,
+        owner_id: int | None,
         count: int,
         moved_at: datetime,
         title: str | None,
-        caller: Caller | None,
+        given_ids: Sequence[uuid.UUID] = (),
     ) -> int | None:
         """Lock the conversation, count `count` messages in, and return its last sequence.
 
-        None when there is no such conversation that this caller may write to. `title` is
-        taken only while the conversation still has the default one. One statement, so that
-        appending to a conversation costs the same however long it is.
+        None when this owner (None: anybody) has no such conversation, or when a message with one
+        of `given_ids` was deleted from it. `title` is taken only while the conversation still has
+        the default one and is not on legal hold. One statement, so that appending to a
+        conversation costs the same however long it is.
         """
-        anybody = caller is None or caller.trusted
+        statement = _RESERVE.format(
+            owned="" if owner_id is None else _OWNED, undeleted=_UNDELETED if given_ids else ""
+        )
+        values: dict[str, Any] = {
+            "id": conversation_id,
+            "count": count,
+            "moved_at": moved_at,
+            "title": title,
+            "default_title": DEFAULT_TITLE,
+            "owner": owner_id,
+            "ids": list(map(str, given_ids)),
+        }
         with connection.cursor() as cursor:
-            cursor.execute(
-                _RESERVE,
-                {
-                    "id": conversation_id,
-                    "count": count,
-                    "moved_at": moved_at,
-                    "title": title,
-                    "default_title": DEFAULT_TITLE,
-                    "anybody": anybody,
-                    "caller": None if caller is None else caller.user.pk,
-                },
-            )
+            cursor.execute(statement, values)
             row = cursor.fetchone()
         return None if row is None else int(row[0])
+
+
+def _users_of(namespace: str) -> Q:
+    """The conversations of a namespace's users, or of those of none. Never those of staff, for
+    whom no application acts."""
+    mark = username_of("", namespace) if namespace else MARK
+    named = Q(user__username__startswith=mark) if namespace else ~Q(user__username__contains=mark)
+    return Q(user__is_staff=False, user__is_superuser=False) & named
 
 
 class Conversation(models.Model):
@@ -119,7 +143,7 @@ class Conversation(models.Model):
 
     class Meta:
         permissions = [
-            ("act_for_any_user", "Can read and write conversations of any user over the API"),
+            ("act_for_any_user", "Can write in conversations of any user over the API"),
             ("export_conversation", "Can export conversations"),
             ("archive_conversation", "Can put conversations away and bring them back"),
             ("hold_conversation", "Can place and release legal holds"),

@@ -1,4 +1,4 @@
-"""Identity: time-ordered ids for new rows, derived ids for writes that can be repeated."""
+"""Ids of new rows, and of rows that follow from another one."""
 
 import uuid
 
@@ -10,10 +10,9 @@ def new_id() -> uuid.UUID:
     return uuid7()
 
 
-def id_from_key(scope: uuid.UUID | int | str, key: str) -> uuid.UUID:
-    """The id that `key` stands for within `scope` (an owner's or a conversation's id).
+def derived_id(scope: uuid.UUID | int | str, name: str) -> uuid.UUID:
+    """The id of what is called `name` within `scope`: UUID version 5 (RFC 9562).
 
-    UUID version 5 (RFC 9562): the same scope and key always give the same id, so a repeated
-    write finds its own row and no table of keys is needed.
+    Anybody who knows both can derive it, so it names only rows inside of one conversation.
     """
-    return uuid.uuid5(uuid.NAMESPACE_URL, f"urn:chatproject:{scope}:{key}")
+    return uuid.uuid5(uuid.NAMESPACE_URL, f"urn:chatproject:{scope}:{name}")

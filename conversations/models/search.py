@@ -16,6 +16,8 @@ from typing import Any
 
 from django.db import connection
 
+from conversations.models.caller import AccessContext
+from conversations.models.conversation import Conversation
 from conversations.models.rows import Row
 
 MAX_TERMS = 32
@@ -56,9 +58,13 @@ class SearchQuery:
 
 @dataclass(frozen=True, slots=True)
 class SearchScope:
-    """Where to search: one owner's or (None) everybody's, and what else must hold."""
+    """Where to search: one owner's or (None) everybody's, and what else must hold.
+
+    `visible_to`: of everybody's, only what this caller may see; None where staff search.
+    """
 
     owner_id: int | None
+    visible_to: AccessContext | None = None
     conversation_id: uuid.UUID | None = None
     role: str | None = None
     created_after: datetime | None = None
@@ -157,7 +163,7 @@ def search_rows(
 ) -> list[Row]:
     """Matches, best first, beyond position `at` (rank and key of the last one seen).
 
-    A row has rank, key, kind ("message" or "title"), the conversation's id, title and owner
+    A row has rank, key, kind ("message" or "title"), the conversation's id, title and owner's name
     and, for a message, its id, sequence, role, created_at and the beginning of its content.
     """
     values: dict[str, Any] = {
@@ -174,22 +180,41 @@ def search_rows(
         "after": scope.created_after,
         "before": scope.created_before,
     }
+    visible, visible_values = _visible(scope)
     with connection.cursor() as cursor:
-        cursor.execute(_statement(compiled, scope, positioned=at is not None), values)
+        statement = _statement(compiled, scope, visible, positioned=at is not None)
+        cursor.execute(statement, values | visible_values)
         columns = [column.name for column in cursor.description]
         return [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
 
 
-def _statement(compiled: CompiledQuery, scope: SearchScope, *, positioned: bool) -> str:
+def _visible(scope: SearchScope) -> tuple[str, dict[str, Any]]:
+    """SQL for the ids of the conversations that may be searched, and its values; "" for all."""
+    access = scope.visible_to
+    if access is None or access.caller is None or access.caller.reader:
+        return "", {}
+    allowed = Conversation.objects.visible_to(access).order_by().values("pk")
+    sql, parameters = allowed.query.sql_with_params()
+    names = [f"visible_{place}" for place in range(len(parameters))]
+    placeholders = tuple(f"%({name})s" for name in names)
+    return sql % placeholders, dict(zip(names, parameters, strict=True))
+
+
+def _statement(
+    compiled: CompiledQuery, scope: SearchScope, visible: str, *, positioned: bool
+) -> str:
     """Match by index, rank the newest, cut a page, and read only that page's text."""
     bounds = {
         "after": "AND created_at >= %(after)s" if scope.created_after else "",
         "before": "AND created_at < %(before)s" if scope.created_before else "",
+        "visible": f"AND {{column}} IN ({visible})" if visible else "",
     }
+    in_messages = bounds | {"visible": bounds["visible"].format(column="conversation_id")}
+    in_titles = bounds | {"visible": bounds["visible"].format(column="id")}
     matches = _PHRASES if compiled.has_phrase else _WORDS
     return _SEARCH.format(
-        matches=matches.format(**bounds, role="AND role = %(role)s" if scope.role else ""),
-        titles="" if scope.role else _TITLES.format(**bounds),
+        matches=matches.format(**in_messages, role="AND role = %(role)s" if scope.role else ""),
+        titles="" if scope.role else _TITLES.format(**in_titles),
         position="WHERE (rank, key) < (%(rank)s, %(key)s)" if positioned else "",
     )
 
@@ -198,13 +223,13 @@ def _statement(compiled: CompiledQuery, scope: SearchScope, *, positioned: bool)
 # index of words for rare ones: neither reads the table.
 _WORDS = """
         SELECT id, conversation_id, created_at, search FROM conversations_message
-        WHERE search @@ %(matched)s::tsquery {role} {after} {before}
+        WHERE search @@ %(matched)s::tsquery {role} {after} {before} {visible}
         ORDER BY created_at DESC LIMIT %(most)s
 """
 _PHRASES = """
         SELECT * FROM (
             SELECT id, conversation_id, created_at, search FROM conversations_message
-            WHERE search @@ %(likely)s::tsquery {role} {after} {before}
+            WHERE search @@ %(likely)s::tsquery {role} {after} {before} {visible}
             ORDER BY created_at DESC LIMIT %(looks)s
         ) likely
         WHERE search @@ %(matched)s::tsquery LIMIT %(most)s
@@ -214,7 +239,7 @@ _TITLES = """
     UNION ALL
     SELECT 'title', 2 * ts_rank(search, %(ranked)s::tsquery)::float8, id::text, id, NULL, created_at
     FROM conversations_conversation
-    WHERE search @@ %(matched)s::tsquery {after} {before}
+    WHERE search @@ %(matched)s::tsquery {after} {before} {visible}
 """
 _SEARCH = """
     WITH matches AS MATERIALIZED (
@@ -228,10 +253,11 @@ _SEARCH = """
         SELECT * FROM hits {position} ORDER BY rank DESC, key DESC LIMIT %(limit)s
     )
     SELECT page.kind, page.rank, page.key, page.conversation_id, page.created_at,
-        conversation.title, conversation.user_id, page.message_id, message.sequence,
+        conversation.title, owner.username, page.message_id, message.sequence,
         message.role, left(message.content, %(source)s) AS content
     FROM page
     JOIN conversations_conversation conversation ON conversation.id = page.conversation_id
+    JOIN auth_user owner ON owner.id = conversation.user_id
     LEFT JOIN conversations_message message
         ON message.conversation_id = page.conversation_id AND message.id = page.message_id
     ORDER BY page.rank DESC, page.key DESC

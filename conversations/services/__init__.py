@@ -1,6 +1,6 @@
 """Every write, one verb a function; the reads that scripts use."""
 
-from conversations.services.access import record_access, record_exports, record_read
+from conversations.services.access import SCRIPT, owner_of
 from conversations.services.appending import Appended, append_drafts
 from conversations.services.conversations import (
     Found,
@@ -15,6 +15,7 @@ from conversations.services.drafts import MessageDraft
 from conversations.services.erasure import Holdings, erase_user, holdings_of
 from conversations.services.errors import (
     Conflict,
+    Deleted,
     InvalidValue,
     KeyReused,
     NotAllowed,
@@ -35,18 +36,21 @@ from conversations.services.messages import (
     update_message,
 )
 from conversations.services.notes import add_note
-from conversations.services.owners import (
-    find_or_create_owner,
-    find_owner,
-    owner_id_for,
-    readable_owner_id,
-)
+from conversations.services.reviews import review_message, withdraw_review
 from conversations.services.tokens import create_token
 from conversations.services.transfer import import_conversations
+from conversations.services.users import (
+    find_or_create_user,
+    find_user,
+    owner_to_read,
+    owner_to_write_for,
+)
 
 __all__ = [
+    "SCRIPT",
     "Appended",
     "Conflict",
+    "Deleted",
     "Found",
     "Holdings",
     "InvalidValue",
@@ -69,20 +73,20 @@ __all__ = [
     "delete_message",
     "erase_user",
     "export_conversations",
-    "find_or_create_owner",
+    "find_or_create_user",
     "find_or_start",
-    "find_owner",
+    "find_user",
     "get_chat_history",
     "get_or_create_conversation",
     "get_user_conversations",
     "holdings_of",
     "import_conversations",
-    "owner_id_for",
-    "readable_owner_id",
-    "record_access",
-    "record_exports",
-    "record_read",
+    "owner_of",
+    "owner_to_read",
+    "owner_to_write_for",
+    "review_message",
     "set_legal_hold",
     "update_conversation",
     "update_message",
+    "withdraw_review",
 ]

@@ -1,25 +1,120 @@
-"""The trace of who of the staff looked at whose conversations."""
+"""Whose conversation it is: the one place where somebody else's is found, and the AccessRecord of
+staff who look at or change it is written."""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.models import User
 
-from conversations.models import AccessAction, AccessRecord, Caller, Conversation
-from conversations.services.errors import ReasonRequired
+from conversations.models import AccessAction, AccessContext, AccessRecord, Conversation
+from conversations.services.errors import (
+    NO_SUCH_CONVERSATION,
+    READ_ONLY,
+    NotAllowed,
+    NotFound,
+    ReasonRequired,
+)
 
 # Who did it, where a command did.
-SCRIPT = "manage.py"
+SCRIPT_NAME = "manage.py"
 MAX_REASON_CHARS = 500
+# What a script on the server may do; the API and the admin never use it.
+SCRIPT = AccessContext(caller=None)
+
+_READS = frozenset({AccessAction.READ, AccessAction.SEARCH, AccessAction.EXPORT})
 
 
-def wants_reason(caller: Caller, owner_id: int | None) -> bool:
-    """Whether this caller must say why before a look at that owner's chats (None: everybody's)."""
-    return bool(settings.CHAT_REQUIRE_READ_REASON) and caller.leaves_record(owner_id)
+def owner_of(
+    access: AccessContext,
+    conversation_id: uuid.UUID,
+    *,
+    action: AccessAction,
+    detail: Mapping[str, Any] | None = None,
+) -> User:
+    """The owner of a conversation that this caller may read or, by `action`, write to.
+
+    Everything that reads or writes a conversation by its id asks here first, and then says whose
+    it is in its statement. An act of staff on somebody else's leaves an AccessRecord, in the
+    transaction that is open. An ordinary caller can only be the owner: nothing is looked up then,
+    and the statement finds nothing where that is wrong. Raises NotFound, NotAllowed,
+    ReasonRequired.
+    """
+    caller = access.caller
+    if caller is not None and not (caller.trusted or caller.is_staff):
+        return caller.user
+    known = Conversation.objects.filter(pk=conversation_id).select_related("user")
+    rows = known.only("user__username", "user__is_staff", "user__is_superuser")
+    reads = action in _READS
+    found = (rows.visible_to(access) if reads else rows.writable_by(access)).first()
+    if found is None:
+        if not reads and rows.visible_to(access).exists():
+            raise NotAllowed(READ_ONLY)
+        raise NotFound(NO_SUCH_CONVERSATION)
+    owner: User = found.user
+    record_act(access, action, owner=owner, conversation_id=conversation_id, detail=detail)
+    return owner
+
+
+def record_act(
+    access: AccessContext,
+    action: AccessAction,
+    *,
+    owner: User | None,
+    conversation_id: uuid.UUID | None = None,
+    detail: Mapping[str, Any] | None = None,
+) -> None:
+    """Leave the record of an act of staff on somebody else's (None: everybody's) conversations.
+
+    Nothing for an act on one's own, of a trusted client or of a script. Raises ReasonRequired
+    where the settings ask for a reason and none is given.
+    """
+    if not access.leaves_record(None if owner is None else owner.pk):
+        return
+    if settings.CHAT_REQUIRE_READ_REASON and not access.reason:
+        raise ReasonRequired
+    record_access(access, action, owner=owner, conversation_id=conversation_id, detail=detail)
+
+
+def record_access(
+    access: AccessContext,
+    action: AccessAction,
+    *,
+    owner: User | None = None,
+    conversation_id: uuid.UUID | None = None,
+    detail: Mapping[str, Any] | None = None,
+) -> None:
+    """Write one AccessRecord, whoever acted: a hold, an erasure, a copy of the audit trail."""
+    _record(access, action, owner, conversation_id, detail).save(force_insert=True)
+
+
+def record_exports(
+    access: AccessContext, conversations: Iterable[Conversation], *, file_format: str
+) -> None:
+    """One record for each conversation that is about to leave, its owner loaded beside it.
+
+    Nothing for a script.
+    """
+    if access.caller is None:
+        return
+    AccessRecord.objects.bulk_create(
+        _record(
+            access,
+            AccessAction.EXPORT,
+            conversation.user,
+            conversation.pk,
+            {"format": file_format, "messages": conversation.message_count},
+        )
+        for conversation in conversations
+    )
+
+
+def wants_reason(access: AccessContext, owner_id: int | None) -> bool:
+    """Whether this caller must say why before an act on that owner's chats (None: everybody's)."""
+    return bool(settings.CHAT_REQUIRE_READ_REASON) and access.leaves_record(owner_id)
 
 
 def clean_reason(text: str) -> str:
@@ -27,91 +122,22 @@ def clean_reason(text: str) -> str:
     return " ".join(text.replace("\0", "").split())[:MAX_REASON_CHARS]
 
 
-def record_read(
-    *,
-    caller: Caller,
-    owner_id: int,
-    owner_name: str = "",
-    conversation_id: uuid.UUID | str | None = None,
-    address: str | None = None,
-    reason: str = "",
-    detail: dict[str, Any] | None = None,
-) -> None:
-    """Leave the trace of a look, before anything is shown; nothing for one at one's own chats.
-
-    Raises ReasonRequired where the settings ask for a reason and none is given.
-    """
-    if not caller.leaves_record(owner_id):
-        return
-    if not reason and wants_reason(caller, owner_id):
-        raise ReasonRequired
-    record_access(
-        caller=caller,
-        action=AccessAction.READ,
-        owner_id=owner_id,
-        owner_name=owner_name,
-        conversation_id=conversation_id,
-        address=address,
-        reason=reason,
-        detail=detail,
-    )
-
-
-def record_access(
-    *,
-    caller: Caller | None,
+def _record(
+    access: AccessContext,
     action: AccessAction,
-    owner_id: int | None = None,
-    owner_name: str = "",
-    conversation_id: uuid.UUID | str | None = None,
-    address: str | None = None,
-    reason: str = "",
-    detail: dict[str, Any] | None = None,
+    owner: User | None,
+    conversation_id: uuid.UUID | None,
+    detail: Mapping[str, Any] | None,
 ) -> AccessRecord:
-    """Write one AccessRecord. `address` is the client's IP address, where there is one; `caller`
-    None is a script on the server.
-
-    `owner_name` is looked up from `owner_id` where it is not given.
-    """
-    return AccessRecord.objects.create(
+    caller = access.caller
+    return AccessRecord(
         staff_id=caller.user.pk if caller else None,
-        staff_name=caller.user.username if caller else SCRIPT,
+        staff_name=caller.user.username if caller else SCRIPT_NAME,
         action=action,
-        owner_id=owner_id,
-        owner_name=owner_name or _username_of(owner_id),
+        owner_id=owner.pk if owner else None,
+        owner_name=owner.username if owner else "",
         conversation_id=conversation_id,
-        address=address,
-        reason=reason,
-        detail=detail or {},
+        address=access.address,
+        reason=access.reason,
+        detail=dict(detail or {}),
     )
-
-
-def record_exports(
-    *,
-    caller: Caller,
-    conversations: Iterable[Conversation],
-    file_format: str,
-    address: str | None = None,
-    reason: str = "",
-) -> None:
-    """One record for each conversation that is about to leave, its owner loaded beside it."""
-    AccessRecord.objects.bulk_create(
-        AccessRecord(
-            staff_id=caller.user.pk,
-            staff_name=caller.user.username,
-            action=AccessAction.EXPORT,
-            owner_id=conversation.user_id,
-            owner_name=conversation.user.username,
-            conversation_id=conversation.pk,
-            address=address,
-            reason=reason,
-            detail={"format": file_format, "messages": conversation.message_count},
-        )
-        for conversation in conversations
-    )
-
-
-def _username_of(user_id: int | None) -> str:
-    if user_id is None:
-        return ""
-    return User.objects.filter(pk=user_id).values_list("username", flat=True).first() or ""

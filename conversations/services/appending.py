@@ -9,14 +9,23 @@ from dataclasses import dataclass
 from django.db import transaction
 from django.utils import timezone
 
-from conversations.models import Caller, Conversation, Message, id_from_key, new_id
+from conversations.models import (
+    AccessAction,
+    AccessContext,
+    Conversation,
+    Message,
+    Tombstone,
+    id_from_key,
+    new_id,
+)
 from conversations.models.rows import Row, insert_new_rows
+from conversations.services.access import SCRIPT, owner_of
 from conversations.services.drafts import DRAFT_FIELDS, MessageDraft, check_drafts
 from conversations.services.errors import (
     NO_SUCH_CONVERSATION,
+    Deleted,
     InvalidValue,
     KeyReused,
-    NotAllowed,
     NotFound,
     StaleSequence,
 )
@@ -25,11 +34,11 @@ from conversations.services.values import as_stored
 
 MAX_BATCH = 1_000
 
-READ_ONLY = "You may read this conversation, not write to it."
 ANOTHER_MESSAGE = "This id or Idempotency-Key already stands for another message."
 TOO_MANY = f"At most {MAX_BATCH:,} messages at once."
 NONE_GIVEN = "Give at least one message."
 REPEATED_ID = "The same id twice in one request."
+DELETED_MESSAGE = "This id or Idempotency-Key stood for a message that was deleted."
 
 # What a repeated request must say again. Ratings and metadata may have changed since.
 _SAID = tuple(
@@ -55,7 +64,7 @@ def append_drafts(
     *,
     conversation_id: uuid.UUID,
     drafts: Sequence[MessageDraft],
-    caller: Caller | None = None,
+    access: AccessContext = SCRIPT,
     key: str | None = None,
     expected_last_sequence: int | None = None,
     from_client: bool = True,
@@ -63,15 +72,16 @@ def append_drafts(
 ) -> Appended:
     """Append all of the drafts, in order, or none of them.
 
-    `caller` None is a script with every right. `key` (an Idempotency-Key) makes the write
-    repeatable, as do the drafts' own ids: the same again returns what is stored, something
-    else under the same id raises KeyReused. `single` names fields without an index in errors.
+    `key` (an Idempotency-Key) makes the write repeatable, as do the drafts' own ids: the same
+    again returns what is stored, something else under the same id raises KeyReused, and the id of
+    a deleted message Deleted. `single` names fields without an index in errors.
     """
     _check(drafts, from_client=from_client, single=single)
     ids = _ids_for(conversation_id, drafts, key)
+    given_ids = ids if key or any(draft.id for draft in drafts) else []
     try:
         with transaction.atomic():
-            last = _reserve(conversation_id, drafts, caller)
+            last = _reserve(conversation_id, drafts, access, given_ids)
             before = last - len(drafts)
             if expected_last_sequence is not None and before != expected_last_sequence:
                 raise StaleSequence(expected=expected_last_sequence, actual=before)
@@ -110,28 +120,38 @@ def _ids_for(
 
 
 def _reserve(
-    conversation_id: uuid.UUID, drafts: Sequence[MessageDraft], caller: Caller | None
+    conversation_id: uuid.UUID,
+    drafts: Sequence[MessageDraft],
+    access: AccessContext,
+    given_ids: Sequence[uuid.UUID],
 ) -> int:
+    owner_id = None
+    if access.caller is not None:
+        owner_id = owner_of(access, conversation_id, action=AccessAction.CHANGE).pk
     last = Conversation.objects.reserve_sequences(
         conversation_id,
+        owner_id=owner_id,
         count=len(drafts),
         moved_at=drafts[-1].created_at or timezone.now(),
         title=title_from(drafts),
-        caller=caller,
+        given_ids=given_ids,
     )
     if last is None:
-        raise refusal_to_write(conversation_id, caller)
+        raise _why_refused(conversation_id, owner_id, given_ids)
     return last
 
 
-def refusal_to_write(conversation_id: uuid.UUID, caller: Caller | None) -> NotFound | NotAllowed:
-    """Why this caller may not write there: it may read it, or for all it knows it is not there."""
-    readable = (
-        caller is not None
-        and caller.reader
-        and Conversation.objects.visible_to(caller).filter(pk=conversation_id).exists()
-    )
-    return NotAllowed(READ_ONLY) if readable else NotFound(NO_SUCH_CONVERSATION)
+def _why_refused(
+    conversation_id: uuid.UUID, owner_id: int | None, given_ids: Sequence[uuid.UUID]
+) -> Deleted | NotFound:
+    """Nothing of another owner's conversation shows in the answer."""
+    there = Conversation.objects.filter(pk=conversation_id)
+    if owner_id is not None:
+        there = there.owned_by(owner_id)
+    gone = Tombstone.objects.filter(conversation_id=conversation_id, id__in=given_ids)
+    if given_ids and there.exists() and gone.exists():
+        return Deleted(DELETED_MESSAGE)
+    return NotFound(NO_SUCH_CONVERSATION)
 
 
 def _row(conversation_id: uuid.UUID, sequence: int, id_: uuid.UUID, draft: MessageDraft) -> Row:

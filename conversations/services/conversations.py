@@ -11,15 +11,31 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.utils import timezone
 
-from conversations.models import DEFAULT_TITLE, Caller, Conversation, new_id
+from conversations.models import (
+    DEFAULT_TITLE,
+    AccessAction,
+    AccessContext,
+    Conversation,
+    Tombstone,
+    new_id,
+)
 from conversations.models.rows import columns_of, insert_new_rows
-from conversations.services.appending import refusal_to_write
-from conversations.services.errors import InvalidValue, KeyReused, OnLegalHold
-from conversations.services.owners import UserId, find_or_create_owner, find_owner
+from conversations.services.access import owner_of
+from conversations.services.errors import (
+    NO_SUCH_CONVERSATION,
+    Deleted,
+    InvalidValue,
+    KeyReused,
+    NotFound,
+    OnLegalHold,
+)
+from conversations.services.users import UserId, find_or_create_user, find_user
 from conversations.services.values import as_stored, check_metadata, check_text
 
 ANOTHER_CONVERSATION = "This id or Idempotency-Key already stands for another conversation."
-ON_HOLD = "The conversation is on legal hold: nothing of it may be removed."
+DELETED_CONVERSATION = "This id or Idempotency-Key stood for a conversation that was deleted."
+# All that an owner is told: who placed a hold, when and why is for staff.
+CANNOT_CHANGE = "This conversation cannot be changed now."
 EMPTY_TITLE = "The title may not be empty."
 LONG_TEXT = "Longer than 255 characters."
 
@@ -34,28 +50,28 @@ class Found:
 
 def get_or_create_conversation(*, user_id: UserId) -> Conversation:
     """The user's latest conversation, or a new one. The user is made where there is none."""
-    return find_or_start(owner_id=find_or_create_owner(user_id).pk).conversation
+    return find_or_start(owner=find_or_create_user(user_id)).conversation
 
 
-def find_or_start(*, owner_id: int) -> Found:
+def find_or_start(*, owner: User) -> Found:
     """The owner's latest conversation that is not archived, or a new one.
 
     Two calls at once give one conversation: the second waits on the owner's row.
     """
-    latest = Conversation.objects.latest_of(owner_id)
+    latest = Conversation.objects.latest_of(owner.pk)
     if latest is not None:
         return Found(latest, created=False)
     with transaction.atomic():
-        User.objects.select_for_update(no_key=True).get(pk=owner_id)
-        latest = Conversation.objects.latest_of(owner_id)
+        User.objects.select_for_update(no_key=True).get(pk=owner.pk)
+        latest = Conversation.objects.latest_of(owner.pk)
         if latest is not None:
             return Found(latest, created=False)
-        return create_conversation(owner_id=owner_id)
+        return create_conversation(owner=owner)
 
 
 def create_conversation(
     *,
-    owner_id: int,
+    owner: User,
     title: str | None = None,
     model_used: str = "",
     metadata: dict[str, Any] | None = None,
@@ -66,7 +82,8 @@ def create_conversation(
     """A new conversation, titled from its first user message unless `title` is given.
 
     `id` makes the call repeatable: the same again returns what is stored (created=False),
-    another body or owner under that id raises KeyReused naming `field_of_id`.
+    another body or owner under that id raises KeyReused naming `field_of_id`, and the id of the
+    owner's deleted conversation Deleted.
     """
     now = timezone.now()
     values = {
@@ -76,8 +93,10 @@ def create_conversation(
     }
     _check_values(values)
     fresh = Conversation(
-        id=id or new_id(), user_id=owner_id, source=source, created_at=now, updated_at=now, **values
+        id=id or new_id(), user=owner, source=source, created_at=now, updated_at=now, **values
     )
+    if id is not None and Tombstone.objects.filter(id=id, conversation_id=id, user=owner).exists():
+        raise Deleted(DELETED_CONVERSATION, field=field_of_id)
     row = {column: getattr(fresh, column) for column in columns_of(Conversation)}
     if insert_new_rows(Conversation, [row]):
         return Found(fresh, created=True)
@@ -87,6 +106,8 @@ def create_conversation(
 def _stored_before(fresh: Conversation, field: str) -> Conversation:
     """The conversation under `fresh`'s id, provided that an equal request made it."""
     stored = Conversation.objects.owned_by(fresh.user_id).filter(pk=fresh.pk).first()
+    if stored is not None:
+        stored.user = fresh.user
     if stored is None or not _same_request(stored, fresh):
         raise KeyReused(ANOTHER_CONVERSATION, field=field)
     return stored
@@ -105,20 +126,25 @@ def _same_request(stored: Conversation, fresh: Conversation) -> bool:
 
 def get_user_conversations(*, user_id: UserId, limit: int | None = None) -> list[Conversation]:
     """The user's conversations, newest activity first; none for a user not seen so far."""
-    owner = find_owner(user_id)
+    owner = find_user(user_id)
     if owner is None:
         return []
     return list(Conversation.objects.owned_by(owner.pk).newest_first()[:limit])
 
 
 def update_conversation(
-    *, conversation_id: uuid.UUID, changes: dict[str, Any], caller: Caller | None = None
+    *, conversation_id: uuid.UUID, changes: dict[str, Any], access: AccessContext
 ) -> Conversation:
-    """Change `title`, `metadata`, `pinned`, `archived`. Raises NotFound, NotAllowed."""
+    """Change `title`, `metadata`, `pinned`, `archived`.
+
+    Raises NotFound, NotAllowed, OnLegalHold.
+    """
     values = dict(changes)
     _check_values(values)
     with transaction.atomic():
-        conversation = writable_conversation(conversation_id, caller, lock=True)
+        conversation = lock_for_change(
+            conversation_id, access, AccessAction.CHANGE, {"fields": sorted(values)}
+        )
         if "archived" in values and conversation.archived != values.pop("archived"):
             values["archived_at"] = None if conversation.archived else timezone.now()
         values.pop("archived", None)
@@ -129,34 +155,47 @@ def update_conversation(
     return conversation
 
 
-def delete_conversation(*, conversation_id: uuid.UUID, caller: Caller | None = None) -> None:
+def delete_conversation(*, conversation_id: uuid.UUID, access: AccessContext) -> None:
     """Remove a conversation and its messages. Raises NotFound, NotAllowed, OnLegalHold."""
     with transaction.atomic():
-        lock_for_removal(conversation_id, caller)
+        conversation = lock_for_change(conversation_id, access, AccessAction.DELETE)
+        Tombstone.objects.filter(conversation_id=conversation_id).delete()
+        Tombstone.objects.create(
+            conversation_id=conversation_id, id=conversation_id, user_id=conversation.user_id
+        )
         Conversation.objects.filter(pk=conversation_id).delete()
 
 
-def writable_conversation(
-    conversation_id: uuid.UUID, caller: Caller | None, *, lock: bool = False
+def lock_for_change(
+    conversation_id: uuid.UUID,
+    access: AccessContext,
+    action: AccessAction,
+    detail: dict[str, Any] | None = None,
 ) -> Conversation:
-    """The conversation, for a caller who may write to it; `lock` until the transaction ends."""
-    conversations = Conversation.objects.all()
-    if caller is not None:
-        conversations = conversations.writable_by(caller)
-    if lock:
-        conversations = conversations.select_for_update()
-    found = conversations.filter(pk=conversation_id).first()
-    if found is None:
-        raise refusal_to_write(conversation_id, caller)
-    return found
+    """Lock a conversation of which something is about to change or to go away, its user beside it.
 
-
-def lock_for_removal(conversation_id: uuid.UUID, caller: Caller | None) -> Conversation:
-    """Lock a conversation of which something is about to go away."""
-    conversation = writable_conversation(conversation_id, caller, lock=True)
+    Raises NotFound, NotAllowed, ReasonRequired, OnLegalHold.
+    """
+    conversation = locked_conversation(conversation_id, access, action, detail)
     if conversation.legal_hold:
-        raise OnLegalHold(ON_HOLD)
+        raise OnLegalHold(CANNOT_CHANGE)
     return conversation
+
+
+def locked_conversation(
+    conversation_id: uuid.UUID,
+    access: AccessContext,
+    action: AccessAction,
+    detail: dict[str, Any] | None = None,
+) -> Conversation:
+    """The same, on legal hold or not."""
+    owner = owner_of(access, conversation_id, action=action, detail=detail)
+    mine = Conversation.objects.owned_by(owner.pk).filter(pk=conversation_id)
+    found = mine.select_for_update().first()
+    if found is None:
+        raise NotFound(NO_SUCH_CONVERSATION)
+    found.user = owner
+    return found
 
 
 def _touched(conversation: Conversation) -> datetime:

@@ -8,9 +8,9 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models import Count, Q, Sum
 
-from conversations.models import AccessAction, Caller, Conversation
+from conversations.models import AccessAction, AccessContext, Conversation
 from conversations.services.access import record_access
-from conversations.services.errors import NotAllowed, NotFound, OnLegalHold
+from conversations.services.errors import NotAllowed, NotFound, OnLegalHold, ReasonRequired
 
 NO_SUCH_USER = "No such user."
 NOT_ONESELF = "Nobody erases their own account."
@@ -37,36 +37,33 @@ def holdings_of(user_id: int) -> Holdings:
     return Holdings(**{name: count or 0 for name, count in found.items()})
 
 
-def why_kept(user: User, by: Caller | None) -> str | None:
+def why_kept(user: User, access: AccessContext) -> str | None:
     """Why this account cannot be erased, whatever it holds."""
-    if by is not None and user.pk == by.user.pk:
+    if access.caller is not None and access.caller.owns(user.pk):
         return NOT_ONESELF
     return NOT_STAFF if user.is_staff or user.is_superuser else None
 
 
-def erase_user(
-    *, user_id: int, by: Caller | None, address: str | None = None, reason: str = ""
-) -> Holdings:
+def erase_user(*, user_id: int, access: AccessContext) -> Holdings:
     """Delete the user with all conversations, messages, notes and tokens; what went.
 
     All or nothing: one conversation on legal hold keeps everything. The database deletes the
     conversations with the user's row; an AccessRecord without their words stays. Raises
-    NotFound, NotAllowed, OnLegalHold. `by` None is a script.
+    NotFound, NotAllowed, OnLegalHold, and ReasonRequired where a person gives no reason.
     """
+    if access.caller is not None and not access.reason:
+        raise ReasonRequired
     with transaction.atomic():
         user = User.objects.select_for_update().filter(pk=user_id).first()
-        _check(user, by)
+        _check(user, access)
         assert user is not None
         holdings = _locked_holdings(user_id)
         if holdings.held:
             raise OnLegalHold(HELD.format(count=holdings.held))
         record_access(
-            caller=by,
-            action=AccessAction.DELETE,
-            owner_id=user.pk,
-            owner_name=user.username,
-            address=address,
-            reason=reason,
+            access,
+            AccessAction.DELETE,
+            owner=user,
             detail={
                 "erased": True,
                 "conversations": holdings.conversations,
@@ -85,8 +82,8 @@ def _locked_holdings(user_id: int) -> Holdings:
     return Holdings(len(found), sum(count for count, _ in found), sum(held for _, held in found))
 
 
-def _check(user: User | None, by: Caller | None) -> None:
+def _check(user: User | None, access: AccessContext) -> None:
     if user is None:
         raise NotFound(NO_SUCH_USER)
-    if reason := why_kept(user, by):
+    if reason := why_kept(user, access):
         raise NotAllowed(reason)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 NO_SUCH_CONVERSATION = "No such conversation."
+READ_ONLY = "You may read this conversation, not write to it."
 NO_REASON = "Give a reason: it is kept with the record of this access."
 NO_SUCH_MESSAGE = "No such message in this conversation."
 
@@ -77,6 +78,12 @@ class KeyReused(Conflict):
     """The id or the Idempotency-Key already stands for something else."""
 
     code = "key_reused"
+
+
+class Deleted(Conflict):
+    """The id or the Idempotency-Key stood for something that was deleted, and stays so."""
+
+    code = "deleted"
 
 
 class OnLegalHold(Conflict):

@@ -9,7 +9,7 @@ from dataclasses import fields
 from django.db.models import QuerySet
 
 from conversations.formats import WRITERS, RecordedChat, RecordedMessage
-from conversations.models import Caller, Conversation, Message
+from conversations.models import AccessContext, Conversation, Message
 from conversations.services.access import record_exports, wants_reason
 from conversations.services.errors import InvalidValue, ReasonRequired
 
@@ -24,40 +24,29 @@ def export_conversations(
     *,
     conversations: QuerySet[Conversation],
     file_format: str,
-    by: Caller | None,
-    address: str | None = None,
-    reason: str = "",
+    access: AccessContext,
 ) -> Iterator[str]:
     """The text of a file with the conversations, by age, piece by piece, however many there are.
 
-    Each leaves an AccessRecord (a script, `by` None, leaves none). No more than
+    Each leaves an AccessRecord (none of a script). No more than
     MESSAGES_AT_ONCE messages are held in memory. Raises InvalidValue for an unknown format,
     before anything is read, and ReasonRequired where the settings ask staff for a reason.
     """
     if file_format not in WRITERS:
         raise InvalidValue(UNKNOWN_FORMAT.format(formats=", ".join(WRITERS)), field="format")
-    if by is not None and not reason and wants_reason(by, None):
+    if not access.reason and wants_reason(access, None):
         raise ReasonRequired
-    return _pieces(conversations, file_format, by, address, reason)
+    return _pieces(conversations, file_format, access)
 
 
 def _pieces(
     conversations: QuerySet[Conversation],
     file_format: str,
-    by: Caller | None,
-    address: str | None,
-    reason: str,
+    access: AccessContext,
 ) -> Iterator[str]:
     write = WRITERS[file_format].write
     for batch in _batches(conversations):
-        if by is not None:
-            record_exports(
-                caller=by,
-                conversations=batch,
-                file_format=file_format,
-                address=address,
-                reason=reason,
-            )
+        record_exports(access, batch, file_format=file_format)
         for conversation in batch:
             yield from write(_recorded(conversation))
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from django.contrib.auth import get_user_model
 
 from conversations.formats import READERS
-from conversations.services.owners import find_or_create_owner
 from conversations.services.transfer import ImportReport, import_conversations
+from conversations.services.users import find_or_create_user
 
 ADMIN_NAME = "admin"
 SAMPLE_OWNER = "sample"
@@ -39,7 +39,7 @@ def create_admin() -> str | None:
 
 def load_sample() -> ImportReport:
     """Import the sample conversations as those of the user `sample`; again, it adds nothing."""
-    owner = find_or_create_owner(SAMPLE_OWNER)
+    owner = find_or_create_user(SAMPLE_OWNER)
     with SAMPLE_FILE.open("rb") as file:
         return import_conversations(
             chats=READERS["openai"](file), owner_id=owner.pk, source="import:openai"

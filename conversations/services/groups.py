@@ -26,8 +26,9 @@ ADMINISTRATORS = (
     "auth.change_user",
     "auth.delete_user",
     "auth.view_group",
-    "knox.view_authtoken",
-    "knox.delete_authtoken",
+    "conversations.view_apitoken",
+    "conversations.add_apitoken",
+    "conversations.delete_apitoken",
 )
 
 # Who may act for any user is a program, not a person: no group brings it.

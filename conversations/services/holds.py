@@ -1,4 +1,4 @@
-"""Legal hold: while it is on, nothing of a conversation may go away."""
+"""Legal hold: while it is on, nothing that is there of a conversation may change or go away."""
 
 from __future__ import annotations
 
@@ -6,35 +6,34 @@ import uuid
 
 from django.db import transaction
 
-from conversations.models import AccessAction, Caller, Conversation
+from conversations.models import AccessAction, AccessContext, Conversation
 from conversations.services.access import record_access
-from conversations.services.conversations import writable_conversation
+from conversations.services.conversations import locked_conversation
+from conversations.services.errors import ReasonRequired
 
 
-def set_legal_hold(
-    *,
-    conversation_id: uuid.UUID,
-    on_hold: bool,
-    by: Caller,
-    address: str | None = None,
-    reason: str = "",
-) -> bool:
+def set_legal_hold(*, conversation_id: uuid.UUID, on_hold: bool, access: AccessContext) -> bool:
     """Place or release a hold, and leave the record of it; whether anything changed.
 
-    The conversation does not move in its owner's list: nothing was said. Raises NotFound.
+    The conversation does not move in its owner's list: nothing was said. Raises NotFound, and
+    ReasonRequired without a reason.
     """
+    if not access.reason:
+        raise ReasonRequired
+    detail = {"on_hold": on_hold}
     with transaction.atomic():
-        conversation = writable_conversation(conversation_id, None, lock=True)
+        conversation = locked_conversation(conversation_id, access, AccessAction.HOLD, detail)
         if conversation.legal_hold == on_hold:
+            transaction.set_rollback(True)  # nothing was done, and so says the audit log
             return False
+        if not access.leaves_record(conversation.user_id):
+            record_access(
+                access,
+                AccessAction.HOLD,
+                owner=conversation.user,
+                conversation_id=conversation_id,
+                detail=detail,
+            )
+        # After its record, without which the database releases nothing.
         Conversation.objects.filter(pk=conversation_id).update(legal_hold=on_hold)
-        record_access(
-            caller=by,
-            action=AccessAction.HOLD,
-            owner_id=conversation.user_id,
-            conversation_id=conversation_id,
-            address=address,
-            reason=reason,
-            detail={"on_hold": on_hold},
-        )
     return True

@@ -10,9 +10,10 @@ from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
-from conversations.models import Caller, Conversation, Message
+from conversations.models import AccessAction, AccessContext, Conversation, Message, Tombstone
+from conversations.services.access import SCRIPT, owner_of
 from conversations.services.appending import append_drafts
-from conversations.services.conversations import lock_for_removal, writable_conversation
+from conversations.services.conversations import lock_for_change
 from conversations.services.drafts import MessageDraft
 from conversations.services.errors import NO_SUCH_CONVERSATION, NO_SUCH_MESSAGE, NotFound
 from conversations.services.values import check_metadata, check_rating, check_text
@@ -25,7 +26,7 @@ def add_message(
     content: str = "",
     key: str | None = None,
     expected_last_sequence: int | None = None,
-    caller: Caller | None = None,
+    access: AccessContext = SCRIPT,
     **fields: Any,
 ) -> Message:
     """Append one message and return it with its place.
@@ -39,7 +40,7 @@ def add_message(
         drafts=[MessageDraft(role=role, content=content, **fields)],
         key=key,
         expected_last_sequence=expected_last_sequence,
-        caller=caller,
+        access=access,
         single=True,
     )
     return Message(**appended.rows[0])
@@ -51,7 +52,7 @@ def add_messages(
     messages: Sequence[MessageDraft],
     key: str | None = None,
     expected_last_sequence: int | None = None,
-    caller: Caller | None = None,
+    access: AccessContext = SCRIPT,
 ) -> list[Message]:
     """Append up to 1,000 messages in order, all or none; errors as `add_message`."""
     appended = append_drafts(
@@ -59,16 +60,20 @@ def add_messages(
         drafts=messages,
         key=key,
         expected_last_sequence=expected_last_sequence,
-        caller=caller,
+        access=access,
     )
     return [Message(**row) for row in appended.rows]
 
 
-def get_chat_history(*, conversation_id: uuid.UUID, limit: int | None = None) -> list[Message]:
+def get_chat_history(
+    *, conversation_id: uuid.UUID, limit: int | None = None, access: AccessContext = SCRIPT
+) -> list[Message]:
     """The messages in order; with `limit`, the latest that many. Raises NotFound."""
-    messages = Message.objects.filter(conversation_id=conversation_id)
+    owner = owner_of(access, conversation_id, action=AccessAction.READ)
+    theirs = Conversation.objects.owned_by(owner.pk).filter(pk=conversation_id)
+    messages = Message.objects.filter(conversation__in=theirs)
     found = list(messages.order_by("-sequence")[:limit])[::-1]
-    if not found and not Conversation.objects.filter(pk=conversation_id).exists():
+    if not found and not theirs.exists():
         raise NotFound(NO_SUCH_CONVERSATION, field="conversation_id")
     return found
 
@@ -78,12 +83,16 @@ def update_message(
     conversation_id: uuid.UUID,
     message_id: uuid.UUID,
     changes: dict[str, Any],
-    caller: Caller | None = None,
+    access: AccessContext,
 ) -> Message:
-    """Change what may change of a message: `rating`, `rating_comment`, `metadata`."""
+    """Change what may change of a message: `rating`, `rating_comment`, `metadata`.
+
+    Raises InvalidValue, NotFound, NotAllowed, OnLegalHold.
+    """
     _check_changes(changes)
+    detail = {"message": str(message_id), "fields": sorted(changes)}
     with transaction.atomic():
-        writable_conversation(conversation_id, caller)
+        lock_for_change(conversation_id, access, AccessAction.CHANGE, detail)
         stored = Message.objects.filter(conversation_id=conversation_id, id=message_id)
         if changes:
             stored.update(**changes, updated_at=timezone.now())
@@ -102,13 +111,21 @@ def _check_changes(changes: dict[str, Any]) -> None:
 
 
 def delete_message(
-    *, conversation_id: uuid.UUID, message_id: uuid.UUID, caller: Caller | None = None
+    *, conversation_id: uuid.UUID, message_id: uuid.UUID, access: AccessContext
 ) -> None:
-    """Remove one message; the others keep their sequence. Raises OnLegalHold, NotFound."""
+    """Remove one message; the others keep their sequence.
+
+    Its id stays taken, so that a late retry of the append does not bring it back. Raises NotFound,
+    NotAllowed, OnLegalHold.
+    """
+    detail = {"message": str(message_id)}
     with transaction.atomic():
-        lock_for_removal(conversation_id, caller)
+        conversation = lock_for_change(conversation_id, access, AccessAction.DELETE, detail)
         stored = Message.objects.filter(conversation_id=conversation_id, id=message_id)
         removed, _ = stored.delete()
         if not removed:
             raise NotFound(NO_SUCH_MESSAGE)
+        Tombstone.objects.create(
+            conversation_id=conversation_id, id=message_id, user_id=conversation.user_id
+        )
         Conversation.objects.filter(pk=conversation_id).update(message_count=F("message_count") - 1)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import uuid
 
-from conversations.models import Caller, Conversation, ConversationNote
-from conversations.services.errors import NO_SUCH_CONVERSATION, InvalidValue, NotFound
+from django.db import transaction
+
+from conversations.models import AccessAction, AccessContext, ConversationNote
+from conversations.services.access import SCRIPT_NAME, owner_of
+from conversations.services.errors import InvalidValue
 from conversations.services.values import check_text
 
 MAX_NOTE_CHARS = 10_000
@@ -13,7 +16,7 @@ EMPTY_NOTE = "The note may not be empty."
 LONG_NOTE = f"Longer than {MAX_NOTE_CHARS:,} characters."
 
 
-def add_note(*, conversation_id: uuid.UUID, author: Caller, text: str) -> ConversationNote:
+def add_note(*, conversation_id: uuid.UUID, text: str, access: AccessContext) -> ConversationNote:
     """Raises InvalidValue for an empty or too long text, NotFound. The owner never sees it."""
     text = text.strip()
     check_text("text", text)
@@ -21,11 +24,11 @@ def add_note(*, conversation_id: uuid.UUID, author: Caller, text: str) -> Conver
         raise InvalidValue(EMPTY_NOTE, field="text", code="blank")
     if len(text) > MAX_NOTE_CHARS:
         raise InvalidValue(LONG_NOTE, field="text", code="max_length")
-    if not Conversation.objects.filter(pk=conversation_id).exists():
-        raise NotFound(NO_SUCH_CONVERSATION)
-    return ConversationNote.objects.create(
-        conversation_id=conversation_id,
-        author_id=author.user.pk,
-        author_name=author.user.username,
-        text=text,
-    )
+    with transaction.atomic():
+        owner_of(access, conversation_id, action=AccessAction.CHANGE, detail={"note": True})
+        return ConversationNote.objects.create(
+            conversation_id=conversation_id,
+            author_id=access.caller.user.pk if access.caller else None,
+            author_name=access.caller.user.username if access.caller else SCRIPT_NAME,
+            text=text,
+        )

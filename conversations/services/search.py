@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from conversations.models import AccessAction, Caller
 from conversations.models.rows import Row
 from conversations.models.search import (
     SearchScope,
@@ -12,8 +11,7 @@ from conversations.models.search import (
     parse_query,
     search_rows,
 )
-from conversations.services.access import record_access, wants_reason
-from conversations.services.errors import InvalidValue, ReasonRequired
+from conversations.services.errors import InvalidValue
 from conversations.services.snippets import snippet_of
 from conversations.services.values import check_text
 
@@ -48,32 +46,6 @@ def search_conversations(
         Hit(row, snippet_of(row["title"] if row["kind"] == "title" else row["content"], query))
         for row in search_rows(compiled, scope, at, limit)
     ]
-
-
-def record_search(
-    *,
-    caller: Caller,
-    text: str,
-    scope: SearchScope,
-    address: str | None = None,
-    reason: str = "",
-) -> None:
-    """Leave the trace of a staff member's search in other people's conversations.
-
-    Raises ReasonRequired where the settings ask for a reason and none is given.
-    """
-    if not reason and wants_reason(caller, scope.owner_id):
-        raise ReasonRequired
-    if caller.leaves_record(scope.owner_id):
-        record_access(
-            caller=caller,
-            action=AccessAction.SEARCH,
-            owner_id=scope.owner_id,
-            conversation_id=scope.conversation_id,
-            address=address,
-            reason=reason,
-            detail={"query": text[:MAX_QUERY_CHARS]},
-        )
 
 
 def check_query(text: str) -> None:

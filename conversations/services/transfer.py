@@ -13,12 +13,19 @@ from django.db import transaction
 from django.utils import timezone
 
 from conversations.formats import Chat, ChatMessage, Rejected
-from conversations.models import DEFAULT_TITLE, Conversation, Message, id_from_key
+from conversations.models import (
+    DEFAULT_TITLE,
+    Conversation,
+    Message,
+    Tombstone,
+    derived_id,
+    id_from_key,
+)
 from conversations.models.rows import columns_of, insert_new_rows
 from conversations.services.appending import MAX_BATCH, append_drafts
-from conversations.services.conversations import LONG_TEXT
+from conversations.services.conversations import DELETED_CONVERSATION, LONG_TEXT
 from conversations.services.drafts import MessageDraft, check_drafts
-from conversations.services.errors import Conflict, InvalidValue, ServiceError
+from conversations.services.errors import Conflict, Deleted, InvalidValue, ServiceError
 from conversations.services.values import check_json, check_text
 
 STORED_DIFFERS = "The conversation that is stored under this id says something else here."
@@ -102,11 +109,19 @@ def _store(chat: Chat, drafts: list[MessageDraft], owner_id: int, source: str) -
     # Checked here as a whole: the key is a hash of what must be sound, and an error in a later
     # batch would count its messages from the batch's start.
     _check(chat, drafts)
-    conversation_id = id_from_key(owner_id, f"{source}:{chat.key}")
-    with transaction.atomic():
-        if _insert_conversation(chat, conversation_id, owner_id, source):
-            _append(conversation_id, drafts)
-            return True
+    key = f"{source}:{chat.key}"
+    conversation_id = id_from_key(owner_id, key)
+    # What releases before the installation's secret imported under an id that anybody can derive.
+    earlier_id = derived_id(owner_id, key)
+    if Conversation.objects.owned_by(owner_id).filter(pk=earlier_id).exists():
+        conversation_id = earlier_id
+    elif Tombstone.objects.filter(id__in=[conversation_id, earlier_id], user_id=owner_id).exists():
+        raise Deleted(DELETED_CONVERSATION)
+    else:
+        with transaction.atomic():
+            if _insert_conversation(chat, conversation_id, owner_id, source):
+                _append(conversation_id, drafts)
+                return True
     _check_stored(conversation_id, drafts)
     return False
 

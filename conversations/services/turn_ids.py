@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import uuid
 
-from conversations.models import id_from_key
+from conversations.models import derived_id, id_from_key
 
 # More steps than any setting of CHAT_MAX_TOOL_ROUNDS allows.
 MAX_STEPS = 33
@@ -17,7 +17,7 @@ MAX_STEPS = 33
 
 def step_id(turn_id: uuid.UUID, step: int) -> uuid.UUID:
     """The assistant message of a step; steps count from 1."""
-    return turn_id if step == 1 else id_from_key(turn_id, f"step:{step}")
+    return turn_id if step == 1 else derived_id(turn_id, f"step:{step}")
 
 
 def step_ids(turn_id: uuid.UUID) -> list[uuid.UUID]:
@@ -26,7 +26,7 @@ def step_ids(turn_id: uuid.UUID) -> list[uuid.UUID]:
 
 def result_id(turn_id: uuid.UUID, step: int, call: int) -> uuid.UUID:
     """The tool message that answers the step's call number `call`, counting from 0."""
-    return id_from_key(turn_id, f"result:{step}:{call}")
+    return derived_id(turn_id, f"result:{step}:{call}")
 
 
 def user_message_id(conversation_id: uuid.UUID, key: str) -> uuid.UUID:

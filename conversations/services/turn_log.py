@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from conversations.models import Caller, Message, Role
+from conversations.models import AccessContext, Conversation, Message, Role
 from conversations.services.turn_ids import MAX_STEPS, result_id, step_id, step_ids
 
 _LEFT_OUT = ("parts", "rating", "rating_comment")
@@ -34,12 +34,11 @@ class StoredTurn:
         return self.steps[-1].message
 
 
-def find_turn(*, message_id: uuid.UUID, caller: Caller) -> StoredTurn | None:
+def find_turn(*, message_id: uuid.UUID, access: AccessContext) -> StoredTurn | None:
     """The turn that one of its assistant messages names, if this caller may see it."""
-    visible = Message.objects.filter(id=message_id, role=Role.ASSISTANT)
-    if not caller.may_read_any:
-        visible = visible.filter(conversation__user_id=caller.user.pk)
-    message = visible.first()
+    named = Message.objects.filter(id=message_id, role=Role.ASSISTANT)
+    visible = Conversation.objects.visible_to(access)
+    message = named.filter(conversation__in=visible.order_by()).first()
     if message is None:
         return None
     turn_id = _first_of(message)

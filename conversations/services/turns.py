@@ -14,10 +14,11 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
-from conversations.models import Caller, Message, Role, Status, new_id
+from conversations.models import Message, Role, Status, new_id
 from conversations.services.appending import append_drafts
 from conversations.services.conversations import create_conversation
 from conversations.services.drafts import MessageDraft
@@ -87,14 +88,14 @@ class Ending:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """What is asked: `conversation_id` None starts a conversation of the owner's."""
+    """What is asked: `conversation_id` None starts a conversation of the owner's; another one is
+    known to be theirs."""
 
-    owner_id: int
+    owner: User
     content: str
     provider: str
     model: str
     conversation_id: uuid.UUID | None = None
-    caller: Caller | None = None
     key: str | None = None
     runner: str = ""
     is_dead: IsDead = field(default=lambda runner: False)
@@ -134,9 +135,9 @@ def _begin(question: Question, asked: MessageDraft) -> Begun:
     key, conversation_id = question.key, question.conversation_id
     if conversation_id is None:
         conversation_id = create_conversation(
-            owner_id=question.owner_id,
+            owner=question.owner,
             model_used=question.model,
-            id=conversation_id_from_key(question.owner_id, key) if key else None,
+            id=conversation_id_from_key(question.owner.pk, key) if key else None,
             source="chat",
             field_of_id="Idempotency-Key",
         ).conversation.pk
@@ -154,7 +155,6 @@ def _begin(question: Question, asked: MessageDraft) -> Begun:
     appended = append_drafts(
         conversation_id=conversation_id,
         drafts=[asked, answer],
-        caller=question.caller,
         from_client=False,
     )
     question_row, answer_row = appended.rows
@@ -174,14 +174,14 @@ def _begun_before(question: Question, content: str) -> Begun | None:
         return None
     conversation_id = question.conversation_id
     if conversation_id is None:
-        conversation_id = conversation_id_from_key(question.owner_id, question.key)
+        conversation_id = conversation_id_from_key(question.owner.pk, question.key)
     ids = (
         user_message_id(conversation_id, question.key),
         turn_id_from_key(conversation_id, question.key),
     )
-    stored = Message.objects.filter(conversation_id=conversation_id, id__in=ids)
-    if question.caller is not None and not question.caller.trusted:
-        stored = stored.filter(conversation__user_id=question.caller.user.pk)
+    stored = Message.objects.filter(
+        conversation_id=conversation_id, id__in=ids, conversation__user_id=question.owner.pk
+    )
     rows = {row.id: row for row in stored}
     if len(rows) < 2:
         return None

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from django.contrib.auth.models import Permission, User
-from knox.models import AuthToken
+from django.utils import timezone
 from rest_framework.test import APIClient
 
-from conversations.models import Conversation
-from conversations.services import MessageDraft, append_drafts, create_conversation
+from conversations.models import AccessContext, ApiToken, Caller, Conversation
+from conversations.services import (
+    SCRIPT,
+    MessageDraft,
+    append_drafts,
+    create_conversation,
+    create_token,
+)
 
 
 def make_user(username="alice", *permissions, **fields):
@@ -17,7 +23,10 @@ def make_user(username="alice", *permissions, **fields):
 
 
 def make_trusted(username="backend"):
-    return make_user(username, "act_for_any_user")
+    """A user whose tokens, made by `client_for`, act for others."""
+    user = make_user(username)
+    user.trusted = True
+    return user
 
 
 def make_staff(username="support"):
@@ -26,7 +35,7 @@ def make_staff(username="support"):
 
 def make_conversation(user, messages=0, **fields) -> Conversation:
     """A conversation with that many alternating user and assistant messages."""
-    conversation = create_conversation(owner_id=user.pk, **fields).conversation
+    conversation = create_conversation(owner=user, **fields).conversation
     if messages:
         fill(conversation, messages)
         conversation.refresh_from_db()
@@ -40,9 +49,21 @@ def fill(conversation, count):
         append_drafts(conversation_id=conversation.pk, drafts=drafts[start : start + 1_000])
 
 
-def client_for(user) -> APIClient:
+def access_of(user, **rights) -> AccessContext:
+    return AccessContext(Caller(user, **rights))
+
+
+def make_token(user, **options) -> str:
+    """In use already, so that no test counts the statement that notes the first use."""
+    options = {"trusted": getattr(user, "trusted", False)} | options
+    row, text = create_token(user=user, access=SCRIPT, **options)
+    ApiToken.objects.filter(pk=row.pk).update(last_used_at=timezone.now())
+    return text
+
+
+def client_for(user, **options) -> APIClient:
     """An HTTP client with a token of this user; without one for None."""
     client = APIClient()
     if user is not None:
-        client.credentials(HTTP_AUTHORIZATION=f"Bearer {AuthToken.objects.create(user)[1]}")
+        client.credentials(HTTP_AUTHORIZATION=f"Bearer {make_token(user, **options)}")
     return client

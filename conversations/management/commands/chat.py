@@ -12,9 +12,14 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from conversations.chat.events import Delta, Done, Event, Failed, ToolCalled
 from conversations.chat.turn import Asked, ask, events_of, stop
-from conversations.models import Caller, Message, Role
-from conversations.services import ServiceError, find_or_create_owner, get_chat_history
-from conversations.services.conversations import writable_conversation
+from conversations.models import AccessAction, AccessContext, Caller, Message, Role
+from conversations.services import (
+    SCRIPT,
+    ServiceError,
+    find_or_create_user,
+    get_chat_history,
+    owner_of,
+)
 from conversations.services.first_run import find_admin
 
 PROMPT = "> "
@@ -38,7 +43,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         self.asking = {name: options[name] for name in ("provider", "model")}
         try:
-            self.caller = self._caller(options["user"], options["conversation"])
+            self.access = self._access(options["user"], options["conversation"])
             self.conversation_id: uuid.UUID | None = options["conversation"]
             if self.conversation_id is not None:
                 self._show_history(self.conversation_id)
@@ -46,17 +51,21 @@ class Command(BaseCommand):
         except ServiceError as error:
             raise CommandError(error.detail) from error
 
-    def _caller(self, user: str | None, conversation_id: uuid.UUID | None) -> Caller:
+    def _access(self, user: str | None, conversation_id: uuid.UUID | None) -> AccessContext:
+        """The user whose conversation it is, as they would call the API themselves."""
         if conversation_id is not None and user is None:
-            return Caller.of(writable_conversation(conversation_id, None).user)
+            owner = owner_of(SCRIPT, conversation_id, action=AccessAction.CHANGE)
+            return AccessContext(Caller(owner))
         name = user or find_admin()
         if name is None:
             raise CommandError(NO_USER)
-        return Caller.of(find_or_create_owner(name))
+        return AccessContext(Caller(find_or_create_user(name)))
 
     def _show_history(self, conversation_id: uuid.UUID) -> None:
-        writable_conversation(conversation_id, self.caller)
-        for message in get_chat_history(conversation_id=conversation_id, limit=SHOWN_MESSAGES):
+        history = get_chat_history(
+            conversation_id=conversation_id, limit=SHOWN_MESSAGES, access=self.access
+        )
+        for message in history:
             self._show(message)
 
     def _show(self, message: Message) -> None:
@@ -87,7 +96,7 @@ class Command(BaseCommand):
 
     def _ask(self, question: str) -> None:
         asked = ask(
-            caller=self.caller,
+            access=self.access,
             message=question,
             conversation_id=self.conversation_id,
             **self.asking,
@@ -96,7 +105,7 @@ class Command(BaseCommand):
         try:
             self._watch(asked)
         except KeyboardInterrupt:
-            stop(caller=self.caller, message_id=asked.turn_id)
+            stop(access=self.access, message_id=asked.turn_id)
             asked.watched.wait_for_end()
             self._say(f"\n{STOPPED}\n")
 

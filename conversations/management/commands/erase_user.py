@@ -6,14 +6,17 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from conversations.services import ServiceError, erase_user, find_owner, holdings_of
+from conversations.models import AccessContext
+from conversations.services import ServiceError, erase_user, find_user, holdings_of
+from conversations.services.access import clean_reason
 
 
 class Command(BaseCommand):
     help = "Erase a user with all conversations and tokens. One legal hold keeps everything."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("user", help="username, or the user's number")
+        parser.add_argument("user", help="username")
+        parser.add_argument("--namespace", default="", help="the application whose user it is")
         parser.add_argument("--dry-run", action="store_true", help="say what would go")
         parser.add_argument("--reason", default="", help="kept with the record of the erasure")
 
@@ -23,14 +26,16 @@ class Command(BaseCommand):
         except ServiceError as refusal:
             raise CommandError(refusal.detail) from None
 
-    def _erase(self, *, user: str, dry_run: bool, reason: str, **_: Any) -> None:
-        owner = find_owner(user)
+    def _erase(self, *, user: str, namespace: str, dry_run: bool, reason: str, **_: Any) -> None:
+        owner = find_user(user, namespace=namespace)
         if owner is None:
             raise CommandError(f"There is no user {user!r}.")
         if dry_run:
             found = holdings_of(owner.pk)
         else:
-            found = erase_user(user_id=owner.pk, by=None, reason=reason)
+            found = erase_user(
+                user_id=owner.pk, access=AccessContext(None, reason=clean_reason(reason))
+            )
         verb = "Would erase" if dry_run else "Erased"
         what = f"{found.conversations:,} conversations and {found.messages:,} messages"
         held = f"; {found.held:,} on legal hold keep everything" if found.held else ""

@@ -15,8 +15,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from conversations.formats import READERS
 from conversations.management.progress import progress_bar
 from conversations.services.errors import ServiceError
-from conversations.services.owners import find_or_create_owner
 from conversations.services.transfer import ImportReport, import_conversations, rehearsal
+from conversations.services.users import find_or_create_user
 
 SHOWN_REJECTIONS = 20
 SOME_REJECTED = 1
@@ -46,7 +46,10 @@ class Command(BaseCommand):
         parser.add_argument(
             "--user",
             required=True,
-            help="whose conversations they become: a user's number or name, made if there is none",
+            help="whose conversations they become: a username, made if there is none",
+        )
+        parser.add_argument(
+            "--namespace", default="", help="the application whose user that is, if any"
         )
         parser.add_argument("--dry-run", action="store_true", help="report only, store nothing")
         parser.add_argument(
@@ -90,7 +93,7 @@ def _import(file: BinaryIO, options: dict[str, Any]) -> ImportReport:
     with progress_bar(size) as show, rehearsal() if options["dry_run"] else nullcontext():
         return import_conversations(
             chats=read(file),
-            owner_id=find_or_create_owner(options["user"]).pk,
+            owner_id=find_or_create_user(options["user"], namespace=options["namespace"]).pk,
             source=f"import:{options['format']}",
             on_progress=lambda report: show(file.tell() if size else 0, f"{report.read} read"),
         )

@@ -1,20 +1,19 @@
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
-from knox.models import AuthToken
 
 from conversations.admin.accounts import UserAdmin
-from conversations.models import AccessRecord, Conversation
+from conversations.models import AccessRecord, ApiToken, Conversation
 from conversations.tests.admin.conftest import grant, signed_in, text_of
 from conversations.tests.factories import make_conversation
 
 USERS = "/admin/auth/user/"
-TOKENS = "/admin/knox/authtoken/"
+TOKENS = "/admin/conversations/apitoken/"
 
 
 @pytest.fixture
 def token(alice):
-    return AuthToken.objects.create(alice)[0]
+    return create_token(user=alice, access=SCRIPT)[0]
 
 
 @pytest.mark.parametrize("path", [USERS, "/admin/auth/group/", TOKENS, "/admin/"])
@@ -119,7 +118,7 @@ def test_a_token_has_no_page_and_is_not_made_or_changed_here(root, token):
     for page in ("change", "delete", "history"):
         assert root.get(f"{TOKENS}{token.digest}/{page}/").status_code == 404
         assert root.post(f"{TOKENS}{token.digest}/{page}/", {"post": "yes"}).status_code == 404
-    assert AuthToken.objects.exists()
+    assert ApiToken.objects.exists()
 
 
 def test_tokens_are_revoked(root, token):
@@ -127,5 +126,5 @@ def test_tokens_are_revoked(root, token):
     page = text_of(root.post(TOKENS, chosen))
     assert f"{token.token_key[:8]}… of alice" in page
     root.post(TOKENS, chosen | {"post": "yes"})
-    assert not AuthToken.objects.exists()
+    assert not ApiToken.objects.exists()
     assert LogEntry.objects.get().object_repr == f"{token.token_key[:8]}… of alice"

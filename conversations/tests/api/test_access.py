@@ -4,12 +4,11 @@ import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
 from drf_spectacular.generators import SchemaGenerator
-from knox.models import AuthToken
 from rest_framework.test import APIClient
 
-from conversations.models import AccessRecord
+from conversations.models import AccessRecord, ApiToken
 from conversations.services import get_chat_history
-from conversations.tests.factories import client_for, make_conversation
+from conversations.tests.factories import client_for, make_conversation, make_token
 
 pytestmark = pytest.mark.django_db
 
@@ -149,7 +148,7 @@ def test_the_permission_to_view_is_for_staff_alone(chat, staff):
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "Token"])
 def test_a_token_is_accepted_under_both_names(alice, scheme):
-    token = AuthToken.objects.create(alice)[1]
+    token = make_token(alice)
     client = APIClient(headers={"Authorization": f"{scheme} {token}"})
     assert client.get(LIST).status_code == 200
 
@@ -164,13 +163,13 @@ def test_a_bad_token_is_401(alice, header):
 def test_expired_revoked_and_inactive_are_401(alice):
     client = client_for(alice)
     assert client.get(LIST).status_code == 200
-    AuthToken.objects.update(expiry=timezone.now())
+    ApiToken.objects.update(expires_at=timezone.now())
     assert client.get(LIST).status_code == 401
-    AuthToken.objects.update(expiry=None)
+    ApiToken.objects.update(expires_at=None)
     User.objects.update(is_active=False)
     assert client.get(LIST).status_code == 401
     User.objects.update(is_active=True)
-    AuthToken.objects.all().delete()
+    ApiToken.objects.all().delete()
     assert client.get(LIST).status_code == 401
 
 

@@ -4,16 +4,15 @@ import threading
 
 import pytest
 from django.test import Client
-from knox.models import AuthToken
 
 from conversations.models import AccessRecord, Conversation, Message
 from conversations.tests.chat.clients import ChatClient
 from conversations.tests.chat.scripted_behaviours import says
-from conversations.tests.factories import make_staff, make_trusted, make_user
+from conversations.tests.factories import make_staff, make_token, make_trusted, make_user
 
 
 def client_of(chat, user):
-    return ChatClient(chat.url, AuthToken.objects.create(user)[1])
+    return ChatClient(chat.url, make_token(user))
 
 
 @pytest.fixture

@@ -7,13 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from django.db import connection
-from knox.models import AuthToken
 
 from conversations.models import Message
 from conversations.tests.chat.clients import text_of
 from conversations.tests.chat.scripted_behaviours import says
 from conversations.tests.chat.servers import serving
-from conversations.tests.factories import make_user
+from conversations.tests.factories import make_token, make_user
 
 TURNS = 200
 WORKERS = 2
@@ -64,7 +63,7 @@ def wait_until_all_run(provider):
 
 
 def test_two_hundred_turns_at_once(provider):
-    token = AuthToken.objects.create(make_user("alice"))[1]
+    token = make_token(make_user("alice"))
     gate = threading.Event()
     pieces = [f"piece {i} " for i in range(20)]
     provider.always(says(*pieces[:10], gate, *pieces[10:], pause=0.01))

@@ -5,22 +5,21 @@ import threading
 import time
 
 import pytest
-from knox.models import AuthToken
 
-from conversations.models import Caller, Message, Status
+from conversations.models import ApiToken, Caller, Message, Status
 from conversations.services.turns import Question, begin_turn
 from conversations.tests.chat.clients import names_of, text_of
 from conversations.tests.chat.fixtures import wait_until
 from conversations.tests.chat.scripted_behaviours import Call, calls, says
 from conversations.tests.chat.servers import serving
-from conversations.tests.factories import make_user
+from conversations.tests.factories import make_token, make_user
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
 def token(transactional_db):
-    return AuthToken.objects.create(make_user("alice"))[1]
+    return make_token(make_user("alice"))
 
 
 @pytest.fixture
@@ -157,7 +156,7 @@ def test_a_process_that_is_told_to_end_marks_its_turns(provider, token):
 
 def test_an_old_row_of_an_unknown_process_is_interrupted(provider, token, settings):
 
-    caller = Caller.of(AuthToken.objects.get().user)
+    caller = Caller.of(ApiToken.objects.get().user)
     begun = begin_turn(
         Question(
             owner_id=caller.user.pk,

@@ -7,17 +7,16 @@ from urllib.request import Request, urlopen
 
 import pytest
 from django.db import connection
-from knox.models import AuthToken
 
 from conversations.models import Conversation, Message
-from conversations.tests.factories import make_conversation, make_user
+from conversations.tests.factories import make_conversation, make_token, make_user
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
 def post(live_server):
-    token = AuthToken.objects.create(make_user("alice"))[1]
+    token = make_token(make_user("alice"))
 
     def call(path, body=None, **headers):
         request = Request(

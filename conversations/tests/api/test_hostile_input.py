@@ -3,9 +3,8 @@
 import uuid
 
 import pytest
-from knox.models import AuthToken
 
-from conversations.models import Conversation, Message
+from conversations.models import ApiToken, Conversation, Message
 from conversations.services.messages import get_chat_history
 from conversations.tests.factories import client_for, make_conversation, make_trusted
 
@@ -65,7 +64,7 @@ def target(alice):
 
 
 def stored():
-    return Conversation.objects.count(), Message.objects.count(), AuthToken.objects.count()
+    return Conversation.objects.count(), Message.objects.count(), ApiToken.objects.count()
 
 
 def names_what_is_wrong(answer):

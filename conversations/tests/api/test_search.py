@@ -4,7 +4,7 @@ from conversations.models import AccessRecord, search
 from conversations.services import (
     add_message,
     delete_conversation,
-    find_or_create_owner,
+    find_or_create_user,
     update_conversation,
 )
 from conversations.services.messages import get_chat_history
@@ -220,7 +220,7 @@ def test_a_cursor_is_good_for_its_own_search_alone(api, alice):
 def test_a_search_takes_three_statements(alice, statements, rows):
     make_conversation(alice, messages=rows)
     for number in range(20):
-        make_conversation(find_or_create_owner(f"other-{number}"), messages=20)
+        make_conversation(find_or_create_user(f"other-{number}"), messages=20)
     client = client_for(alice)
     with statements() as seen:
         assert client.get(URL, {"q": "message"}).status_code == 200

@@ -1,7 +1,7 @@
 import pytest
-from knox.models import AuthToken
 from rest_framework.test import APIClient
 
+from conversations.models import ApiToken
 from conversations.tests.factories import client_for
 
 pytestmark = pytest.mark.django_db
@@ -24,15 +24,15 @@ def test_a_token_is_shown_once_works_and_can_be_revoked(api):
 
 def test_only_a_digest_is_stored(api):
     token = api.post(URL, {}).json()["token"]
-    assert not AuthToken.objects.filter(digest=token).exists()
+    assert not ApiToken.objects.filter(digest=token).exists()
 
 
 def test_nobody_sees_or_revokes_anothers_token(api, bob):
     client_for(bob)
-    theirs = AuthToken.objects.get(user=bob)
+    theirs = ApiToken.objects.get(user=bob)
     assert theirs.token_key not in api.get(URL).content.decode()
     assert api.delete(f"{URL}/{theirs.token_key}").status_code == 404
-    assert AuthToken.objects.filter(user=bob).exists()
+    assert ApiToken.objects.filter(user=bob).exists()
 
 
 @pytest.mark.parametrize("days", [0, -1, "5", 1.5, True, 10**9, None])

@@ -6,12 +6,11 @@ A conftest.py takes them with `from conversations.tests.chat.fixtures import *  
 import time
 
 import pytest
-from knox.models import AuthToken
 
 from conversations.models import Message, Status
 from conversations.tests.chat.clients import ChatClient
 from conversations.tests.chat.provider_fixtures import nobody_listens, provider
-from conversations.tests.factories import make_user
+from conversations.tests.factories import make_token, make_user
 
 __all__ = ["chat", "nobody_listens", "provider", "scripted", "wait_until"]
 
@@ -29,7 +28,7 @@ def scripted(settings, provider):
 @pytest.fixture
 def chat(scripted, transactional_db, live_server):
     """Alice's client."""
-    yield ChatClient(live_server.url, AuthToken.objects.create(make_user("alice"))[1])
+    yield ChatClient(live_server.url, make_token(make_user("alice")))
     # What still runs would write into the next test's tables.
     wait_until(lambda: not Message.objects.filter(status=Status.STREAMING).exists())
 

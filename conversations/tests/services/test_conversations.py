@@ -3,7 +3,7 @@ import uuid
 import pytest
 from django.contrib.auth.models import User
 
-from conversations.models import Caller, Conversation, Message
+from conversations.models import Conversation, Message
 from conversations.services import (
     InvalidValue,
     KeyReused,
@@ -12,12 +12,12 @@ from conversations.services import (
     OnLegalHold,
     create_conversation,
     delete_conversation,
-    find_or_create_owner,
+    find_or_create_user,
     get_or_create_conversation,
     get_user_conversations,
     update_conversation,
 )
-from conversations.tests.factories import fill, make_conversation
+from conversations.tests.factories import access_of, fill, make_conversation
 
 pytestmark = pytest.mark.django_db
 
@@ -32,7 +32,7 @@ def test_get_or_create_makes_the_user_and_the_conversation_once():
 def test_get_or_create_finds_the_latest_activity_that_is_not_archived(alice):
     old, new, archived = (make_conversation(alice) for _ in range(3))
     fill(old, 1)
-    assert get_or_create_conversation(user_id=alice.pk) == old
+    assert get_or_create_conversation(user_id="alice") == old
     fill(archived, 1)
     update_conversation(conversation_id=archived.pk, changes={"archived": True})
     assert get_or_create_conversation(user_id=str(alice.pk)) == old
@@ -110,7 +110,7 @@ def test_a_conversation_on_legal_hold_cannot_be_deleted(alice):
     chat = make_conversation(alice)
     Conversation.objects.update(legal_hold=True)
     with pytest.raises(OnLegalHold):
-        delete_conversation(conversation_id=chat.pk, caller=Caller.of(alice))
+        delete_conversation(conversation_id=chat.pk, access=access_of(alice))
     assert Conversation.objects.count() == 1
 
 
@@ -118,26 +118,26 @@ def test_a_stranger_cannot_tell_that_it_exists_and_staff_may_only_read(alice, bo
     chat = make_conversation(alice)
     for missing in (chat.pk, uuid.uuid4()):
         with pytest.raises(NotFound):
-            delete_conversation(conversation_id=missing, caller=Caller.of(bob))
+            delete_conversation(conversation_id=missing, access=access_of(bob))
     with pytest.raises(NotAllowed):
-        delete_conversation(conversation_id=chat.pk, caller=Caller.of(staff))
+        delete_conversation(conversation_id=chat.pk, access=access_of(staff, reader=True))
 
 
 def test_a_number_that_is_not_there_yet_becomes_a_user_with_that_number():
     number = User.objects.create_user("first").pk + 1_000
-    assert find_or_create_owner(str(number)).pk == find_or_create_owner(number).pk == number
+    assert find_or_create_user(str(number)).pk == find_or_create_user(number).pk == number
     assert User.objects.create_user("next").pk == number + 1
 
 
 @pytest.mark.parametrize("name", ["\ufdfa" * 150, "x" * 151, " ", "9" * 151])
 def test_a_name_that_cannot_be_stored_is_refused(name):
     with pytest.raises(InvalidValue) as caught:
-        find_or_create_owner(name)
+        find_or_create_user(name)
     assert caught.value.field == "user_id"
 
 
 def test_numbers_that_would_exhaust_the_keys_are_refused():
     for number in (0, 1_000_000_001, 2**31, 10**30):
         with pytest.raises(InvalidValue):
-            find_or_create_owner(number)
+            find_or_create_user(number)
     assert User.objects.create_user("next").pk < 1_000_000_000

@@ -2,7 +2,7 @@ import uuid
 
 import pytest
 
-from conversations.models import Caller, Conversation, Message
+from conversations.models import Conversation, Message
 from conversations.services import (
     InvalidValue,
     KeyReused,
@@ -17,7 +17,7 @@ from conversations.services import (
     update_message,
 )
 from conversations.services.appending import append_drafts
-from conversations.tests.factories import fill, make_conversation
+from conversations.tests.factories import access_of, fill, make_conversation
 
 pytestmark = pytest.mark.django_db
 
@@ -180,10 +180,10 @@ def test_a_stale_client_is_refused_and_its_repeat_is_not(chat):
 
 def test_nobody_writes_to_a_strangers_conversation(chat, bob, staff, trusted):
     with pytest.raises(NotFound):
-        say(chat, caller=Caller.of(bob))
+        say(chat, access=access_of(bob))
     with pytest.raises(Exception, match="not write to it"):
-        say(chat, caller=Caller.of(staff))
-    assert say(chat, caller=Caller.of(trusted)).sequence == 1
+        say(chat, access=access_of(staff, reader=True))
+    assert say(chat, access=access_of(trusted, trusted=True)).sequence == 1
 
 
 def test_history_is_in_order_and_can_be_the_latest_few(chat):

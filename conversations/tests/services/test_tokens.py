@@ -3,9 +3,8 @@ from datetime import timedelta
 import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
-from knox.models import AuthToken
 
-from conversations.models import Caller
+from conversations.models import ApiToken, Caller
 from conversations.services.errors import InvalidValue
 from conversations.services.tokens import (
     DAYS_OUT_OF_RANGE,
@@ -22,14 +21,14 @@ def test_a_token_makes_its_user_and_is_stored_as_a_hash():
     assert row.user.username == "ann"
     assert not row.user.has_usable_password()
     assert text not in (row.digest, row.token_key)
-    assert AuthToken.objects.get().digest == row.digest
+    assert ApiToken.objects.get().digest == row.digest
 
 
 def test_a_user_may_have_several_tokens():
     first, second = create_token(user_id="ann")[0], create_token(user_id="ann")[0]
     assert first.user == second.user
     assert User.objects.count() == 1
-    assert AuthToken.objects.count() == 2
+    assert ApiToken.objects.count() == 2
 
 
 def test_it_is_valid_for_the_days_asked_for(settings):

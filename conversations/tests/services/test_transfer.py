@@ -8,13 +8,13 @@ from conversations.formats import READERS, Chat, ChatMessage, Rejected
 from conversations.models import Conversation, Message
 from conversations.services.first_run import SAMPLE_FILE
 from conversations.services.messages import add_message, delete_message, update_message
-from conversations.services.owners import find_or_create_owner
 from conversations.services.transfer import (
     STORED_DIFFERS,
     STORED_IS_SHORTER,
     import_conversations,
     rehearsal,
 )
+from conversations.services.users import find_or_create_user
 
 pytestmark = pytest.mark.django_db
 
@@ -23,7 +23,7 @@ HELLO = {"role": "user", "content": "Hello"}
 
 @pytest.fixture
 def owner():
-    return find_or_create_owner("ann")
+    return find_or_create_user("ann")
 
 
 def import_lines(owner, *lines, **options):
@@ -98,7 +98,7 @@ def test_a_second_run_creates_nothing(owner):
 
 def test_the_same_file_for_another_user_is_another_import(owner):
     import_lines(owner, {"id": "a", "messages": [HELLO]})
-    report = import_lines(find_or_create_owner("bob"), {"id": "a", "messages": [HELLO]})
+    report = import_lines(find_or_create_user("bob"), {"id": "a", "messages": [HELLO]})
     assert report.created == 1
     assert Conversation.objects.count() == 2
 

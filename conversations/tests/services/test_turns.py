@@ -26,7 +26,7 @@ from conversations.services.turns import (
     request_stop,
     save_progress,
 )
-from conversations.tests.factories import make_conversation, make_user
+from conversations.tests.factories import access_of, make_conversation, make_user
 
 CALLS = [
     {"id": f"c{i}", "type": "function", "function": {"name": "f", "arguments": "{}"}}
@@ -165,11 +165,11 @@ def test_steps_are_messages_in_order_and_found_by_any_of_them(alice):
     assert (rows[1].sources, rows[4].sources, rows[4].detected_mode) == (None, [1], "m")
     assert all(row.metadata == {} for row in rows)
     for row in (rows[1], rows[4]):
-        found = find_turn(message_id=row.id, caller=Caller(alice))
+        found = find_turn(message_id=row.id, access=access_of(alice))
         assert found.id == turn.id
         assert [len(step.results) for step in found.steps] == [2, 0]
         assert question_before(found) == rows[0].id
-    assert find_turn(message_id=rows[2].id, caller=Caller(alice)) is None
+    assert find_turn(message_id=rows[2].id, access=access_of(alice)) is None
 
 
 def test_an_answer_is_abandoned_by_age_or_death_and_keeps_its_text(alice):

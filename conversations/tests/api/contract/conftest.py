@@ -13,7 +13,6 @@ from urllib.parse import urlencode
 import pytest
 from django.conf import settings
 from django.db import connection
-from knox.models import AuthToken
 
 STARTS_WITHIN = 60  # seconds
 STOPS_WITHIN = 30
@@ -98,4 +97,4 @@ def database_url():
 
 
 def token_of(user):
-    return AuthToken.objects.create(user)[1]
+    return make_token(user)

@@ -1,0 +1,49 @@
+"""The installation's own secret, and the ids that are derived with it."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import uuid
+from functools import cache
+
+from django.db import models
+from django.db.models import Q
+
+SECRET_BYTES = 32
+
+
+class InstallationSecret(models.Model):
+    """One row with a random secret, made by `migrate`. It lives beside the data, so that a copy
+    of the database gives the same ids; the admin does not show it."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1, editable=False)
+    value = models.BinaryField(max_length=SECRET_BYTES)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(name="installationsecret_one_row", condition=Q(id=1)),
+        ]
+
+    def __str__(self) -> str:
+        return "installation secret"
+
+
+@cache
+def _secret() -> bytes:
+    """Read once a process."""
+    return bytes(InstallationSecret.objects.values_list("value", flat=True).get())
+
+
+def id_from_key(scope: uuid.UUID | int | str, key: str) -> uuid.UUID:
+    """The id that `key` stands for within `scope` (an owner's key or a conversation's id).
+
+    UUID version 8 (RFC 9562) of an HMAC-SHA256 with the installation's secret: the same scope and
+    key always give the same id, so a repeated write finds its own row and no table of keys is
+    needed; and nobody outside can foresee it, so nobody can take it first.
+    """
+    message = f"{scope}:{key}".encode()
+    digest = bytearray(hmac.digest(_secret(), message, hashlib.sha256)[:16])
+    digest[6] = 0x80 | digest[6] & 0x0F
+    digest[8] = 0x80 | digest[8] & 0x3F
+    return uuid.UUID(bytes=bytes(digest))

@@ -1,0 +1,50 @@
+"""Review: what a member of staff thinks of a message, beside its owner's own rating."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from conversations.models.conversation import Conversation
+from conversations.models.ids import new_id
+from conversations.models.lookups import jsonb_is
+
+
+class Review(models.Model):
+    """One reviewer's judgement of one message; the owner never sees it.
+
+    The reviewer is a copy, as a note's author is. The database cascades from the message.
+    """
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    conversation = models.ForeignKey(
+        Conversation,
+        on_delete=models.DO_NOTHING,
+        related_name="reviews",
+        db_constraint=False,
+        db_index=False,
+    )
+    message_id = models.UUIDField()
+    reviewer_id = models.BigIntegerField()
+    reviewer_name = models.CharField(max_length=150)
+    score = models.SmallIntegerField()
+    labels = models.JSONField(default=list, blank=True)
+    comment = models.TextField(default="", blank=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    updated_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        constraints = [
+            # Also the index of the reviews beside a transcript.
+            models.UniqueConstraint(
+                fields=["conversation", "message_id", "reviewer_id"], name="review_unique"
+            ),
+            models.CheckConstraint(name="review_score_known", condition=Q(score__in=[-1, 1])),
+            models.CheckConstraint(
+                name="review_labels_is_array", condition=Q(jsonb_is("labels", "array"))
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.reviewer_name}: {self.score:+d}"

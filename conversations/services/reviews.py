@@ -1,0 +1,91 @@
+"""Reviews: what staff think of a message, beside what its owner thinks."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+
+from django.db import transaction
+from django.utils import timezone
+
+from conversations.models import AccessAction, AccessContext, Message, Review
+from conversations.services.conversations import lock_for_change
+from conversations.services.errors import NO_SUCH_MESSAGE, InvalidValue, NotFound
+from conversations.services.values import check_text
+
+MAX_COMMENT_CHARS = 10_000
+MAX_LABELS, MAX_LABEL_CHARS = 20, 50
+BAD_SCORE = "A score is 1 (good) or -1 (bad)."
+LONG_COMMENT = f"Longer than {MAX_COMMENT_CHARS:,} characters."
+BAD_LABELS = f"At most {MAX_LABELS} labels of 1 to {MAX_LABEL_CHARS} characters."
+
+
+def review_message(
+    *,
+    conversation_id: uuid.UUID,
+    message_id: uuid.UUID,
+    score: int,
+    access: AccessContext,
+    labels: Sequence[str] = (),
+    comment: str = "",
+) -> Review:
+    """Store the caller's review of a message, in place of an earlier one of theirs.
+
+    Raises InvalidValue, NotFound, OnLegalHold. The owner's own rating is not touched.
+    """
+    _check(score, labels, comment)
+    with transaction.atomic():
+        _lock(conversation_id, message_id, access)
+        reviewer = _reviewer(access)
+        review, _ = Review.objects.update_or_create(
+            conversation_id=conversation_id,
+            message_id=message_id,
+            reviewer_id=reviewer[0],
+            defaults={
+                "reviewer_name": reviewer[1],
+                "score": score,
+                "labels": list(labels),
+                "comment": comment.strip(),
+                "updated_at": timezone.now(),
+            },
+        )
+    return review
+
+
+def withdraw_review(
+    *, conversation_id: uuid.UUID, message_id: uuid.UUID, access: AccessContext
+) -> bool:
+    """Remove the caller's own review of a message; whether there was one."""
+    with transaction.atomic():
+        _lock(conversation_id, message_id, access)
+        removed, _ = Review.objects.filter(
+            conversation_id=conversation_id,
+            message_id=message_id,
+            reviewer_id=_reviewer(access)[0],
+        ).delete()
+    return bool(removed)
+
+
+def _lock(conversation_id: uuid.UUID, message_id: uuid.UUID, access: AccessContext) -> None:
+    detail = {"review": str(message_id)}
+    lock_for_change(conversation_id, access, AccessAction.CHANGE, detail)
+    if not Message.objects.filter(conversation_id=conversation_id, id=message_id).exists():
+        raise NotFound(NO_SUCH_MESSAGE)
+
+
+def _reviewer(access: AccessContext) -> tuple[int, str]:
+    if access.caller is None:
+        raise TypeError("a review has a reviewer")
+    return access.caller.user.pk, access.caller.user.username
+
+
+def _check(score: int, labels: Sequence[str], comment: str) -> None:
+    if score not in (-1, 1):
+        raise InvalidValue(BAD_SCORE, field="score")
+    check_text("comment", comment)
+    if len(comment) > MAX_COMMENT_CHARS:
+        raise InvalidValue(LONG_COMMENT, field="comment", code="max_length")
+    for label in labels:
+        check_text("labels", label)
+    if len(labels) > MAX_LABELS or not all(1 <= len(label) <= MAX_LABEL_CHARS for label in labels):
+        raise InvalidValue(BAD_LABELS, field="labels")
