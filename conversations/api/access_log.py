@@ -50,8 +50,8 @@ class AccessLogMiddleware:
         return response
 
 
-def _user_of(request: HttpRequest) -> int | None:
-    """The user's key, if the request got as far as asking for it."""
+def _user_of(request: HttpRequest) -> str | None:
+    """The user's name, if the request got as far as asking for it."""
     user = request.__dict__.get("_cached_user") or request.__dict__.get("user")
     known = user if type(user).__name__ != "SimpleLazyObject" else None
-    return getattr(known, "pk", None)
+    return getattr(known, "username", None) or None

@@ -15,7 +15,7 @@ from conversations.chat.liveness import is_dead
 from conversations.chat.providers import Provider, provider_named
 from conversations.chat.runner import runner
 from conversations.chat.state import TurnState
-from conversations.models import AccessAction, AccessContext, Conversation
+from conversations.models import AccessAction, AccessContext
 from conversations.services import InvalidValue, NotFound, owner_of
 from conversations.services.errors import NO_SUCH_CONVERSATION
 from conversations.services.turn_log import StoredTurn, find_turn, question_before, read_turns
@@ -87,8 +87,7 @@ def _owner(access: AccessContext, named: User | None, conversation_id: uuid.UUID
     """Whose conversation it is, or is to be. Raises NotFound, NotAllowed, ReasonRequired."""
     if conversation_id is not None:
         holder = owner_of(access, conversation_id, action=AccessAction.CHANGE)
-        theirs = Conversation.objects.owned_by((named or holder).pk)
-        if not theirs.filter(pk=conversation_id).exists():
+        if named is not None and named != holder:
             raise NotFound(NO_SUCH_CONVERSATION)
         return holder
     if named is not None:

@@ -69,11 +69,15 @@ FOREIGN_KEYS = """
 ALTER TABLE conversations_review ADD CONSTRAINT review_message_fk
     FOREIGN KEY (conversation_id, message_id) REFERENCES conversations_message (conversation_id, id)
     ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED;
+ALTER TABLE conversations_apitoken ADD CONSTRAINT apitoken_user_fk
+    FOREIGN KEY (user_id) REFERENCES auth_user (id)
+    ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED;
 ALTER TABLE conversations_tombstone ADD CONSTRAINT tombstone_user_fk
     FOREIGN KEY (user_id) REFERENCES auth_user (id)
     ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED;
 """
 NO_FOREIGN_KEYS = """
+ALTER TABLE conversations_apitoken DROP CONSTRAINT apitoken_user_fk;
 ALTER TABLE conversations_review DROP CONSTRAINT review_message_fk;
 ALTER TABLE conversations_tombstone DROP CONSTRAINT tombstone_user_fk;
 """
@@ -157,7 +161,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='apitoken',
             name='user',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='api_tokens', to=settings.AUTH_USER_MODEL),
+            field=models.ForeignKey(db_constraint=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='api_tokens', to=settings.AUTH_USER_MODEL),
         ),
         migrations.AddConstraint(
             model_name='installationsecret',

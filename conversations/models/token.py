@@ -24,8 +24,12 @@ class ApiToken(models.Model):
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     digest = models.CharField(max_length=128, editable=False)
     key = models.CharField(max_length=KEY_CHARS, editable=False)
+    # The database cascades, as it does for conversations.
     user = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="api_tokens"
+        settings.AUTH_USER_MODEL,
+        on_delete=models.DO_NOTHING,
+        related_name="api_tokens",
+        db_constraint=False,
     )
     name = models.CharField(max_length=100, default="", blank=True)
     trusted = models.BooleanField(default=False)

@@ -19,7 +19,7 @@ from conversations.models import (
     new_id,
 )
 from conversations.models.rows import Row, insert_new_rows
-from conversations.services.access import SCRIPT, owner_of
+from conversations.services.access import owner_of
 from conversations.services.drafts import DRAFT_FIELDS, MessageDraft, check_drafts
 from conversations.services.errors import (
     NO_SUCH_CONVERSATION,
@@ -64,7 +64,7 @@ def append_drafts(
     *,
     conversation_id: uuid.UUID,
     drafts: Sequence[MessageDraft],
-    access: AccessContext = SCRIPT,
+    access: AccessContext,
     key: str | None = None,
     expected_last_sequence: int | None = None,
     from_client: bool = True,

@@ -58,15 +58,19 @@ def find_or_start(*, owner: User) -> Found:
 
     Two calls at once give one conversation: the second waits on the owner's row.
     """
-    latest = Conversation.objects.latest_of(owner.pk)
-    if latest is not None:
-        return Found(latest, created=False)
+    if found := _latest_of(owner):
+        return found
     with transaction.atomic():
         User.objects.select_for_update(no_key=True).get(pk=owner.pk)
-        latest = Conversation.objects.latest_of(owner.pk)
-        if latest is not None:
-            return Found(latest, created=False)
-        return create_conversation(owner=owner)
+        return _latest_of(owner) or create_conversation(owner=owner)
+
+
+def _latest_of(owner: User) -> Found | None:
+    latest = Conversation.objects.latest_of(owner.pk)
+    if latest is None:
+        return None
+    latest.user = owner
+    return Found(latest, created=False)
 
 
 def create_conversation(

@@ -22,6 +22,7 @@ from conversations.models import (
     id_from_key,
 )
 from conversations.models.rows import columns_of, insert_new_rows
+from conversations.services.access import SCRIPT
 from conversations.services.appending import MAX_BATCH, append_drafts
 from conversations.services.conversations import DELETED_CONVERSATION, LONG_TEXT
 from conversations.services.drafts import MessageDraft, check_drafts
@@ -162,6 +163,7 @@ def _append(conversation_id: uuid.UUID, drafts: list[MessageDraft]) -> None:
     for start in range(0, len(drafts), MAX_BATCH):
         append_drafts(
             conversation_id=conversation_id,
+            access=SCRIPT,
             drafts=drafts[start : start + MAX_BATCH],
             key=f"import:{start}",
             from_client=False,

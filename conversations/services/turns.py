@@ -18,7 +18,8 @@ from django.contrib.auth.models import User
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
-from conversations.models import Message, Role, Status, new_id
+from conversations.models import AccessContext, Caller, Message, Role, Status, new_id
+from conversations.services.access import SCRIPT
 from conversations.services.appending import append_drafts
 from conversations.services.conversations import create_conversation
 from conversations.services.drafts import MessageDraft
@@ -88,8 +89,7 @@ class Ending:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """What is asked: `conversation_id` None starts a conversation of the owner's; another one is
-    known to be theirs."""
+    """What is asked: `conversation_id` None starts a conversation of the owner's."""
 
     owner: User
     content: str
@@ -155,6 +155,7 @@ def _begin(question: Question, asked: MessageDraft) -> Begun:
     appended = append_drafts(
         conversation_id=conversation_id,
         drafts=[asked, answer],
+        access=AccessContext(Caller(question.owner)),
         from_client=False,
     )
     question_row, answer_row = appended.rows
@@ -255,7 +256,9 @@ def record_tool_result(
         model=turn.model,
         id=result_id(turn.id, step, call),
     )
-    append_drafts(conversation_id=turn.conversation_id, drafts=[draft], from_client=False)
+    append_drafts(
+        conversation_id=turn.conversation_id, drafts=[draft], access=SCRIPT, from_client=False
+    )
 
 
 def open_step(*, turn: Turn, step: int, before: Ending) -> None:
@@ -279,7 +282,9 @@ def open_step(*, turn: Turn, step: int, before: Ending) -> None:
             metadata={"runner": ended["metadata"].get("runner", "")},
             id=step_id(turn.id, step),
         )
-        append_drafts(conversation_id=turn.conversation_id, drafts=[draft], from_client=False)
+        append_drafts(
+            conversation_id=turn.conversation_id, drafts=[draft], access=SCRIPT, from_client=False
+        )
 
 
 def finish_turn(*, turn: Turn, step: int, ending: Ending) -> bool:

@@ -10,6 +10,7 @@ from django.db import IntegrityError, transaction
 
 from conversations.models import AccessAction, AccessContext, Caller
 from conversations.models.user_names import (
+    LARGEST_EXACT_NUMBER,
     MARK,
     MAX_USERNAME_CHARS,
     is_namespace,
@@ -30,7 +31,10 @@ NOT_FOR_STAFF = "A trusted client does not act for a staff account."
 NOT_EVERYBODY = "Only a trusted client or staff may ask for everybody's conversations."
 EMPTY_USER = "Give a user's name."
 LONG_USER = f"Longer than {MAX_USERNAME_CHARS} characters, its namespace included."
-NEGATIVE_USER = "A number that names a user is not negative."
+INEXACT_USER = (
+    f"A number that names a user is 0 to {LARGEST_EXACT_NUMBER:,}; larger ones are not exact in "
+    "every JSON reader and are sent as text."
+)
 NOT_A_NAME = f"`{EVERYBODY}` stands for everybody and is no user's name."
 WHITE_SPACE_AROUND = "A name has no white space around it: {char}."
 NOT_IN_A_NAME = "A name may not hold the character {char}."
@@ -44,8 +48,8 @@ def check_name(user_id: UserId, *, field: str = "user_id") -> str:
     around it: with them two names could look alike, or one could be stored as another.
     """
     if isinstance(user_id, int):
-        if user_id < 0:
-            raise InvalidValue(NEGATIVE_USER, field=field)
+        if not 0 <= user_id <= LARGEST_EXACT_NUMBER:
+            raise InvalidValue(INEXACT_USER, field=field)
         user_id = str(user_id)
     check_text(field, user_id)
     if not user_id:

@@ -46,7 +46,9 @@ def fill(conversation, count):
     roles = ("user", "assistant")
     drafts = [MessageDraft(role=roles[i % 2], content=f"message {i + 1}") for i in range(count)]
     for start in range(0, count, 1_000):
-        append_drafts(conversation_id=conversation.pk, drafts=drafts[start : start + 1_000])
+        append_drafts(
+            conversation_id=conversation.pk, drafts=drafts[start : start + 1_000], access=SCRIPT
+        )
 
 
 def access_of(user, **rights) -> AccessContext:

@@ -4,6 +4,7 @@ from django.contrib.auth.models import User
 
 from conversations.admin.accounts import UserAdmin
 from conversations.models import AccessRecord, ApiToken, Conversation
+from conversations.services import SCRIPT, create_token
 from conversations.tests.admin.conftest import grant, signed_in, text_of
 from conversations.tests.factories import make_conversation
 

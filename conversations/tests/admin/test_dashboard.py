@@ -5,7 +5,7 @@ from django.core.cache import cache
 from django.utils import timezone
 
 from conversations.models import Message
-from conversations.services import MessageDraft, append_drafts
+from conversations.services import SCRIPT, MessageDraft, append_drafts
 from conversations.tests.admin.conftest import signed_in, text_of, transcript_url
 from conversations.tests.factories import make_conversation, make_user
 
@@ -23,7 +23,7 @@ def conversation(alice):
         MessageDraft(**known, prompt_tokens=10, completion_tokens=5, latency_ms=1_000, rating=1),
         MessageDraft(**known, latency_ms=3_000, status="failed", first_token_ms=200, rating=-1),
     ]
-    append_drafts(conversation_id=conversation.pk, drafts=drafts, from_client=False)
+    append_drafts(conversation_id=conversation.pk, drafts=drafts, from_client=False, access=SCRIPT)
     return conversation
 
 

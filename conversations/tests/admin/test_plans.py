@@ -3,7 +3,7 @@
 import pytest
 from django.db import connection
 
-from conversations.services import MessageDraft, append_drafts
+from conversations.services import SCRIPT, MessageDraft, append_drafts
 from conversations.tests.admin.conftest import LIST, transcript_url
 from conversations.tests.factories import make_conversation
 
@@ -36,6 +36,7 @@ def chat(alice):
     append_drafts(
         conversation_id=chat.pk,
         drafts=[MessageDraft(role="user", content="A train station for zeppelins")],
+        access=SCRIPT,
     )
     return chat
 

@@ -7,14 +7,14 @@ from django.db import connection, transaction
 
 from conversations.admin.markdown import as_html
 from conversations.models import AccessRecord, Message, staff_search
-from conversations.services import MessageDraft, append_drafts
+from conversations.services import SCRIPT, MessageDraft, append_drafts
 from conversations.tests.admin.conftest import grant, signed_in, text_of, transcript_url
 from conversations.tests.factories import make_conversation
 
 
 def said(owner, *drafts, **fields):
     conversation = make_conversation(owner, **fields)
-    append_drafts(conversation_id=conversation.pk, drafts=drafts, from_client=False)
+    append_drafts(conversation_id=conversation.pk, drafts=drafts, from_client=False, access=SCRIPT)
     return conversation
 
 

@@ -12,7 +12,7 @@ from conversations.models import (
     Message,
     staff_search,
 )
-from conversations.services import MessageDraft, append_drafts
+from conversations.services import SCRIPT, MessageDraft, append_drafts
 from conversations.services.groups import GROUPS, ensure_groups
 from conversations.tests.admin.conftest import LIST, grant, signed_in, text_of, transcript_url
 from conversations.tests.factories import client_for, make_conversation, make_user
@@ -24,7 +24,7 @@ EXPORT = f"{LIST}export/"
 def conversation(alice):
     conversation = make_conversation(alice, title="Trains")
     draft = MessageDraft(role="assistant", content="A zeppelin leaves at noon.", model="m")
-    append_drafts(conversation_id=conversation.pk, drafts=[draft], from_client=False)
+    append_drafts(conversation_id=conversation.pk, drafts=[draft], from_client=False, access=SCRIPT)
     conversation.refresh_from_db()
     return conversation
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from conversations.models import ApiToken, Caller, Message, Status
+from conversations.models import ApiToken, Message, Status
 from conversations.services.turns import Question, begin_turn
 from conversations.tests.chat.clients import names_of, text_of
 from conversations.tests.chat.fixtures import wait_until
@@ -156,11 +156,10 @@ def test_a_process_that_is_told_to_end_marks_its_turns(provider, token):
 
 def test_an_old_row_of_an_unknown_process_is_interrupted(provider, token, settings):
 
-    caller = Caller.of(ApiToken.objects.get().user)
+    owner = ApiToken.objects.select_related("user").get().user
     begun = begin_turn(
         Question(
-            owner_id=caller.user.pk,
-            caller=caller,
+            owner=owner,
             content="Hi",
             provider="p",
             model="m",

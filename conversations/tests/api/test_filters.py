@@ -1,7 +1,13 @@
 import pytest
 
 from conversations.models import Conversation
-from conversations.services import MessageDraft, append_drafts, update_conversation, update_message
+from conversations.services import (
+    SCRIPT,
+    MessageDraft,
+    append_drafts,
+    update_conversation,
+    update_message,
+)
 from conversations.tests.factories import make_conversation
 
 pytestmark = pytest.mark.django_db
@@ -14,12 +20,14 @@ def chats(alice):
     plain = make_conversation(alice, title="Plain", model_used="llama3")
     pinned = make_conversation(alice, title="Pinned trip", metadata={"topic": "travel", "n": 5})
     rated = make_conversation(alice, title="Rated", metadata={"topic": "cars", "done": True})
-    update_conversation(conversation_id=pinned.pk, changes={"pinned": True})
-    update_conversation(conversation_id=rated.pk, changes={"archived": True})
+    update_conversation(conversation_id=pinned.pk, changes={"pinned": True}, access=SCRIPT)
+    update_conversation(conversation_id=rated.pk, changes={"archived": True}, access=SCRIPT)
     rows = append_drafts(
-        conversation_id=rated.pk, drafts=[MessageDraft(role="user", content="x")]
+        conversation_id=rated.pk, drafts=[MessageDraft(role="user", content="x")], access=SCRIPT
     ).rows
-    update_message(conversation_id=rated.pk, message_id=rows[0]["id"], changes={"rating": 1})
+    update_message(
+        conversation_id=rated.pk, message_id=rows[0]["id"], changes={"rating": 1}, access=SCRIPT
+    )
     Conversation.objects.filter(pk=plain.pk).update(created_at="2020-06-01T00:00:00Z")
     return {"plain": plain, "pinned": pinned, "rated": rated}
 
@@ -120,7 +128,7 @@ def talk(alice):
         ),
         MessageDraft(role="assistant", content="b", status="failed"),
     ]
-    append_drafts(conversation_id=chat.pk, drafts=drafts)
+    append_drafts(conversation_id=chat.pk, drafts=drafts, access=SCRIPT)
     return f"{LIST}/{chat.pk}/messages"
 
 

@@ -60,7 +60,7 @@ DOCUMENTS = {
 def target(alice):
     chat = make_conversation(alice, messages=1, title="Kept")
     message = get_chat_history(conversation_id=chat.pk)[0].id
-    return lambda url: url.format(chat=chat.pk, message=message, owner=alice.pk)
+    return lambda url: url.format(chat=chat.pk, message=message, owner="alice")
 
 
 def stored():
@@ -147,7 +147,7 @@ def test_a_malformed_id_in_every_place(api, target, bad):
         assert answer.status_code in (400, 404, 422), (url, answer.content)
 
 
-@pytest.mark.parametrize("user", ["%00", "0", "-0", "2147483648", "9" * 50, "x" * 151, "%ED%A0%80"])
+@pytest.mark.parametrize("user", ["%00", "-0", "9" * 50, "9" * 151, "x" * 151, "%ED%A0%80"])
 def test_a_malformed_user_in_every_place(target, user):
     client = client_for(make_trusted())
     before = stored()
@@ -159,7 +159,7 @@ def test_a_malformed_user_in_every_place(target, user):
     ):
         answer = getattr(client, method)(url)
         assert answer.status_code in (200, 201, 400), (url, answer.content)
-        if user not in ("-0", "%ED%A0%80"):  # these two are names
+        if user not in ("-0", "9" * 50, "%ED%A0%80"):  # these are names
             assert answer.status_code == 400, (url, answer.content)
     assert before[1:] == stored()[1:]
 

@@ -28,7 +28,7 @@ def test_each_request_leaves_one_line(lines, api, alice):
     assert answer.status_code == 200
     (line,) = [line for line in lines() if line["event"] == "request"]
     assert line["request_id"] == "abc"
-    assert (line["user"], line["method"], line["status"]) == (alice.pk, "GET", 200)
+    assert (line["user"], line["method"], line["status"]) == ("alice", "GET", 200)
     assert line["route"] == "api/conversations/?$"
     assert line["queries"] == 3
     assert line["duration_ms"] > 0
@@ -54,7 +54,7 @@ def test_a_defect_is_logged_by_place_not_by_what_it_quotes(lines, alice, monkeyp
 
     client = client_for(alice)
     client.raise_request_exception = False
-    monkeypatch.setattr("conversations.api.conversations.readable_owner_id", fail)
+    monkeypatch.setattr("conversations.api.conversations.owner_to_read", fail)
     answer = client.get(LIST)
     assert answer.status_code == 500
     found = lines()

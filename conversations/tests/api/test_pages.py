@@ -1,6 +1,6 @@
 import pytest
 
-from conversations.services import delete_conversation
+from conversations.services import SCRIPT, delete_conversation
 from conversations.tests.factories import client_for, fill, make_conversation
 
 pytestmark = pytest.mark.django_db
@@ -38,7 +38,7 @@ def test_the_way_back_shows_the_same_pages(api, chats):
 def test_inserts_and_deletes_between_two_pages_repeat_and_skip_nothing(api, alice, chats):
     first = api.get(f"{LIST}?page_size=3").json()
     make_conversation(alice)
-    delete_conversation(conversation_id=first["conversations"][-1]["id"])
+    delete_conversation(conversation_id=first["conversations"][-1]["id"], access=SCRIPT)
     second = api.get(first["next"]).json()
     assert [item["id"] for item in second["conversations"]] == chats[3:6]
 

@@ -3,7 +3,7 @@
 import pytest
 
 from conversations.models import AccessRecord
-from conversations.services import MessageDraft, append_drafts
+from conversations.services import SCRIPT, MessageDraft, append_drafts
 from conversations.services.access import MAX_REASON_CHARS
 from conversations.tests.factories import client_for, make_conversation
 
@@ -32,7 +32,7 @@ def chat(alice):
         MessageDraft(role="user", content="A secret."),
         MessageDraft(role="assistant", content="A secret kept."),
     ]
-    append_drafts(conversation_id=chat.pk, drafts=drafts)
+    append_drafts(conversation_id=chat.pk, drafts=drafts, access=SCRIPT)
     return chat
 
 

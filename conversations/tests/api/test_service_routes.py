@@ -48,7 +48,7 @@ def test_a_database_that_goes_away_is_503_with_retry_after(alice, monkeypatch):
 
     client = client_for(alice)
     client.raise_request_exception = False
-    monkeypatch.setattr("conversations.api.conversations.readable_owner_id", fail)
+    monkeypatch.setattr("conversations.api.conversations.owner_to_read", fail)
     answer = client.get("/api/conversations")
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
     assert b"hunter2" not in answer.content
@@ -61,7 +61,7 @@ def test_a_defect_is_500_without_a_trace(alice, monkeypatch):
 
     client = client_for(alice)
     client.raise_request_exception = False
-    monkeypatch.setattr("conversations.api.conversations.readable_owner_id", fail)
+    monkeypatch.setattr("conversations.api.conversations.owner_to_read", fail)
     answer = client.get("/api/conversations")
     assert answer.status_code == 500
     assert b"secret" not in answer.content

@@ -2,7 +2,7 @@ import pytest
 from rest_framework.test import APIClient
 
 from conversations.models import ApiToken
-from conversations.tests.factories import client_for
+from conversations.tests.factories import client_for, make_user
 
 pytestmark = pytest.mark.django_db
 URL = "/api/tokens"
@@ -30,8 +30,8 @@ def test_only_a_digest_is_stored(api):
 def test_nobody_sees_or_revokes_anothers_token(api, bob):
     client_for(bob)
     theirs = ApiToken.objects.get(user=bob)
-    assert theirs.token_key not in api.get(URL).content.decode()
-    assert api.delete(f"{URL}/{theirs.token_key}").status_code == 404
+    assert theirs.key not in api.get(URL).content.decode()
+    assert api.delete(f"{URL}/{theirs.key}").status_code == 404
     assert ApiToken.objects.filter(user=bob).exists()
 
 
@@ -39,3 +39,73 @@ def test_nobody_sees_or_revokes_anothers_token(api, bob):
 def test_bad_days_are_refused_by_name(api, days):
     answer = api.post(URL, {"days": days})
     assert (answer.status_code, answer.json()["errors"][0]["attr"]) == (400, "days")
+
+
+def with_token(text):
+    return APIClient(headers={"Authorization": f"Bearer {text}"})
+
+
+def test_a_trusted_client_hands_its_user_a_plain_token_for_the_browser():
+    app = client_for(make_user("app"), trusted=True, namespace="crm")
+    answer = app.post(URL, {"user_id": 3, "expires_in": 600, "name": "browser"})
+    assert answer.status_code == 201
+    shown = answer.json()
+    assert (shown["trusted"], shown["namespace"], shown["name"]) == (False, "crm", "browser")
+    browser = with_token(shown["token"])
+    made = browser.post("/api/conversations", {"title": "Mine"}).json()
+    assert made["user_id"] == 3
+    assert [
+        chat["id"] for chat in app.get("/api/users/3/conversations").json()["conversations"]
+    ] == [made["id"]]
+    assert browser.get("/api/conversations?user_id=4").status_code == 404
+    assert browser.get("/api/conversations?user_id=*").status_code == 403
+    assert browser.get("/api/conversations?user_id=3").json()["count"] == 1
+    left = ApiToken.objects.get(name="browser")
+    assert 590 < (left.expires_at - left.created_at).total_seconds() < 610
+
+
+@pytest.mark.parametrize("seconds", [59, 7 * 24 * 3600 + 1, 1.5, "600", None])
+def test_a_bad_lifetime_is_refused_by_name(api, seconds):
+    answer = api.post(URL, {"expires_in": seconds})
+    assert (answer.status_code, answer.json()["errors"][0]["attr"]) == (400, "expires_in")
+
+
+def test_two_lifetimes_are_one_too_many(api):
+    assert api.post(URL, {"expires_in": 600, "days": 1}).status_code == 400
+
+
+def test_nobody_else_makes_tokens_for_others_and_none_for_staff(api, staff):
+    for client in (api, client_for(staff)):
+        refused = client.post(URL, {"user_id": "bob"})
+        assert (refused.status_code, refused.json()["errors"][0]["attr"]) == (403, "user_id")
+    app = client_for(make_user("app"), trusted=True)
+    assert app.post(URL, {"user_id": "support"}).status_code == 403
+    assert not ApiToken.objects.filter(user=staff, namespace="x").exists()
+
+
+def test_me_says_who_calls_with_which_rights(api, staff, settings):
+    settings.THROTTLE_RATES = {"read": "100/min"}
+    me = api.get("/api/me").json()
+    assert (me["user_id"], me["trusted"], me["namespace"], me["staff"]) == (
+        "alice",
+        False,
+        None,
+        False,
+    )
+    assert me["limits"]["rates"] == {"read": "100/min"}
+    assert me["limits"]["max_messages_at_once"] == 1_000
+    app = client_for(make_user("app"), trusted=True, namespace="crm").get("/api/me").json()
+    assert (app["user_id"], app["trusted"], app["namespace"]) == ("\uff1aapp", True, "crm")
+    assert app["limits"]["rates"] == {}
+    looker = client_for(staff).get("/api/me").json()
+    assert (looker["may_read_any"], looker["may_write_any"]) == (True, False)
+
+
+def test_a_clients_own_conversations_are_named_apart_from_its_users(db):
+    app = client_for(make_user("app"), trusted=True, namespace="crm")
+    own = app.post("/api/conversations", {}).json()
+    users = app.post("/api/conversations", {"user_id": "app"}).json()
+    assert (own["user_id"], users["user_id"]) == ("\uff1aapp", "app")
+    for name, chat in (("\uff1aapp", own), ("app", users)):
+        listed = app.get("/api/conversations", {"user_id": name}).json()
+        assert [one["id"] for one in listed["conversations"]] == [chat["id"]]

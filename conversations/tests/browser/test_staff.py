@@ -6,7 +6,7 @@ import pytest
 from axe_playwright_python.base import AXE_FILE_PATH
 
 from conversations.models import AccessRecord
-from conversations.services import MessageDraft, append_drafts
+from conversations.services import SCRIPT, MessageDraft, append_drafts
 from conversations.tests.admin.conftest import LIST, transcript_url
 from conversations.tests.factories import make_conversation, make_user
 
@@ -62,7 +62,7 @@ def chat(officer):
             **known,
         ),
     ]
-    append_drafts(conversation_id=conversation.pk, drafts=drafts, from_client=False)
+    append_drafts(conversation_id=conversation.pk, drafts=drafts, from_client=False, access=SCRIPT)
     return conversation
 
 
@@ -76,7 +76,10 @@ def long_chat(chat):
     ]
     for start in range(0, len(drafts), 1_000):
         append_drafts(
-            conversation_id=chat.pk, drafts=drafts[start : start + 1_000], from_client=False
+            conversation_id=chat.pk,
+            drafts=drafts[start : start + 1_000],
+            from_client=False,
+            access=SCRIPT,
         )
     chat.refresh_from_db()
     return chat
@@ -194,7 +197,7 @@ def test_hostile_content_is_inert(page, officer):
         MessageDraft(role="assistant", tool_calls=[{"id": evil, "function": {"name": evil}}]),
         MessageDraft(role="assistant", status="failed", error=evil, sources=[{"title": evil}]),
     ]
-    append_drafts(conversation_id=conversation.pk, drafts=drafts, from_client=False)
+    append_drafts(conversation_id=conversation.pk, drafts=drafts, from_client=False, access=SCRIPT)
     for address in (
         LIST,
         f"{LIST}?q=script",
@@ -217,7 +220,7 @@ def test_a_megabyte_does_not_freeze_the_page(page, officer):
     conversation = make_conversation(make_user("alice"))
     texts = ["word " * 200_000, "y" * 1_000_000]
     drafts = [MessageDraft(role="assistant", content=text) for text in texts]
-    append_drafts(conversation_id=conversation.pk, drafts=drafts, from_client=False)
+    append_drafts(conversation_id=conversation.pk, drafts=drafts, from_client=False, access=SCRIPT)
     page.goto(transcript_url(conversation))
     for number in (0, 1):
         page.goto(transcript_url(conversation))

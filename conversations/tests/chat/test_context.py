@@ -4,7 +4,7 @@ import pytest
 
 from conversations.chat.context import history_before
 from conversations.models import Message
-from conversations.services import MessageDraft, append_drafts
+from conversations.services import SCRIPT, MessageDraft, append_drafts
 from conversations.tests.factories import fill, make_conversation
 
 CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
@@ -12,7 +12,9 @@ CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "
 
 def said(conversation, *drafts):
     for draft in drafts:
-        append_drafts(conversation_id=conversation.pk, drafts=[draft], from_client=False)
+        append_drafts(
+            conversation_id=conversation.pk, drafts=[draft], from_client=False, access=SCRIPT
+        )
 
 
 def history(conversation, **options):

@@ -19,7 +19,7 @@ def test_erases_and_leaves_a_record(alice, bob, capsys):
 
 def test_a_dry_run_takes_nothing(alice, capsys):
     make_conversation(alice, 3)
-    call_command("erase_user", str(alice.pk), dry_run=True)
+    call_command("erase_user", "alice", dry_run=True)
     assert "Would erase alice" in capsys.readouterr().out
     assert Message.objects.count() == 3
 

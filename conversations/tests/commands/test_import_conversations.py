@@ -129,7 +129,7 @@ def test_a_report_that_cannot_be_written_stops_before_anything_is_stored(run, tm
 
 def test_a_user_that_cannot_be_is_a_usage_error():
     with pytest.raises(CommandError, match="--user: ") as caught:
-        call_command("import_conversations", str(SAMPLE_FILE), format="openai", user="0")
+        call_command("import_conversations", str(SAMPLE_FILE), format="openai", user="ann ")
     assert caught.value.returncode == 2
 
 

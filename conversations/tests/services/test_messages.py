@@ -4,6 +4,7 @@ import pytest
 
 from conversations.models import Conversation, Message
 from conversations.services import (
+    SCRIPT,
     InvalidValue,
     KeyReused,
     MessageDraft,
@@ -142,7 +143,10 @@ def test_another_message_under_the_same_identity_is_refused(chat, identity):
 def test_a_repeat_is_recognised_after_the_message_was_rated(chat):
     first = say(chat, key="k", metadata={"a": 1})
     update_message(
-        conversation_id=chat.pk, message_id=first.id, changes={"rating": 1, "metadata": {}}
+        conversation_id=chat.pk,
+        message_id=first.id,
+        changes={"rating": 1, "metadata": {}},
+        access=SCRIPT,
     )
     assert say(chat, key="k", metadata={"a": 1}).rating == 1
 
@@ -155,7 +159,7 @@ def test_a_repeat_is_recognised_whatever_the_size_of_its_numbers(chat):
 def test_a_key_stands_for_the_whole_batch(chat):
     def send(*contents):
         drafts = [MessageDraft(role="user", content=text) for text in contents]
-        return append_drafts(conversation_id=chat.pk, drafts=drafts, key="k")
+        return append_drafts(conversation_id=chat.pk, drafts=drafts, key="k", access=SCRIPT)
 
     assert send("a", "b").created
     assert not send("a", "b").created
@@ -197,7 +201,7 @@ def test_history_is_in_order_and_can_be_the_latest_few(chat):
 def test_a_deleted_message_leaves_a_gap_and_its_sequence_is_not_given_again(chat):
     fill(chat, 3)
     last = get_chat_history(conversation_id=chat.pk)[-1]
-    delete_message(conversation_id=chat.pk, message_id=last.id)
+    delete_message(conversation_id=chat.pk, message_id=last.id, access=SCRIPT)
     assert say(chat).sequence == 4
     assert Conversation.objects.get(pk=chat.pk).message_count == 3
 
@@ -206,7 +210,7 @@ def test_legal_hold_keeps_every_message(chat):
     message = say(chat)
     Conversation.objects.filter(pk=chat.pk).update(legal_hold=True)
     with pytest.raises(OnLegalHold):
-        delete_message(conversation_id=chat.pk, message_id=message.id)
+        delete_message(conversation_id=chat.pk, message_id=message.id, access=SCRIPT)
     assert say(chat).sequence == 2
 
 

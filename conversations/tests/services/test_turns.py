@@ -10,8 +10,15 @@ from django.db import connection
 from django.utils import timezone
 
 from conversations.chat import liveness
-from conversations.models import Caller, Conversation, Message, Status
-from conversations.services import Conflict, InvalidValue, NotFound, TurnRunning, update_message
+from conversations.models import Conversation, Message, Status
+from conversations.services import (
+    SCRIPT,
+    Conflict,
+    InvalidValue,
+    NotFound,
+    TurnRunning,
+    update_message,
+)
 from conversations.services.turn_log import find_turn, question_before
 from conversations.services.turns import (
     Ending,
@@ -35,7 +42,7 @@ CALLS = [
 
 
 def question(user, **changes):
-    given = {"owner_id": user.pk, "caller": Caller(user), "content": "Hi", "provider": "p"}
+    given = {"owner": user, "content": "Hi", "provider": "p"}
     return Question(**{"model": "m", **given, **changes})
 
 
@@ -192,7 +199,9 @@ def test_an_answer_is_abandoned_by_age_or_death_and_keeps_its_text(alice):
 def test_metadata_that_a_client_changed_does_no_harm(alice):
     turn = begin(alice, runner="r")
     where = {"conversation_id": turn.conversation_id}
-    update_message(**where, message_id=turn.id, changes={"metadata": {"runner": ["../x"]}})
+    update_message(
+        **where, message_id=turn.id, changes={"metadata": {"runner": ["../x"]}}, access=SCRIPT
+    )
     assert not interrupt_abandoned(**where, is_dead=liveness.is_dead)
 
 

@@ -14,6 +14,8 @@ import pytest
 from django.conf import settings
 from django.db import connection
 
+from conversations.tests.factories import make_token
+
 STARTS_WITHIN = 60  # seconds
 STOPS_WITHIN = 30
 SERVE = (
