@@ -58,6 +58,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "conversations.admin.zone.ViewersZone",
     "conversations.admin.content_policy.ContentPolicy",
+    "conversations.admin.conflicts.ConflictPage",
 ]
 
 ROOT_URLCONF = "chatproject.urls"

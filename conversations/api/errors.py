@@ -30,6 +30,7 @@ from conversations.services import (
     NotFound,
     ReasonRequired,
     ServiceError,
+    refusal_of,
 )
 
 RETRY_SECONDS = 5
@@ -78,8 +79,8 @@ def to_api_exception(error: ServiceError) -> exceptions.APIException:
 
 class ErrorHandler(ExceptionHandler):
     def convert_known_exceptions(self, exc: Exception) -> Exception:
-        if isinstance(exc, ServiceError):
-            return to_api_exception(exc)
+        if (refusal := refusal_of(exc)) is not None:
+            return to_api_exception(refusal)
         if isinstance(exc, RequestDataTooBig):
             return PayloadTooLarge()
         if isinstance(exc, OperationalError | InterfaceError):

@@ -175,6 +175,12 @@ class Conversation(models.Model):
             models.Index(fields=["message_count", "id"], name="conversation_length_idx"),
             models.Index(fields=["title", "id"], name="conversation_title_idx"),
             models.Index(fields=["model_used", "id"], name="conversation_model_idx"),
+            # Is anything on legal hold? Staff's list of what is, newest activity first.
+            models.Index(
+                fields=["-updated_at", "-id"],
+                condition=Q(legal_hold=True),
+                name="conversation_held_idx",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -25,6 +25,7 @@ from conversations.services.errors import (
     ServiceError,
     StaleSequence,
     TurnRunning,
+    refusal_of,
 )
 from conversations.services.export import export_conversations
 from conversations.services.holds import set_legal_hold
@@ -84,6 +85,7 @@ __all__ = [
     "owner_of",
     "owner_to_read",
     "owner_to_write_for",
+    "refusal_of",
     "review_message",
     "set_legal_hold",
     "update_conversation",

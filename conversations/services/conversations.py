@@ -34,8 +34,6 @@ from conversations.services.values import as_stored, check_metadata, check_text
 
 ANOTHER_CONVERSATION = "This id or Idempotency-Key already stands for another conversation."
 DELETED_CONVERSATION = "This id or Idempotency-Key stood for a conversation that was deleted."
-# All that an owner is told: who placed a hold, when and why is for staff.
-CANNOT_CHANGE = "This conversation cannot be changed now."
 EMPTY_TITLE = "The title may not be empty."
 LONG_TEXT = "Longer than 255 characters."
 
@@ -182,7 +180,9 @@ def lock_for_change(
     """
     conversation = locked_conversation(conversation_id, access, action, detail)
     if conversation.legal_hold:
-        raise OnLegalHold(CANNOT_CHANGE)
+        # That there is a hold is for staff to know, and only of what is not their own.
+        told = access.caller is None or access.leaves_record(conversation.user_id)
+        raise OnLegalHold.told() if told else OnLegalHold()
     return conversation
 
 

@@ -59,7 +59,7 @@ def erase_user(*, user_id: int, access: AccessContext) -> Holdings:
         assert user is not None
         holdings = _locked_holdings(user_id)
         if holdings.held:
-            raise OnLegalHold(HELD.format(count=holdings.held))
+            raise OnLegalHold.told(HELD.format(count=holdings.held))
         record_access(
             access,
             AccessAction.DELETE,

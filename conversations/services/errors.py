@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from django.db import IntegrityError
+
 NO_SUCH_CONVERSATION = "No such conversation."
 READ_ONLY = "You may read this conversation, not write to it."
 NO_REASON = "Give a reason: it is kept with the record of this access."
 NO_SUCH_MESSAGE = "No such message in this conversation."
+CANNOT_CHANGE = "This conversation cannot be changed now."
+ON_HOLD = "This conversation is on legal hold: nothing of it may change or go away."
+# What the triggers of a legal hold name in their refusals (migration 0007).
+HOLD_CONSTRAINT = "conversation_legal_hold"
 
 
 class ServiceError(Exception):
@@ -87,12 +93,36 @@ class Deleted(Conflict):
 
 
 class OnLegalHold(Conflict):
-    """The conversation is on legal hold: nothing of it may go away."""
+    """The conversation is on legal hold: nothing of it may change or go away.
 
-    code = "legal_hold"
+    Neither code nor text says so, as the owner is not told of a hold; those of `told` do.
+    """
+
+    code = "not_changeable"
+
+    def __init__(self, detail: str = CANNOT_CHANGE, *, code: str | None = None) -> None:
+        super().__init__(detail, code=code)
+
+    @classmethod
+    def told(cls, detail: str = ON_HOLD) -> OnLegalHold:
+        """For staff and scripts."""
+        return cls(detail, code="legal_hold")
 
 
 class TurnRunning(Conflict):
     """A turn runs in this conversation; there is one at a time."""
 
     code = "turn_running"
+
+
+def refusal_of(error: Exception) -> ServiceError | None:
+    """The refusal that an exception is; None for a failure.
+
+    A write that no service stopped is refused by the triggers of a legal hold all the same.
+    """
+    if isinstance(error, ServiceError):
+        return error
+    if isinstance(error, IntegrityError):
+        named = getattr(getattr(error.__cause__, "diag", None), "constraint_name", None)
+        return OnLegalHold() if named == HOLD_CONSTRAINT else None
+    return None

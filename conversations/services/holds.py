@@ -18,7 +18,7 @@ def set_legal_hold(*, conversation_id: uuid.UUID, on_hold: bool, access: AccessC
     The conversation does not move in its owner's list: nothing was said. Raises NotFound, and
     ReasonRequired without a reason.
     """
-    if not access.reason:
+    if not access.reason.strip():
         raise ReasonRequired
     detail = {"on_hold": on_hold}
     with transaction.atomic():
@@ -34,6 +34,6 @@ def set_legal_hold(*, conversation_id: uuid.UUID, on_hold: bool, access: AccessC
                 conversation_id=conversation_id,
                 detail=detail,
             )
-        # After its record, without which the database releases nothing.
+        # After its record: without one the database releases nothing (migration 0007).
         Conversation.objects.filter(pk=conversation_id).update(legal_hold=on_hold)
     return True

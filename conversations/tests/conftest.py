@@ -4,11 +4,35 @@ from contextlib import contextmanager
 
 import pytest
 from django.db import connection
+from django.test import TransactionTestCase
 from django.test.utils import CaptureQueriesContext
 
+from conversations.models import Conversation
 from conversations.tests.factories import client_for, make_staff, make_trusted, make_user
 
 TRANSACTION_CONTROL = ("BEGIN", "COMMIT", "SAVEPOINT", "RELEASE SAVEPOINT", "ROLLBACK")
+
+LIFT_HOLDS = """
+ALTER TABLE conversations_conversation DISABLE TRIGGER conversation_hold_update;
+UPDATE conversations_conversation SET legal_hold = false WHERE legal_hold;
+ALTER TABLE conversations_conversation ENABLE TRIGGER conversation_hold_update;
+"""
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _flush_in_spite_of_holds():
+    """A test without a transaction of its own ends with a TRUNCATE, which a legal hold refuses."""
+    flush = TransactionTestCase._fixture_teardown
+
+    def lift_and_flush(self):
+        if Conversation.objects.filter(legal_hold=True).exists():
+            with connection.cursor() as cursor:
+                cursor.execute(LIFT_HOLDS)
+        flush(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TransactionTestCase, "_fixture_teardown", lift_and_flush)
+        yield
 
 
 @pytest.fixture

@@ -1,0 +1,113 @@
+"""What the triggers of a legal hold ask of the records, and what they cost."""
+
+import json
+from importlib import import_module
+
+import pytest
+from django.db import IntegrityError, connection, transaction
+
+from conversations.models import AccessRecord, Conversation, Message
+from conversations.services import add_message
+from conversations.tests.factories import access_of, make_conversation
+
+TRIGGERS = """
+    SELECT tgname FROM pg_trigger WHERE tgname ~ '_hold' AND NOT tgisinternal AND tgenabled = 'O'
+"""
+
+
+@pytest.fixture
+def chat(alice):
+    return make_conversation(alice, 2)
+
+
+def record(chat, on_hold):
+    AccessRecord.objects.create(
+        staff_name="x", action="hold", conversation_id=chat.pk, detail={"on_hold": on_hold}
+    )
+
+
+def set_hold(chat, on_hold):
+    """Whether the database lets it be set without a service."""
+    try:
+        with transaction.atomic():
+            Conversation.objects.filter(pk=chat.pk).update(legal_hold=on_hold)
+    except IntegrityError:
+        return False
+    return True
+
+
+def test_a_hold_is_released_after_a_record_of_it_and_not_before(chat, bob):
+    assert set_hold(chat, True)
+    record(make_conversation(bob), False)
+    assert not set_hold(chat, False)
+    record(chat, True)
+    assert not set_hold(chat, False)
+    record(chat, False)
+    assert set_hold(chat, False)
+
+
+def test_the_record_of_one_release_is_not_good_for_the_next(chat):
+    set_hold(chat, True)
+    record(chat, False)
+    set_hold(chat, False)
+    assert not set_hold(chat, True), "a hold that is not on record would end without one"
+    record(chat, True)
+    assert set_hold(chat, True)
+    assert not set_hold(chat, False)
+
+
+def triggers_called(statement, *values):
+    """The triggers that a statement calls, as PostgreSQL counts them."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", values)
+        plan = cursor.fetchone()[0]
+    found = (json.loads(plan) if isinstance(plan, str) else plan)[0]["Triggers"]
+    return {trigger["Trigger Name"] for trigger in found if trigger["Calls"]}
+
+
+def test_an_append_without_a_hold_calls_no_trigger_of_one(chat, alice, statements):
+    reserve = """UPDATE conversations_conversation SET last_sequence = last_sequence + 1,
+        message_count = message_count + 1 WHERE id = %s"""
+    insert = """INSERT INTO conversations_message
+        SELECT (jsonb_populate_record(stored, jsonb_build_object(
+            'id', gen_random_uuid(), 'sequence', 99))).*
+        FROM conversations_message stored WHERE conversation_id = %s AND sequence = 1"""
+    assert not [name for name in triggers_called(reserve, chat.pk) if "hold" in name]
+    assert triggers_called(insert, chat.pk) == {"message_search_insert"}
+    with statements() as seen:
+        add_message(conversation_id=chat.pk, role="user", content="x", access=access_of(alice))
+    assert len(seen) == 2
+    set_hold(chat, True)
+    assert "conversation_hold_update" in triggers_called(reserve, chat.pk)
+
+
+def test_whether_anything_is_held_is_answered_by_an_index(chat):
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        cursor.execute("EXPLAIN SELECT FROM conversations_conversation WHERE legal_hold")
+        assert "conversation_held_idx" in str(cursor.fetchall())
+
+
+def test_nothing_held_deletes_as_ever(chat, alice):
+    alice.delete()
+    assert not Message.objects.exists()
+
+
+def test_the_migration_can_be_undone_and_done_again(chat):
+    def triggers():
+        with connection.cursor() as cursor:
+            cursor.execute(TRIGGERS)
+            return {row[0] for row in cursor.fetchall()}
+
+    def run(statements):
+        with connection.cursor() as cursor:
+            cursor.execute(statements)
+
+    migration = import_module("conversations.migrations.0007_legal_hold")
+    before = triggers()
+    assert {"conversation_hold_update", "message_hold_turn", "review_hold_truncate"} <= before
+    run("SET CONSTRAINTS ALL IMMEDIATE")
+    run(migration.REMOVE)
+    assert triggers() == set()
+    run(migration.FUNCTIONS + migration.TRIGGERS)
+    assert triggers() == before
