@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib.auth.models import User
-from django.db import InterfaceError, OperationalError, connection
+from django.db import DatabaseError, InterfaceError, connection
 from django.utils import timezone
 from knox.crypto import hash_token
 from rest_framework.authentication import (
@@ -17,6 +17,7 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
 from conversations.models import Caller
+from conversations.services.database_errors import close_lost_connection, unavailability
 
 BAD_HEADER = "Send one token: Authorization: Bearer <token>."
 BAD_TOKEN = "The token is unknown, expired or revoked, or its user is not active."
@@ -100,10 +101,11 @@ def _find(digest: str) -> tuple[Any, ...] | None:
     connection.health_check_done = True  # type: ignore[attr-defined]
     try:
         return _ask(digest)
-    except (OperationalError, InterfaceError):
-        if connection.in_atomic_block or connection.is_usable():
+    except (DatabaseError, InterfaceError) as error:
+        found = unavailability(error)
+        if connection.in_atomic_block or found is None or not found.connection_lost:
             raise
-        connection.close()
+        close_lost_connection()
         return _ask(digest)
 
 
