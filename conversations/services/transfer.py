@@ -6,7 +6,6 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
-from typing import Any
 
 from django.conf import settings
 from django.db import transaction
@@ -17,7 +16,7 @@ from conversations.models import DEFAULT_TITLE, Conversation, Message, id_from_k
 from conversations.models.rows import columns_of, insert_new_rows
 from conversations.services.appending import MAX_BATCH, append_drafts
 from conversations.services.conversations import LONG_TEXT
-from conversations.services.drafts import MessageDraft, check_drafts
+from conversations.services.drafts import MessageDraft, check_drafts, first_difference
 from conversations.services.errors import Conflict, InvalidValue, ServiceError
 from conversations.services.values import check_json, check_text
 
@@ -161,15 +160,8 @@ def _check_stored(conversation_id: uuid.UUID, drafts: list[MessageDraft]) -> Non
         .values(*_GIVEN, "updated_at")[: len(drafts)]
     )
     for index, (row, draft) in enumerate(zip(stored, drafts, strict=False)):
-        if changed := _difference(row, draft):
+        if changed := first_difference(row, draft, _SAID):
             raise Conflict(STORED_DIFFERS, field=f"messages.{index}.{changed}")
     if len(stored) < len(drafts):
         text = STORED_IS_SHORTER.format(stored=len(stored), given=len(drafts))
         raise Conflict(text, field="messages")
-
-
-def _difference(row: dict[str, Any], draft: MessageDraft) -> str | None:
-    """The first thing that the two say differently."""
-    untouched = row["updated_at"] == row["created_at"]
-    compared = (*_SAID, "metadata") if untouched else _SAID
-    return next((name for name in compared if row[name] != getattr(draft, name)), None)
