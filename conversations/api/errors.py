@@ -39,6 +39,7 @@ from conversations.services.database_errors import (
     close_lost_connection,
     unavailability,
 )
+from conversations.services.references import not_found_from
 
 REASON_HEADER = "Access-Reason"
 _HEADERS = ("Idempotency-Key", REASON_HEADER)
@@ -98,6 +99,8 @@ class ErrorHandler(ExceptionHandler):
             return PayloadTooLarge()
         if found := unavailability(exc):
             return self._unavailable(found)
+        if gone := not_found_from(exc):
+            return to_api_exception(gone)
         return super().convert_known_exceptions(exc)
 
     def _unavailable(self, found: Unavailability) -> Unavailable:
@@ -187,8 +190,11 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 def server_error(request: HttpRequest) -> HttpResponse:
     """What no view has answered: outside the API, in a middleware, or a defect."""
-    if found := unavailability(sys.exc_info()[1]):
+    error = sys.exc_info()[1]
+    if found := unavailability(error):
         return _unavailable(request, found)
+    if gone := not_found_from(error):
+        return not_found(request, gone)
     if request.path.startswith("/api"):
         return _plain("server_error", "error", "Server Error (500)", 500)
     return defaults.server_error(request)

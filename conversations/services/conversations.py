@@ -14,8 +14,13 @@ from django.utils import timezone
 from conversations.models import DEFAULT_TITLE, Caller, Conversation, new_id
 from conversations.models.rows import columns_of, insert_new_rows
 from conversations.services.appending import refusal_to_write
-from conversations.services.errors import InvalidValue, KeyReused, OnLegalHold
-from conversations.services.owners import UserId, find_or_create_owner, find_owner
+from conversations.services.errors import InvalidValue, KeyReused, NotFound, OnLegalHold
+from conversations.services.owners import (
+    NO_SUCH_USER,
+    UserId,
+    find_or_create_owner,
+    find_owner,
+)
 from conversations.services.values import as_stored, check_metadata, check_text
 
 ANOTHER_CONVERSATION = "This id or Idempotency-Key already stands for another conversation."
@@ -40,13 +45,16 @@ def get_or_create_conversation(*, user_id: UserId) -> Conversation:
 def find_or_start(*, owner_id: int) -> Found:
     """The owner's latest conversation that is not archived, or a new one.
 
-    Two calls at once give one conversation: the second waits on the owner's row.
+    Two calls at once give one conversation: the second waits on the owner's row. Raises
+    NotFound for an owner who is erased meanwhile.
     """
     latest = Conversation.objects.latest_of(owner_id)
     if latest is not None:
         return Found(latest, created=False)
     with transaction.atomic():
-        User.objects.select_for_update(no_key=True).get(pk=owner_id)
+        owner = User.objects.select_for_update(no_key=True).filter(pk=owner_id)
+        if owner.values_list("pk").first() is None:  # erased meanwhile
+            raise NotFound(NO_SUCH_USER)
         latest = Conversation.objects.latest_of(owner_id)
         if latest is not None:
             return Found(latest, created=False)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 
 from django.conf import settings
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from conversations.formats import Chat, ChatMessage, Rejected
@@ -18,6 +18,7 @@ from conversations.services.appending import MAX_BATCH, append_drafts
 from conversations.services.conversations import LONG_TEXT
 from conversations.services.drafts import MessageDraft, check_drafts, first_difference
 from conversations.services.errors import Conflict, InvalidValue, ServiceError
+from conversations.services.references import not_found_from
 from conversations.services.values import check_json, check_text
 
 STORED_DIFFERS = "The conversation that is stored under this id says something else here."
@@ -81,8 +82,11 @@ def _import_one(chat: Chat | Rejected, owner_id: int, source: str, report: Impor
     drafts = [_draft(message) for message in chat.messages]
     try:
         created = _store(chat, drafts, owner_id, source)
-    except ServiceError as error:
-        report.rejected.append(Rejected.at(chat.line, error.field, error.detail))
+    except (ServiceError, IntegrityError) as error:
+        refusal = error if isinstance(error, ServiceError) else not_found_from(error)
+        if refusal is None:
+            raise
+        report.rejected.append(Rejected.at(chat.line, refusal.field, refusal.detail))
         return
     if created:
         report.created += 1
