@@ -11,7 +11,7 @@ from corsheaders.defaults import default_headers
 from django.templatetags.static import static
 
 from chatproject import chat_settings as chat
-from chatproject import embedded_postgres, logs
+from chatproject import database_limits, embedded_postgres, logs
 from chatproject.secret_key import load_or_create
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -92,6 +92,21 @@ DATABASES["default"] |= {
     "CONN_MAX_AGE": env.int("DATABASE_CONN_MAX_AGE", default=600),
     "CONN_HEALTH_CHECKS": True,
 }
+# A request must not wait for ever; a command may take its time, yet not block others while it
+# waits for a lock. 0 is no limit. A web process takes DATABASE_WEB_OPTIONS (`wsgi.py`).
+_OPTIONS = DATABASES["default"].get("OPTIONS", {})
+DATABASE_WEB_OPTIONS = database_limits.with_limits(
+    _OPTIONS,
+    lock_timeout=env.float("DATABASE_LOCK_TIMEOUT_SECONDS", default=5),
+    statement_timeout=env.float("DATABASE_STATEMENT_TIMEOUT_SECONDS", default=30),
+    idle_in_transaction_session_timeout=env.float(
+        "DATABASE_IDLE_IN_TRANSACTION_SECONDS", default=60
+    ),
+)
+if "sqlite" not in DATABASES["default"]["ENGINE"]:  # which checks of the code alone name
+    DATABASES["default"]["OPTIONS"] = database_limits.with_limits(
+        _OPTIONS, lock_timeout=env.float("DATABASE_COMMAND_LOCK_TIMEOUT_SECONDS", default=60)
+    )
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_PASSWORD_VALIDATORS = [

@@ -4,6 +4,9 @@ import os
 
 from django.core.wsgi import get_wsgi_application
 
+from chatproject.database_limits import limit_web_process
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chatproject.settings")
 
+limit_web_process()
 application = get_wsgi_application()

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.contrib.auth.models import User
-from django.db import InterfaceError, OperationalError, connection
+from django.db import DatabaseError, InterfaceError, connection
 from django.utils import timezone
 from rest_framework.authentication import (
     BaseAuthentication,
@@ -17,6 +17,7 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
 from conversations.models import Caller
+from conversations.services.database_errors import close_lost_connection, unavailability
 from conversations.services.tokens import digest_of, mark_used
 
 BAD_HEADER = "Send one token: Authorization: Bearer <token>."
@@ -110,10 +111,11 @@ def _find(digest: str) -> tuple[Any, ...] | None:
     connection.health_check_done = True  # type: ignore[attr-defined]
     try:
         return _ask(digest)
-    except (OperationalError, InterfaceError):
-        if connection.in_atomic_block or connection.is_usable():
+    except (DatabaseError, InterfaceError) as error:
+        found = unavailability(error)
+        if connection.in_atomic_block or found is None or not found.connection_lost:
             raise
-        connection.close()
+        close_lost_connection()
         return _ask(digest)
 
 

@@ -126,6 +126,8 @@ _STREAM = OpenApiParameter(
 class ChatViewSet(ApiViewSet):
     queryset = Message.objects.none()
     serializer_class = ChatResponseSerializer
+    # Both run a turn; joining one is a read, stopping one a write.
+    throttle_kinds = {"create": "chat", "ask_stream": "chat"}
     query_names = {"ask_stream": {"question", "session_id", "provider", "model", "key"}}
 
     @extend_schema(

@@ -6,22 +6,24 @@ of drf-standardized-errors, with the request's id.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any, cast
 
 from django.core.exceptions import RequestDataTooBig
-from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views import defaults
 from drf_standardized_errors.formatter import ExceptionFormatter
 from drf_standardized_errors.handler import ExceptionHandler
 from drf_standardized_errors.types import Error, ErrorResponse
 from rest_framework import exceptions
+from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from conversations.api.parsers import PayloadTooLarge
 from conversations.api.request_id import current_request_id
+from conversations.api.throttles import kind_of
 from conversations.chat.errors import NotConfigured
 from conversations.services import (
     Conflict,
@@ -32,12 +34,21 @@ from conversations.services import (
     ServiceError,
     refusal_of,
 )
+from conversations.services.database_errors import (
+    RETRY_SECONDS,
+    Unavailability,
+    close_lost_connection,
+    unavailability,
+)
+from conversations.services.references import not_found_from
 
-RETRY_SECONDS = 5
 REASON_HEADER = "Access-Reason"
 _HEADERS = ("Idempotency-Key", REASON_HEADER)
 _SHOWN_CHARS = 300
-DATABASE_AWAY = "The database cannot be reached just now. Nothing was stored."
+OUTCOME_UNKNOWN = (
+    "Whether anything was stored is not known: the same request with its id or Idempotency-Key "
+    "is safe to send again."
+)
 
 
 class ConflictAnswer(exceptions.APIException):
@@ -45,10 +56,14 @@ class ConflictAnswer(exceptions.APIException):
 
 
 class Unavailable(exceptions.APIException):
+    """The database could not serve; a request that may have written hears what that means."""
+
     status_code = 503
-    default_detail = DATABASE_AWAY
     default_code = "unavailable"
     wait = RETRY_SECONDS
+
+    def __init__(self, found: Unavailability, *, writes: bool) -> None:
+        super().__init__(f"{found.detail} {OUTCOME_UNKNOWN}" if writes else found.detail)
 
 
 class NoModel(exceptions.APIException):
@@ -83,9 +98,17 @@ class ErrorHandler(ExceptionHandler):
             return to_api_exception(refusal)
         if isinstance(exc, RequestDataTooBig):
             return PayloadTooLarge()
-        if isinstance(exc, OperationalError | InterfaceError):
-            return Unavailable()
+        if found := unavailability(exc):
+            return self._unavailable(found)
+        if gone := not_found_from(exc):
+            return to_api_exception(gone)
         return super().convert_known_exceptions(exc)
+
+    def _unavailable(self, found: Unavailability) -> Unavailable:
+        if found.connection_lost:
+            close_lost_connection()
+        kind = kind_of(cast("Request", self.context["request"]), self.context.get("view"))
+        return Unavailable(found, writes=kind in ("write", "chat"))
 
     def get_response(self, exc: exceptions.APIException, data: dict[str, Any]) -> Response:
         face = getattr(self.context.get("view"), "face", None)
@@ -167,9 +190,29 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
+    """What no view has answered: outside the API, in a middleware, or a defect."""
+    error = sys.exc_info()[1]
+    if found := unavailability(error):
+        return _unavailable(request, found)
+    if gone := not_found_from(error):
+        return not_found(request, gone)
     if request.path.startswith("/api"):
         return _plain("server_error", "error", "Server Error (500)", 500)
     return defaults.server_error(request)
+
+
+def _unavailable(request: HttpRequest, found: Unavailability) -> HttpResponse:
+    if found.connection_lost:
+        close_lost_connection()
+    detail = found.detail if request.method in SAFE_METHODS else f"{found.detail} {OUTCOME_UNKNOWN}"
+    response: HttpResponse
+    if request.path.startswith("/api"):
+        response = _plain("server_error", Unavailable.default_code, detail, 503)
+    else:
+        page = {"title": "Service Unavailable (503)", "details": detail}
+        response = HttpResponse(defaults.ERROR_PAGE_TEMPLATE % page, status=503)
+    response.headers["Retry-After"] = str(RETRY_SECONDS)
+    return response
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:

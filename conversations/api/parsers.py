@@ -16,6 +16,7 @@ NOT_UTF8 = "The body must be JSON in UTF-8."
 NOT_JSON = "The body is not JSON: {reason} (line {line}, column {column})."
 TOO_DEEP = "Nested too deep."
 LONG_NUMBER = "A number in the body has too many digits."
+REPEATED_KEY = "This key is given twice in one object."
 NO_LENGTH = "Send the body with a Content-Length; a chunked body is not read."
 
 _SCANNED_CHARS = 1_000_000
@@ -37,6 +38,20 @@ class TooDeep(ParseError):
 
     def __init__(self, field: str | None) -> None:
         super().__init__(TOO_DEEP)
+        self.field = field
+
+
+class RepeatedKey(ParseError):
+    """`field`: the path to the key, such as `messages.3.content`, where it can be told.
+
+    Which of two values counts differs from reader to reader: a proxy that checks a body and this
+    server could see two different requests.
+    """
+
+    default_code = "repeated_key"
+
+    def __init__(self, field: str | None) -> None:
+        super().__init__(REPEATED_KEY)
         self.field = field
 
 
@@ -63,7 +78,9 @@ def loads(body: bytes) -> Any:
     """The value of a JSON document in UTF-8; ParseError says where it is not one."""
     try:
         text = body.decode("utf-8")
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_object)
+    except _Repeated:
+        raise RepeatedKey(_path_of_repeated_key(text)) from None
     except UnicodeDecodeError:
         raise ParseError(NOT_UTF8) from None
     except json.JSONDecodeError as error:
@@ -84,6 +101,45 @@ def has_body(request: Request) -> bool:
     if "chunked" in meta.get("HTTP_TRANSFER_ENCODING", "").lower():
         raise ParseError(NO_LENGTH)
     return False
+
+
+class _Repeated(Exception):
+    """An object has a key twice; where it stands is not known yet."""
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """An object as it is written."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise _Repeated
+    return found
+
+
+def _path_of_repeated_key(text: str) -> str | None:
+    """Reads the document again, for the one answer that has to name the place."""
+    try:
+        names = _names_to_repeated_key(json.loads(text, object_pairs_hook=_Pairs))
+    except (RecursionError, ValueError):  # what follows the key is no JSON, or nests too deep
+        return None
+    return ".".join(reversed(names))
+
+
+def _names_to_repeated_key(value: list[Any]) -> list[str]:
+    """The names that lead to the first one, innermost first; none where no key is repeated."""
+    is_object = isinstance(value, _Pairs)
+    keys: set[str] = set()
+    for key, _ in value if is_object else ():
+        if key in keys:
+            return [key]
+        keys.add(key)
+    for name, item in value if is_object else enumerate(value):
+        if item and isinstance(item, list) and (names := _names_to_repeated_key(item)):
+            names.append(str(name))
+            return names
+    return []
 
 
 def _field_that_nests(text: str) -> str | None:

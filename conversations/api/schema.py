@@ -25,7 +25,7 @@ _ALWAYS = {
     404: "It does not exist, or is not yours to see.",
     429: "Too many requests; see Retry-After.",
     500: "A defect of the server. The request id finds it in the log.",
-    503: "The database cannot be reached; see Retry-After.",
+    503: "The database cannot serve now; see Retry-After. Whether a write was stored is not known.",
 }
 _REFUSALS = {
     403: "You may see it and may not do this, the CSRF token is missing, or staff gave no reason."

@@ -45,7 +45,7 @@ _ROLES: dict[str, str] = {role: role for role in Role.values}
 class SearchViewSet(ApiViewSet):
     queryset = Conversation.objects.none()
     serializer_class = serializers.SearchSerializer
-    throttle_class_name = "search"
+    throttle_kinds = {"list": "search"}
     query_names = {"list": [*_NAMES, "cursor", "page_size"]}
 
     def list(self, request: Request) -> Response:

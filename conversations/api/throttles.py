@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from django.conf import settings
+from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 from rest_framework.throttling import SimpleRateThrottle
 
@@ -14,8 +15,15 @@ if TYPE_CHECKING:  # the framework reads this module while it loads its views
     from rest_framework.views import APIView
 
 
+def kind_of(request: Request, view: object) -> str:
+    """`read`, `write`, or what the view's `throttle_kinds` names for its action."""
+    named: dict[str, str] = getattr(view, "throttle_kinds", {})
+    kind = named.get(getattr(view, "action", None) or "")
+    return kind or ("read" if request.method in SAFE_METHODS else "write")
+
+
 class UserThrottle(SimpleRateThrottle):
-    """Counts `read`, `write` and what a view names as its `throttle_class_name` apart."""
+    """Counts each kind of route apart."""
 
     def __init__(self) -> None:
         """The rate depends on the request: there is none to read yet."""
@@ -24,10 +32,8 @@ class UserThrottle(SimpleRateThrottle):
         caller = request.auth
         if not settings.THROTTLE_RATES or (isinstance(caller, Caller) and caller.trusted):
             return True
-        reads = request.method in ("GET", "HEAD", "OPTIONS")
-        kind = getattr(view, "throttle_class_name", None) or ("read" if reads else "write")
-        self.scope = kind
-        self.rate = settings.THROTTLE_RATES.get(kind)
+        self.scope = kind_of(request, view)
+        self.rate = settings.THROTTLE_RATES.get(self.scope)
         self.num_requests, self.duration = self.parse_rate(self.rate)
         return super().allow_request(request, view)
 

@@ -42,6 +42,8 @@ class ApiViewSet(GenericViewSet[Any]):
 
     content_negotiation_class = JSONOnly
     query_names: ClassVar[dict[str, Collection[str]]] = {}
+    # The actions that a throttle counts as another kind than `read` or `write`.
+    throttle_kinds: ClassVar[dict[str, str]] = {}
     face: ClassVar[Face] = CONVERSATIONS
     # Staff may read or change other people's here, and say why in a header.
     shows_others: ClassVar[bool] = True

@@ -9,7 +9,9 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-from django.db import InterfaceError, OperationalError, connection
+from django.db import connection
+
+from conversations.services.database_errors import unavailability
 
 THREADS = 2
 PAUSES = (0.2, 1.0, 3.0)  # seconds before another try, while the database is away
@@ -31,8 +33,10 @@ class Desk:
         for pause in PAUSES:
             try:
                 return await self._once(job)
-            except (OperationalError, InterfaceError):
-                await asyncio.sleep(pause)
+            except Exception as error:
+                if unavailability(error) is None:
+                    raise
+            await asyncio.sleep(pause)
         return await self._once(job)
 
     async def _once(self, job: Callable[[], T]) -> T:

@@ -20,7 +20,12 @@ from conversations.models import (
 )
 from conversations.models.rows import Row, insert_new_rows
 from conversations.services.access import owner_of
-from conversations.services.drafts import DRAFT_FIELDS, MessageDraft, check_drafts
+from conversations.services.drafts import (
+    DRAFT_FIELDS,
+    MessageDraft,
+    check_drafts,
+    first_difference,
+)
 from conversations.services.errors import (
     NO_SUCH_CONVERSATION,
     Deleted,
@@ -30,7 +35,6 @@ from conversations.services.errors import (
     StaleSequence,
 )
 from conversations.services.titles import title_from
-from conversations.services.values import as_stored
 
 MAX_BATCH = 1_000
 
@@ -44,7 +48,7 @@ DELETED_MESSAGE = "This id or Idempotency-Key stood for a message that was delet
 _SAID = tuple(
     name
     for name in DRAFT_FIELDS
-    if name not in {"rating", "rating_comment", "metadata", "created_at"}
+    if name not in {"id", "rating", "rating_comment", "metadata", "created_at"}
 )
 
 
@@ -180,18 +184,12 @@ def _stored_before(
         raise reason
     rows = [stored.get(id_) for id_ in ids]
     same = all(
-        row is not None and _says_the_same(row, draft)
+        row is not None and first_difference(row, draft, _SAID) is None
         for row, draft in zip(rows, drafts, strict=True)
     )
     if not same or _was_longer(conversation_id, len(drafts), key):
         raise KeyReused(ANOTHER_MESSAGE, field="id" if key is None else "Idempotency-Key")
     return Appended(rows=[row for row in rows if row is not None], created=False)
-
-
-def _says_the_same(row: Row, draft: MessageDraft) -> bool:
-    untouched = row["updated_at"] == row["created_at"]
-    names = [name for name in _SAID if name != "id"] + (["metadata"] if untouched else [])
-    return all(as_stored(row[name]) == as_stored(getattr(draft, name)) for name in names)
 
 
 def _was_longer(conversation_id: uuid.UUID, count: int, key: str | None) -> bool:

@@ -29,7 +29,7 @@ from conversations.services.errors import (
     NotFound,
     OnLegalHold,
 )
-from conversations.services.users import UserId, find_or_create_user, find_user
+from conversations.services.users import NO_SUCH_USER, UserId, find_or_create_user, find_user
 from conversations.services.values import as_stored, check_metadata, check_text
 
 ANOTHER_CONVERSATION = "This id or Idempotency-Key already stands for another conversation."
@@ -54,12 +54,15 @@ def get_or_create_conversation(*, user_id: UserId) -> Conversation:
 def find_or_start(*, owner: User) -> Found:
     """The owner's latest conversation that is not archived, or a new one.
 
-    Two calls at once give one conversation: the second waits on the owner's row.
+    Two calls at once give one conversation: the second waits on the owner's row. Raises
+    NotFound for an owner who is erased meanwhile.
     """
     if found := _latest_of(owner):
         return found
     with transaction.atomic():
-        User.objects.select_for_update(no_key=True).get(pk=owner.pk)
+        still_there = User.objects.select_for_update(no_key=True).filter(pk=owner.pk)
+        if still_there.values_list("pk").first() is None:  # erased meanwhile
+            raise NotFound(NO_SUCH_USER)
         return _latest_of(owner) or create_conversation(owner=owner)
 
 

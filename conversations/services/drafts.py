@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any
@@ -11,8 +12,15 @@ from django.conf import settings
 from django.db.models import CharField
 
 from conversations.models import Message, Role, Status
+from conversations.models.rows import Row
 from conversations.services.errors import InvalidValue, ServiceError
-from conversations.services.values import check_json, check_metadata, check_rating, check_text
+from conversations.services.values import (
+    as_stored,
+    check_json,
+    check_metadata,
+    check_rating,
+    check_text,
+)
 
 EMPTY_CONTENT = "The content may not be empty."
 UNKNOWN_ROLE = "Not a role; roles are {roles} (in lower case)."
@@ -101,6 +109,18 @@ class MessageDraft:
 
 
 DRAFT_FIELDS = tuple(draft.name for draft in fields(MessageDraft))
+
+
+def first_difference(row: Row, draft: MessageDraft, names: Iterable[str]) -> str | None:
+    """The first of the columns `names` of which a stored row says something else than the draft.
+
+    Metadata is compared too while nothing of the row has been changed since it was stored.
+    """
+    untouched = row["updated_at"] == row["created_at"]
+    compared = (*names, "metadata") if untouched else names
+    return next(
+        (name for name in compared if as_stored(row[name]) != as_stored(getattr(draft, name))), None
+    )
 
 
 def check_drafts(drafts: list[MessageDraft], *, from_client: bool) -> None:

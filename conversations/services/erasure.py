@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from django.contrib.auth.models import User
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Count, Q, Sum
 
 from conversations.models import AccessAction, AccessContext, Conversation
@@ -70,8 +70,15 @@ def erase_user(*, user_id: int, access: AccessContext) -> Holdings:
                 "messages": holdings.messages,
             },
         )
+        _lift_statement_timeout()
         user.delete()
     return holdings
+
+
+def _lift_statement_timeout() -> None:
+    """The database deletes all of somebody's messages in one statement, however many."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL statement_timeout = 0")
 
 
 def _locked_holdings(user_id: int) -> Holdings:

@@ -6,10 +6,9 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
-from typing import Any
 
 from django.conf import settings
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from conversations.formats import Chat, ChatMessage, Rejected
@@ -25,8 +24,9 @@ from conversations.models.rows import columns_of, insert_new_rows
 from conversations.services.access import SCRIPT
 from conversations.services.appending import MAX_BATCH, append_drafts
 from conversations.services.conversations import DELETED_CONVERSATION, LONG_TEXT
-from conversations.services.drafts import MessageDraft, check_drafts
+from conversations.services.drafts import MessageDraft, check_drafts, first_difference
 from conversations.services.errors import Conflict, Deleted, InvalidValue, ServiceError
+from conversations.services.references import not_found_from
 from conversations.services.values import check_json, check_text
 
 STORED_DIFFERS = "The conversation that is stored under this id says something else here."
@@ -90,8 +90,11 @@ def _import_one(chat: Chat | Rejected, owner_id: int, source: str, report: Impor
     drafts = [_draft(message) for message in chat.messages]
     try:
         created = _store(chat, drafts, owner_id, source)
-    except ServiceError as error:
-        report.rejected.append(Rejected.at(chat.line, error.field, error.detail))
+    except (ServiceError, IntegrityError) as error:
+        refusal = error if isinstance(error, ServiceError) else not_found_from(error)
+        if refusal is None:
+            raise
+        report.rejected.append(Rejected.at(chat.line, refusal.field, refusal.detail))
         return
     if created:
         report.created += 1
@@ -178,15 +181,8 @@ def _check_stored(conversation_id: uuid.UUID, drafts: list[MessageDraft]) -> Non
         .values(*_GIVEN, "updated_at")[: len(drafts)]
     )
     for index, (row, draft) in enumerate(zip(stored, drafts, strict=False)):
-        if changed := _difference(row, draft):
+        if changed := first_difference(row, draft, _SAID):
             raise Conflict(STORED_DIFFERS, field=f"messages.{index}.{changed}")
     if len(stored) < len(drafts):
         text = STORED_IS_SHORTER.format(stored=len(stored), given=len(drafts))
         raise Conflict(text, field="messages")
-
-
-def _difference(row: dict[str, Any], draft: MessageDraft) -> str | None:
-    """The first thing that the two say differently."""
-    untouched = row["updated_at"] == row["created_at"]
-    compared = (*_SAID, "metadata") if untouched else _SAID
-    return next((name for name in compared if row[name] != getattr(draft, name)), None)

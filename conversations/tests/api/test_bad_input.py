@@ -1,6 +1,7 @@
 """Whatever is sent: a status that the design gives, a body that names the field, nothing stored."""
 
 import json
+import time
 import uuid
 
 import pytest
@@ -197,3 +198,39 @@ def test_an_unknown_route_answers_in_the_apis_form(api):
 def test_a_plain_request_id_is_taken_over(api, sent, kept):
     answer = api.get(f"{LIST}/nope", headers={"X-Request-ID": sent})
     assert (answer.headers["X-Request-ID"] == sent) is kept
+
+
+@pytest.mark.parametrize(
+    ("body", "attr"),
+    [
+        ('{"role": "user", "content": "a", "content": "b"}', "content"),
+        ('{"role": "user", "content": "a", "content": "a"}', "content"),
+        (
+            '{"messages": [{"role": "user", "content": "a"}, {"role": "a", "role": "b"}]}',
+            "messages.1.role",
+        ),
+        (SAY % '"metadata": {"a": {"b": [[], {"c": 1, "c": 2}]}}', "metadata.a.b.1.c"),
+        ('{"a": {"x": 1, "x": 1}, "b": {"y": 1, "y": 1}}', "a.x"),
+        (SAY % '"metadata": {"k": 1, "\\u006b": 2}', "metadata.k"),
+    ],
+)
+def test_a_key_that_is_given_twice_is_refused_and_named(api, chat, body, attr):
+    answer = send(api, f"{LIST}/{chat.pk}/messages", body)
+    assert answer.status_code == 400
+    (error,) = answer.json()["errors"]
+    assert (error["code"], error["attr"]) == ("repeated_key", attr)
+    assert not Message.objects.exists()
+
+
+def test_the_same_key_in_two_objects_is_no_repetition(api, chat):
+    body = SAY % '"metadata": {"a": {"a": {"a": 1}}, "b": [{"a": 1}, {"a": 1}]}'
+    assert send(api, f"{LIST}/{chat.pk}/messages", body).status_code == 201
+
+
+def test_a_repeated_key_is_found_in_time_that_grows_with_the_body(api, chat):
+    nested = '{"a": [' * 400 + '{"z": 1, "z": 1}' + "]}" * 400
+    body = '{"metadata": [' + ",".join(["{}"] * 300_000 + [nested]) + "]}"
+    began = time.perf_counter()
+    answer = send(api, f"{LIST}/{chat.pk}/messages", body)
+    assert time.perf_counter() - began < 5
+    assert answer.json()["errors"][0]["code"] == "repeated_key"

@@ -110,24 +110,41 @@ def test_another_site_may_not_ask(browser, site):
 
 @pytest.mark.parametrize(
     "headers",
-    [{}, {"Origin": "https://evil.example"}, {"Referer": "https://evil.example/x"}],
+    [
+        {},
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "{site}.evil.example"},
+        {"Referer": "https://evil.example/x"},
+        {"Referer": "{site}/chat"},
+        {"Sec_Fetch_Site": "none"},
+        {"Sec_Fetch_Site": "none", "Origin": "{site}"},
+        {"Sec_Fetch_Site": "same-site", "Referer": "{site}/chat"},
+        {"Sec_Fetch_Site": "nonsense"},
+        {"Sec_Fetch_Site": ""},
+        {"Sec_Fetch_Site": "same-origin", "Sec_Fetch_Dest": "document"},
+        {"Sec_Fetch_Site": "same-origin", "Sec_Fetch_Dest": "image"},
+    ],
 )
-def test_a_browser_that_does_not_tell_its_own_site_is_refused(browser, headers):
-    assert browser(**headers).status == 403
+def test_a_session_that_no_script_of_this_site_shows_is_refused(browser, chat, headers):
+    sent = {name: value.replace("{site}", chat.url) for name, value in headers.items()}
+    assert browser(**sent).status == 403
     assert not Message.objects.exists()
 
 
 def test_the_sites_own_pages_may_ask(browser, chat, settings):
-    host = chat.url.removeprefix("http://")
     assert browser(Sec_Fetch_Site="same-origin")[-1].name == "done"
-    assert browser(Referer=f"http://{host}/chat")[-1].name == "done"
+    assert browser(Sec_Fetch_Site="same-origin", Sec_Fetch_Dest="empty")[-1].name == "done"
+    assert browser(Origin=chat.url)[-1].name == "done"
     settings.CSRF_TRUSTED_ORIGINS = ["https://chat.example.org"]
     trusted = {"Sec_Fetch_Site": "cross-site", "Origin": "https://chat.example.org"}
     assert browser(**trusted)[-1].name == "done"
 
 
-def test_a_token_needs_no_site(chat):
-    chat.headers["Sec-Fetch-Site"] = "cross-site"
+@pytest.mark.parametrize("site", ["cross-site", "none", None])
+def test_a_token_needs_no_site(chat, site):
+    if site is not None:
+        chat.headers["Sec-Fetch-Site"] = site
     assert list(chat.ask_stream())[-1].name == "done"
 
 

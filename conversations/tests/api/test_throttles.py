@@ -25,6 +25,23 @@ def test_kinds_of_routes_are_counted_apart(api, settings):
     assert api.get("/api/search?q=x").status_code == 200
 
 
+def test_both_ways_to_ask_a_model_count_as_chat_and_nothing_else_does(api, alice, settings):
+    settings.THROTTLE_RATES = {"chat": "2/min"}
+    ask = "/api/chat/ask-stream?question=x&provider=none"
+    assert [api.get(ask).status_code for _ in range(3)] == [400, 400, 429]
+    assert api.post("/api/chat", {"message": "x"}).status_code == 429
+    turn = f"/api/chat/streams/{make_conversation(alice).pk}"
+    assert [api.get(turn).status_code, api.post(f"{turn}/stop").status_code] == [404, 404]
+
+
+def test_joining_a_turn_is_a_read_and_stopping_one_a_write(api, alice, settings):
+    turn = f"/api/chat/streams/{make_conversation(alice).pk}"
+    settings.THROTTLE_RATES = {"read": "1/min", "write": "1/min"}
+    assert [api.get(turn).status_code for _ in range(2)] == [404, 429]
+    assert [api.post(f"{turn}/stop").status_code for _ in range(2)] == [404, 429]
+    assert api.get("/api/chat/ask-stream?question=x&provider=none").status_code == 400
+
+
 def test_a_refusal_says_when_to_come_back(api, settings):
     settings.THROTTLE_RATES = {"search": "1/min"}
     api.get("/api/search?q=x")

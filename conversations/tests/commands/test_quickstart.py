@@ -9,6 +9,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -187,3 +188,44 @@ def test_nothing_is_left_or_lost_when_it_is_killed(data):
         assert "changepassword admin" in log.read_text()
         process.send_signal(signal.SIGINT)
         assert process.wait(STOPS_WITHIN) == 0
+
+
+def test_a_killed_database_backend_costs_no_defect_and_soon_nothing(data):
+    with quickstart(data) as (process, port, log):
+        token = new_token(data)
+        for _ in range(3):
+            asked = statuses_while(port, token, lambda: kill_a_backend(data))
+            assert set(asked) <= {200, 503}, log.read_text()
+            wait_until(lambda: status_of_list(port, token) == 200, STARTS_WITHIN)
+        # Every thread of every worker has a connection that works, or opens one.
+        assert set(statuses_while(port, token, lambda: None)) == {200}
+        assert "Traceback" not in log.read_text()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(STOPS_WITHIN) == 0
+
+
+def new_token(data):
+    embedded = {"CHATPROJECT_DATA": str(data), "DATABASE_URL": "", "CHATPROJECT_DURABLE": "false"}
+    command = [sys.executable, settings.BASE_DIR / "manage.py", "create_token", "alice"]
+    done = subprocess.run(
+        command, env=os.environ | embedded, capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+def statuses_while(port, token, act):
+    """What 300 requests from 20 clients answer, with `act` done in the middle."""
+    with ThreadPoolExecutor(20) as pool:
+        before = pool.map(lambda _: status_of_list(port, token), range(150))
+        found = [next(before)]
+        act()
+        return [*found, *before, *pool.map(lambda _: status_of_list(port, token), range(150))]
+
+
+def kill_a_backend(data):
+    """As the kernel does when memory runs out: the server then restarts all of its processes."""
+    (pid_file,) = data.rglob("postmaster.pid")
+    postmaster = pid_file.read_text().split()[0]
+    command = ["pgrep", "-P", postmaster, "-f", "postgres: postgres chatproject"]
+    found = subprocess.run(command, capture_output=True, text=True, check=True)
+    os.kill(int(found.stdout.split()[0]), signal.SIGKILL)

@@ -97,6 +97,17 @@ def test_a_second_run_creates_nothing(owner):
     assert Conversation.objects.count() == 20
 
 
+def test_a_second_run_knows_numbers_as_the_database_writes_them(owner):
+    # JSONB gives 1e23 back as an integer.
+    message = ChatMessage(
+        role="user", content="x", parts=[{"a": 1e23, "b": [2**63, 1.5]}], metadata={"c": 1e22}
+    )
+    chat = Chat(line=1, external_id="k", messages=(message,))
+    assert import_chats(owner, [chat]).created == 1
+    again = import_chats(owner, [chat])
+    assert (again.already_there, again.rejected) == (1, [])
+
+
 def test_the_same_file_for_another_user_is_another_import(owner):
     import_lines(owner, {"id": "a", "messages": [HELLO]})
     report = import_lines(find_or_create_user("bob"), {"id": "a", "messages": [HELLO]})
