@@ -81,6 +81,7 @@ def chat(alice, root):
             ),
         ],
         from_client=False,
+        access=SCRIPT,
     )
     asked, answer, running = Message.objects.order_by("sequence")
     reviewer = replace(access_of(root, reader=True, writer=True), reason="Quality")
