@@ -98,7 +98,9 @@ def _started(begun: Begun, provider: Provider, message: str) -> Watched:
 def _again(begun: Begun) -> Watched:
     turn = begun.turn
     interrupt_abandoned(conversation_id=turn.conversation_id, is_dead=is_dead)
-    stored = read_turns([(turn.conversation_id, turn.id)])[turn.id]
+    stored = read_turns([(turn.conversation_id, turn.id)]).get(turn.id)
+    if stored is None:  # deleted just now
+        raise NotFound(NO_SUCH_TURN)
     return runner().watch(replace(stored, user_message_id=turn.user_message_id))
 
 
@@ -132,9 +134,10 @@ def stop(*, caller: Caller, message_id: uuid.UUID) -> StoredTurn:
     found = _find(caller, message_id)
     if not caller.may_write_for(found.last.conversation.user_id):
         raise NotAllowed(READ_ONLY)
-    request_stop(conversation_id=found.conversation_id, message_id=found.last.id)
-    runner().stop(found.id)
-    return found
+    runs = request_stop(conversation_id=found.conversation_id, message_id=found.id)
+    if not runner().stop(found.id):
+        runs &= not interrupt_abandoned(conversation_id=found.conversation_id, is_dead=is_dead)
+    return found if runs else _find(caller, message_id)
 
 
 def events_of(

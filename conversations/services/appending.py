@@ -31,11 +31,12 @@ TOO_MANY = f"At most {MAX_BATCH:,} messages at once."
 NONE_GIVEN = "Give at least one message."
 REPEATED_ID = "The same id twice in one request."
 
-# What a repeated request must say again. Ratings and metadata may have changed since.
+# What a repeated request must say again. Ratings and metadata may have changed since; `runner`
+# is the server's own.
 _SAID = tuple(
     name
     for name in DRAFT_FIELDS
-    if name not in {"rating", "rating_comment", "metadata", "created_at"}
+    if name not in {"rating", "rating_comment", "metadata", "runner", "created_at"}
 )
 
 

@@ -60,6 +60,7 @@ class MessageDraft:
     rating: int | None = None
     rating_comment: str | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
+    runner: str | None = None  # set by a turn, while it runs
     id: uuid.UUID | None = None
     created_at: datetime | None = None
 

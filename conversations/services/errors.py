@@ -89,3 +89,12 @@ class TurnRunning(Conflict):
     """A turn runs in this conversation; there is one at a time."""
 
     code = "turn_running"
+
+
+class TurnEnded(Conflict):
+    """A turn's answer does not run any more: somebody else has ended or deleted it."""
+
+    code = "turn_ended"
+
+    def __init__(self) -> None:
+        super().__init__("This answer does not run any more.")

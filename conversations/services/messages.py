@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.db import transaction
-from django.db.models import F
+from django.db.models import Case, F, Value, When
 from django.utils import timezone
 
-from conversations.models import Caller, Conversation, Message
+from conversations.models import Caller, Conversation, Message, Status, as_read
 from conversations.services.appending import append_drafts
 from conversations.services.conversations import lock_for_removal, writable_conversation
 from conversations.services.drafts import MessageDraft
@@ -67,7 +67,7 @@ def add_messages(
 def get_chat_history(*, conversation_id: uuid.UUID, limit: int | None = None) -> list[Message]:
     """The messages in order; with `limit`, the latest that many. Raises NotFound."""
     messages = Message.objects.filter(conversation_id=conversation_id)
-    found = list(messages.order_by("-sequence")[:limit])[::-1]
+    found = [as_read(message) for message in messages.order_by("-sequence")[:limit]][::-1]
     if not found and not Conversation.objects.filter(pk=conversation_id).exists():
         raise NotFound(NO_SUCH_CONVERSATION, field="conversation_id")
     return found
@@ -86,11 +86,16 @@ def update_message(
         writable_conversation(conversation_id, caller)
         stored = Message.objects.filter(conversation_id=conversation_id, id=message_id)
         if changes:
-            stored.update(**changes, updated_at=timezone.now())
+            stored.update(**changes, updated_at=_moved())
         message = stored.first()
     if message is None:
         raise NotFound(NO_SUCH_MESSAGE)
     return message
+
+
+def _moved() -> Case:
+    """Now; but a running answer's time is its process's sign of life, which nobody else gives."""
+    return Case(When(status=Status.STREAMING, then=F("updated_at")), default=Value(timezone.now()))
 
 
 def _check_changes(changes: dict[str, Any]) -> None:
