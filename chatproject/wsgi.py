@@ -1,6 +1,7 @@
 """The WSGI application that a web server runs."""
 
 import os
+from importlib import import_module
 
 from django.core.wsgi import get_wsgi_application
 
@@ -10,3 +11,6 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chatproject.settings")
 
 limit_web_process()
 application = get_wsgi_application()
+
+# Models can be imported only now.
+import_module("conversations.chat.reaping").start_reaping()

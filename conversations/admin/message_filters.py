@@ -10,7 +10,7 @@ from django.db.models import Exists, OuterRef, Q
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from conversations.admin.filters import ChoiceFilter, FormFilter, TextFilter, day_field, start_of
-from conversations.models import Message, Role, Status
+from conversations.models import Message, Role, Status, reads_as
 
 _RATINGS = {"1": "Good", "-1": "Bad"}
 
@@ -23,10 +23,16 @@ def has_message(**columns: Any) -> Q:
     fit). Else the newest conversations are asked one by one, which is fast where many fit, or
     an index is taken.
     """
+    messages = Message.objects.filter(_condition(columns))
     if _names_few(columns):
-        messages = Message.objects.filter(**columns).order_by().values("conversation_id")
-        return Q(pk__in=messages.distinct())
-    return Q(Exists(Message.objects.filter(conversation_id=OuterRef("pk"), **columns)))
+        return Q(pk__in=messages.order_by().values("conversation_id").distinct())
+    return Q(Exists(messages.filter(conversation_id=OuterRef("pk"))))
+
+
+def _condition(columns: dict[str, Any]) -> Q:
+    """`status` is the one that readers see."""
+    stored = {name: value for name, value in columns.items() if name != "status"}
+    return Q(**stored) & reads_as([columns["status"]]) if "status" in columns else Q(**stored)
 
 
 def _names_few(columns: dict[str, Any]) -> bool:

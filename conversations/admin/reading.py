@@ -10,7 +10,7 @@ from typing import Any
 from django.db.models import F, Func, IntegerField, Max, Min, QuerySet, TextField, Value
 from django.db.models.functions import Cast, Left, Length, Substr
 
-from conversations.models import Conversation, Message
+from conversations.models import Conversation, Message, as_read
 
 PAGE_SIZE = 100
 # Characters of one text shown among others; more is a page of its own.
@@ -58,6 +58,7 @@ def read_page(
         rows = list(found.filter(sequence__lt=before).order_by("-sequence")[:PAGE_SIZE])[::-1]
     else:
         rows = list(found.filter(sequence__gt=after or 0).in_order()[:PAGE_SIZE])
+    rows = [_as_read(row) for row in rows]
     return Page(rows, first_of_all=ends["first"] or 0, last_of_all=ends["last"] or 0)
 
 
@@ -77,8 +78,17 @@ def read_whole(
     )
     message: Any = found.first()
     if message is not None:
+        message = _as_read(message)
         message.parts_in_all = max(1, -(-message.characters // PART_SIZE))
     return message  # type: ignore[no-any-return]
+
+
+def _as_read(message: Any) -> Any:
+    """An abandoned answer as `interrupted`, which is the error that its texts show."""
+    stored = message.status
+    if as_read(message).status != stored:
+        message.error_text = message.error
+    return message
 
 
 def first_since(conversation: Conversation, moment: datetime) -> int | None:

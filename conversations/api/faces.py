@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from conversations.models import as_read
 from conversations.models.rows import Row
 
 
@@ -23,7 +24,8 @@ class Face:
     wrapped: bool = False
 
     def message(self, row: Row) -> Row:
-        """A message's row as this contract names its fields."""
+        """A message's row as this contract tells it: an abandoned answer is `interrupted`."""
+        row = as_read(row)
         if self.id_name == "conversation_id":
             return row
         return {

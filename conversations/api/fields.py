@@ -135,6 +135,16 @@ class ListField(serializers.Field[Any, Any, Any, Any]):
         return value
 
 
+@extend_schema_field(
+    {
+        "type": "array",
+        "items": {"type": "object", "properties": {"function": {"type": "object"}}},
+    }
+)
+class ToolCallsField(ListField):
+    """Tool calls as OpenAI has them, or other objects; the services check their shape."""
+
+
 @extend_schema_field(OpenApiTypes.OBJECT)
 class ObjectField(serializers.Field[Any, Any, Any, Any]):
     """A JSON object; the services check what is in it."""

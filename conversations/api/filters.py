@@ -20,7 +20,7 @@ from django_filters.filterset import FilterSet
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
 from conversations.api.times import BAD_TIME, moment_of
-from conversations.models import Conversation, Message, Role, Status
+from conversations.models import Conversation, Message, Role, Status, reads_as
 from conversations.services.values import check_text
 
 NEEDS_KEY = "Give `metadata_key` too."
@@ -140,7 +140,9 @@ class ConversationFilters(Filters):
 
 class MessageFilters(Filters):
     role = MultipleChoiceFilter(choices=Role.choices, help_text="May be repeated.")
-    status = MultipleChoiceFilter(choices=Status.choices, help_text="May be repeated.")
+    status = MultipleChoiceFilter(
+        choices=Status.choices, method="by_status", help_text="May be repeated."
+    )
     provider = CharFilter()
     model = CharFilter()
     mode = CharFilter("detected_mode")
@@ -152,6 +154,11 @@ class MessageFilters(Filters):
     class Meta:
         model = Message
         fields: list[str] = []
+
+    def by_status(
+        self, queryset: QuerySet[Message], name: str, statuses: list[str]
+    ) -> QuerySet[Message]:
+        return queryset.filter(reads_as(statuses))
 
 
 def _as_json(text: str) -> list[Any]:

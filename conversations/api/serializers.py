@@ -18,6 +18,7 @@ from conversations.api.fields import (
     StrictSerializer,
     StrictUUIDField,
     TitleField,
+    ToolCallsField,
     UserIdField,
     UserNameField,
 )
@@ -132,7 +133,7 @@ class NewMessageSerializer(StrictSerializer):
     role = serializers.ChoiceField(choices=Role.choices)
     content = StrictCharField(required=False)
     parts = ListField(required=False, allow_null=True)
-    tool_calls = ListField(required=False, allow_null=True)
+    tool_calls = ToolCallsField(required=False, allow_null=True)
     tool_call_id = StrictCharField(required=False, allow_null=True, max_length=255)
     name = StrictCharField(required=False, allow_null=True, max_length=255)
     provider = StrictCharField(required=False, max_length=100)

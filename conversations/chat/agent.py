@@ -7,12 +7,13 @@ import, so only a process that runs a turn does.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from conversations.chat.call_ids import CallIds
 from conversations.chat.errors import FAILURES, TurnFailed
 from conversations.chat.providers import Provider, client_for
 from conversations.chat.results import as_text
@@ -76,7 +77,7 @@ def _client(provider: Provider) -> AsyncOpenAI:
 async def converse(request: Request) -> AsyncIterator[Happening]:
     """What the model does, as it does it. Raises what the client and the library raise."""
     agents = library()
-    watch = _Watch()
+    watch = _Watch(CallIds(_call_ids(request.history)))
     agent = agents.Agent(
         name="assistant",
         instructions=request.instructions,
@@ -101,6 +102,10 @@ async def converse(request: Request) -> AsyncIterator[Happening]:
                 yield happening
     finally:
         run.cancel()
+
+
+def _call_ids(history: Sequence[dict[str, Any]]) -> Iterator[str]:
+    return (item["call_id"] for item in history if "call_id" in item)
 
 
 def _happening(event: Any, watch: _Watch) -> Happening | None:
@@ -137,6 +142,7 @@ def _returned(item: Any, watch: _Watch) -> ToolResult:
 class _Watch:
     """What the library does not hand on of the model's stream."""
 
+    call_ids: CallIds
     finish_reason: str | None = None
     tokens: tuple[int | None, int | None] = (None, None)
     names: dict[str, str] = field(default_factory=dict)
@@ -155,6 +161,7 @@ class _WatchedStream:
         self._stream, self._watch = stream, watch
         self._chunks = aiter(stream)
         self.response = stream.response
+        self._ids: dict[int, str] = {}
         watch.finish_reason, watch.tokens = None, (None, None)
 
     def __aiter__(self) -> _WatchedStream:
@@ -168,7 +175,18 @@ class _WatchedStream:
                 raise TurnFailed(FAILURES["provider_broke_off"]) from None
             raise
         self._watch.see(chunk)
+        self._tell_calls_apart(chunk)
         return chunk
+
+    def _tell_calls_apart(self, chunk: Any) -> None:
+        """Give each call of this answer an id that no other call of the turn has."""
+        for choice in chunk.choices or ():
+            for call in (choice.delta and choice.delta.tool_calls) or ():
+                if not call.id:
+                    continue
+                if call.index not in self._ids:
+                    self._ids[call.index] = self._watch.call_ids.unique(call.id)
+                call.id = self._ids[call.index]
 
     async def close(self) -> None:
         await self._stream.close()

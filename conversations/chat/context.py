@@ -12,6 +12,9 @@ from typing import Any
 
 from django.conf import settings
 
+from conversations.chat.call_ids import CallIds
+from conversations.chat.state import ToolCall
+from conversations.chat.stored import call_of
 from conversations.models import Message, Role
 
 # English text has about four characters a token; other scripts fewer, which the half that
@@ -19,7 +22,7 @@ from conversations.models import Message, Role
 CHARS_PER_TOKEN = 4
 TOKENS_PER_MESSAGE = 4
 
-_COLUMNS = ("role", "content", "parts", "tool_calls", "tool_call_id")
+_COLUMNS = ("sequence", "role", "content", "parts", "tool_calls", "tool_call_id")
 Item = dict[str, Any]
 
 
@@ -43,35 +46,54 @@ def history_before(
 
 def _groups(messages: Sequence[Message]) -> list[list[Item]]:
     """Each message as a group of items; a call and its results make one group."""
-    results = {m.tool_call_id: m for m in messages if m.role == Role.TOOL and m.tool_call_id}
+    results, ids = _results_by_call(messages), CallIds()
     groups = []
     for message in messages:
-        if message.role != Role.TOOL and (items := _items(message, results)):
+        if message.role != Role.TOOL and (items := _items(message, results, ids)):
             groups.append(items)
     return groups
 
 
-def _items(message: Message, results: dict[str, Message]) -> list[Item]:
+def _results_by_call(messages: Sequence[Message]) -> dict[tuple[int, int], Message]:
+    """What answers each call, by its message's sequence and its place there.
+
+    A result belongs to the nearest call before it with its id; of several in one message each
+    gets one, in their order.
+    """
+    unanswered: dict[str, list[tuple[int, int]]] = {}
+    results = {}
+    for message in messages:
+        if message.role == Role.TOOL:
+            if places := unanswered.get(message.tool_call_id or ""):
+                results[places.pop(0)] = message
+            continue
+        calls = [call_of(call) for call in message.tool_calls or ()]
+        for call_id in {call.id for call in calls if call.id}:
+            places = [(message.sequence, at) for at, call in enumerate(calls) if call.id == call_id]
+            unanswered[call_id] = places
+    return results
+
+
+def _items(message: Message, results: dict[tuple[int, int], Message], ids: CallIds) -> list[Item]:
     items: list[Item] = []
     if text := message.content or _text_of(message.parts or ()):
         items.append({"role": message.role, "content": text})
-    for call in message.tool_calls or ():
-        result = results.get(str(call.get("id"))) if isinstance(call, dict) else None
-        if result is not None:
-            items += _call_and_result(call, result)
+    for place, call in enumerate(map(call_of, message.tool_calls or ())):
+        result = results.get((message.sequence, place))
+        if result is not None and call.tool:
+            items += _call_and_result(call, ids.unique(call.id), result)
     return items
 
 
-def _call_and_result(call: dict[str, Any], result: Message) -> list[Item]:
-    function = call.get("function") or {}
+def _call_and_result(call: ToolCall, call_id: str, result: Message) -> list[Item]:
     return [
         {
             "type": "function_call",
-            "call_id": call["id"],
-            "name": function.get("name", ""),
-            "arguments": function.get("arguments", "{}"),
+            "call_id": call_id,
+            "name": call.tool,
+            "arguments": call.arguments or "{}",
         },
-        {"type": "function_call_output", "call_id": call["id"], "output": result.content},
+        {"type": "function_call_output", "call_id": call_id, "output": result.content},
     ]
 
 

@@ -16,13 +16,12 @@ from functools import partial
 from django.utils import timezone
 
 from conversations.chat.desk import Desk
-from conversations.chat.errors import FAILURES
 from conversations.chat.live import Watched
 from conversations.chat.liveness import is_dead
 from conversations.chat.state import TurnState
 from conversations.chat.stored import state_of
 from conversations.services.turn_log import StoredTurn, read_turns
-from conversations.services.turns import interrupt_abandoned
+from conversations.services.turns import interrupt_abandoned, why_not_stored
 
 LOOK_SECONDS = 0.3
 # A row that its process has not touched for so long is looked at more closely.
@@ -66,8 +65,7 @@ class Following:
     async def _look_again_and_again(self) -> None:
         while watched := self._still_watched():
             try:
-                states = await self._desk.run(partial(_look, watched))
-                self._tell(watched, states)
+                self._tell(watched, await self._desk.run(partial(_look, watched)))
             except Exception as error:
                 log.warning("Turns could not be followed: %s", type(error).__name__)
             await asyncio.sleep(LOOK_SECONDS)
@@ -78,13 +76,12 @@ class Following:
             self._looking = bool(found)
         return found
 
-    def _tell(self, watched: list[Watched], states: dict[uuid.UUID, TurnState]) -> None:
+    def _tell(self, watched: list[Watched], states: dict[uuid.UUID, TurnState | str]) -> None:
         for one in watched:
-            state = states.get(one.state.turn_id)
-            if state is None:
-                with one.change() as gone:  # deleted meanwhile
-                    gone.status, gone.finish_reason = "failed", "not_stored"
-                    gone.error = FAILURES["not_stored"].text
+            state = states[one.state.turn_id]
+            if isinstance(state, str):
+                with one.change() as gone:
+                    gone.status, gone.finish_reason, gone.error = "failed", "not_stored", state
             else:
                 state.user_message_id = one.state.user_message_id
                 one.replace(state)
@@ -93,13 +90,21 @@ class Following:
                     self._watched.pop(one.state.turn_id, None)
 
 
-def _look(watched: list[Watched]) -> dict[uuid.UUID, TurnState]:
+def _look(watched: list[Watched]) -> dict[uuid.UUID, TurnState | str]:
+    """What the rows say of each turn now, or why there are none of its answer any more."""
     names = [(one.state.conversation_id, one.state.turn_id) for one in watched]
     turns = read_turns(names)
     ended = [_end_if_abandoned(turn) for turn in turns.values()]
     if any(ended):
         turns = read_turns(names)
-    return {turn_id: state_of(turn) for turn_id, turn in turns.items()}
+    return {one.state.turn_id: _seen(one.state, turns) for one in watched}
+
+
+def _seen(before: TurnState, turns: dict[uuid.UUID, StoredTurn]) -> TurnState | str:
+    turn = turns.get(before.turn_id)
+    if turn is None or len(turn.steps) < len(before.steps):
+        return why_not_stored(before.conversation_id)
+    return state_of(turn)
 
 
 def _end_if_abandoned(turn: StoredTurn) -> bool:

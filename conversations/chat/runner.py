@@ -13,6 +13,7 @@ import threading
 import uuid
 from collections.abc import Callable, Coroutine
 from contextlib import aclosing, suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -31,20 +32,24 @@ from conversations.chat.modes import detect_mode
 from conversations.chat.providers import Provider
 from conversations.chat.results import storable
 from conversations.chat.retrieval import retrieve_sources, with_sources
-from conversations.chat.state import Step, ToolResult
+from conversations.chat.state import Step, ToolResult, TurnState
+from conversations.chat.stored import state_of
 from conversations.chat.tools import tools
 from conversations.models import Status
-from conversations.services.turn_log import StoredTurn
+from conversations.models.interrupted import INTERRUPTED
+from conversations.services.errors import TurnEnded
+from conversations.services.turn_log import StoredTurn, read_turns
 from conversations.services.turns import (
-    INTERRUPTED,
     Begun,
     Ending,
+    Turn,
     finish_turn,
     open_step,
     record_opening,
     record_tool_calls,
     record_tool_result,
     save_progress,
+    why_not_stored,
 )
 
 SAVE_SECONDS = 1.0
@@ -130,6 +135,9 @@ class Runner:
         try:
             ending = await self._answer(live, request)
         except asyncio.CancelledError:
+            ending = _ended_by(live)
+        except TurnEnded:
+            live.ended_by = "lost"
             ending = _ended_by(live)
         except Exception as error:
             ending = _failed(live, error)
@@ -258,16 +266,23 @@ class Runner:
             state.last.results.append(result)
 
     async def _finish(self, live: LiveTurn, ending: Ending) -> None:
-        """Store the end, then tell it: who hears `done` finds it in the record."""
+        """Store the end, then tell it: who hears `done` finds it in the record.
+
+        Where somebody else has ended or deleted the answer, what is told is what the row says.
+        """
         step = len(live.state.steps)
         try:
-            await self._desk.run(partial(finish_turn, turn=live.turn, step=step, ending=ending))
+            stored = await self._desk.run(partial(_store_end, live.turn, step, ending))
         except Exception:
             log.exception("The end of a turn could not be stored")
-            ending = _ending(live, Status.FAILED, "not_stored", FAILURES["not_stored"].text)
+            stored = _ending(live, Status.FAILED, "not_stored", FAILURES["not_stored"].text)
+        if isinstance(stored, TurnState):
+            stored.user_message_id = live.turn.user_message_id
+            live.replace(stored)
+            return
         with live.change() as state:
-            state.status, state.finish_reason = ending.status, ending.finish_reason
-            state.error, state.latency_ms = ending.error, ending.latency_ms
+            state.status, state.finish_reason = stored.status, stored.finish_reason
+            state.error, state.latency_ms = stored.error, stored.latency_ms
 
     async def _save_now_and_then(self) -> None:
         while True:
@@ -290,6 +305,17 @@ class Runner:
                 live.end("lost")
             elif alive[saved.message_id]:
                 live.end(Status.STOPPED)
+
+
+def _store_end(turn: Turn, step: int, ending: Ending) -> Ending | TurnState:
+    """The end as it is stored: `ending`, or what the rows say where they had ended before."""
+    if finish_turn(turn=turn, step=step, ending=ending):
+        return ending
+    stored = read_turns([(turn.conversation_id, turn.id)]).get(turn.id)
+    if stored is not None and len(stored.steps) == step and stored.last.status != Status.STREAMING:
+        return state_of(stored)
+    why = why_not_stored(turn.conversation_id)
+    return replace(ending, status=Status.FAILED, finish_reason="not_stored", error=why)
 
 
 def _ending(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
 
 from conversations.chat.state import Step, ToolCall, ToolResult, TurnState
 from conversations.models import Message
@@ -34,16 +34,28 @@ def _step(stored: StoredStep) -> Step:
     return Step(
         message_id=message.id,
         content=message.content,
-        calls=[_call(call) for call in message.tool_calls or ()],
+        calls=[call_of(call) for call in message.tool_calls or ()],
         results=[_result(result) for result in stored.results],
         prompt_tokens=message.prompt_tokens,
         completion_tokens=message.completion_tokens,
     )
 
 
-def _call(call: dict[str, Any]) -> ToolCall:
-    function = call.get("function", {})
-    return ToolCall(str(call.get("id")), function.get("name", ""), function.get("arguments", ""))
+def call_of(call: object) -> ToolCall:
+    """A call in OpenAI's shape; of another shape, which older rows may hold, what fits it."""
+    call = call if isinstance(call, dict) else {}
+    function = call.get("function")
+    function = function if isinstance(function, dict) else {}
+    return ToolCall(
+        _text(call.get("id")), _text(function.get("name")), _text(function.get("arguments"))
+    )
+
+
+def _text(value: object) -> str:
+    """Text as it is, anything else as its JSON: some clients send arguments as an object."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _result(message: Message) -> ToolResult:

@@ -103,7 +103,9 @@ def _started(begun: Begun, provider: Provider, message: str) -> Watched:
 def _again(begun: Begun) -> Watched:
     turn = begun.turn
     interrupt_abandoned(conversation_id=turn.conversation_id, is_dead=is_dead)
-    stored = read_turns([(turn.conversation_id, turn.id)])[turn.id]
+    stored = read_turns([(turn.conversation_id, turn.id)]).get(turn.id)
+    if stored is None:  # deleted just now
+        raise NotFound(NO_SUCH_TURN)
     return runner().watch(replace(stored, user_message_id=turn.user_message_id))
 
 
@@ -126,9 +128,10 @@ def stop(*, access: AccessContext, message_id: uuid.UUID) -> StoredTurn:
     is kept; a turn that has ended stays as it is.
     """
     found = _find(access, message_id, AccessAction.CHANGE)
-    request_stop(conversation_id=found.conversation_id, message_id=found.last.id)
-    runner().stop(found.id)
-    return found
+    runs = request_stop(conversation_id=found.conversation_id, message_id=found.id)
+    if not runner().stop(found.id):
+        runs &= not interrupt_abandoned(conversation_id=found.conversation_id, is_dead=is_dead)
+    return found if runs else find_turn(message_id=message_id, access=access) or found
 
 
 def events_of(

@@ -5,6 +5,7 @@ from conversations.models.caller import AccessContext, Caller
 from conversations.models.conversation import DEFAULT_TITLE, Conversation
 from conversations.models.ids import derived_id, new_id
 from conversations.models.installation import InstallationSecret, id_from_key
+from conversations.models.interrupted import as_read, reads_as
 from conversations.models.message import Message, Role, Status
 from conversations.models.note import ConversationNote
 from conversations.models.review import Review
@@ -29,7 +30,9 @@ __all__ = [
     "Role",
     "Status",
     "Tombstone",
+    "as_read",
     "derived_id",
     "id_from_key",
     "new_id",
+    "reads_as",
 ]

@@ -88,6 +88,8 @@ class Message(models.Model):
     rating = models.SmallIntegerField(null=True, blank=True)
     rating_comment = models.TextField(null=True, blank=True)
     metadata = models.JSONField(default=dict, blank=True)
+    # Which process runs this answer, while it is `streaming`; for this server alone.
+    runner = models.CharField(max_length=32, null=True, blank=True, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     updated_at = models.DateTimeField(default=timezone.now, editable=False)
 

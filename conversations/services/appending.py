@@ -44,11 +44,12 @@ NONE_GIVEN = "Give at least one message."
 REPEATED_ID = "The same id twice in one request."
 DELETED_MESSAGE = "This id or Idempotency-Key stood for a message that was deleted."
 
-# What a repeated request must say again. Ratings and metadata may have changed since.
+# What a repeated request must say again. Ratings and metadata may have changed since; `runner`
+# is the server's own.
 _SAID = tuple(
     name
     for name in DRAFT_FIELDS
-    if name not in {"id", "rating", "rating_comment", "metadata", "created_at"}
+    if name not in {"id", "rating", "rating_comment", "metadata", "runner", "created_at"}
 )
 
 

@@ -26,6 +26,7 @@ EMPTY_CONTENT = "The content may not be empty."
 UNKNOWN_ROLE = "Not a role; roles are {roles} (in lower case)."
 UNKNOWN_STATUS = "Not a status; statuses are {statuses}."
 TOO_LONG = "Longer than {limit:,} characters."
+NOT_AN_OBJECT = "Not an object."
 NOT_NEGATIVE = "May not be negative or above 2,147,483,647."
 
 # Django builds `.values` anew each time it is asked.
@@ -66,6 +67,7 @@ class MessageDraft:
     rating: int | None = None
     rating_comment: str | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
+    runner: str | None = None  # set by a turn, while it runs
     id: uuid.UUID | None = None
     created_at: datetime | None = None
 
@@ -77,6 +79,7 @@ class MessageDraft:
             _check_column(column, getattr(self, column))
         for column in _JSON_LISTS:
             _check_list(column, getattr(self, column))
+        _check_tool_calls(self.tool_calls or ())
         for column in _COUNTS:
             _check_count(column, getattr(self, column))
         check_metadata(self.metadata)
@@ -157,6 +160,17 @@ def _check_list(column: str, value: object) -> None:
     if not isinstance(value, list):
         raise InvalidValue("Not a list.", field=column, code="not_a_list")
     check_json(column, value)
+
+
+def _check_tool_calls(calls: Iterable[Any]) -> None:
+    """Readers look for `id` and `function` in each; OpenAI's shape of a call has both."""
+    for index, call in enumerate(calls):
+        if not isinstance(call, dict):
+            raise InvalidValue(NOT_AN_OBJECT, field=f"tool_calls.{index}", code="not_an_object")
+        if not isinstance(call.get("function", {}), dict):
+            raise InvalidValue(
+                NOT_AN_OBJECT, field=f"tool_calls.{index}.function", code="not_an_object"
+            )
 
 
 def _check_count(column: str, value: object) -> None:

@@ -115,6 +115,15 @@ class TurnRunning(Conflict):
     code = "turn_running"
 
 
+class TurnEnded(Conflict):
+    """A turn's answer does not run any more: somebody else has ended or deleted it."""
+
+    code = "turn_ended"
+
+    def __init__(self) -> None:
+        super().__init__("This answer does not run any more.")
+
+
 def refusal_of(error: Exception) -> ServiceError | None:
     """The refusal that an exception is; None for a failure.
 

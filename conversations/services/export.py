@@ -9,7 +9,8 @@ from dataclasses import fields
 from django.db.models import QuerySet
 
 from conversations.formats import WRITERS, RecordedChat, RecordedMessage
-from conversations.models import AccessContext, Conversation, Message
+from conversations.models import AccessContext, Conversation, Message, as_read
+from conversations.models.rows import Row
 from conversations.services.access import record_exports, wants_reason
 from conversations.services.errors import InvalidValue, ReasonRequired
 
@@ -77,9 +78,14 @@ def _recorded(conversation: Conversation) -> RecordedChat:
 
 
 def _messages(conversation: Conversation) -> Iterator[RecordedMessage]:
-    rows = Message.objects.of(conversation).in_order().values(*_MESSAGE_COLUMNS)
+    rows = Message.objects.of(conversation).in_order().values(*_MESSAGE_COLUMNS, "updated_at")
     last = 0
     while batch := list(rows.filter(sequence__gt=last)[:MESSAGES_AT_ONCE]):
         for row in batch:
-            yield RecordedMessage(**row | {"id": str(row["id"])})
+            yield _recorded_message(as_read(row))
         last = batch[-1]["sequence"]
+
+
+def _recorded_message(row: Row) -> RecordedMessage:
+    values = {name: row[name] for name in _MESSAGE_COLUMNS}
+    return RecordedMessage(**values | {"id": str(row["id"])})

@@ -7,10 +7,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.db import transaction
-from django.db.models import F
+from django.db.models import Case, F, Value, When
 from django.utils import timezone
 
-from conversations.models import AccessAction, AccessContext, Conversation, Message, Tombstone
+from conversations.models import (
+    AccessAction,
+    AccessContext,
+    Conversation,
+    Message,
+    Status,
+    Tombstone,
+    as_read,
+)
 from conversations.services.access import SCRIPT, owner_of
 from conversations.services.appending import append_drafts
 from conversations.services.conversations import lock_for_change
@@ -72,7 +80,7 @@ def get_chat_history(
     owner = owner_of(access, conversation_id, action=AccessAction.READ)
     theirs = Conversation.objects.owned_by(owner.pk).filter(pk=conversation_id)
     messages = Message.objects.filter(conversation__in=theirs)
-    found = list(messages.order_by("-sequence")[:limit])[::-1]
+    found = [as_read(message) for message in messages.order_by("-sequence")[:limit]][::-1]
     if not found and not theirs.exists():
         raise NotFound(NO_SUCH_CONVERSATION, field="conversation_id")
     return found
@@ -95,11 +103,16 @@ def update_message(
         lock_for_change(conversation_id, access, AccessAction.CHANGE, detail)
         stored = Message.objects.filter(conversation_id=conversation_id, id=message_id)
         if changes:
-            stored.update(**changes, updated_at=timezone.now())
+            stored.update(**changes, updated_at=_moved())
         message = stored.first()
     if message is None:
         raise NotFound(NO_SUCH_MESSAGE)
     return message
+
+
+def _moved() -> Case:
+    """Now; but a running answer's time is its process's sign of life, which nobody else gives."""
+    return Case(When(status=Status.STREAMING, then=F("updated_at")), default=Value(timezone.now()))
 
 
 def _check_changes(changes: dict[str, Any]) -> None:

@@ -1,42 +1,61 @@
 """The stored side of a turn: every write from the question to the end of the answer.
 
 At each moment of a running turn exactly one of its messages is `streaming`; its `updated_at`
-moves about once a second, and its `metadata.runner` names the process that runs it. Whoever
-finds that row old, or its process dead, ends it as `interrupted`.
+moves about once a second, and its `runner` names the process that runs it. Whoever finds that
+row old, or its process dead, ends it as `interrupted`. No write of a turn touches what belongs
+to the client: `metadata` and ratings.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import Any
 
-from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import IntegrityError, connection, transaction
+from django.db.models import Q
 from django.utils import timezone
 
-from conversations.models import AccessContext, Caller, Message, Role, Status, new_id
+from conversations.models import (
+    AccessContext,
+    Caller,
+    Conversation,
+    Message,
+    Role,
+    Status,
+    new_id,
+)
+from conversations.models.interrupted import INTERRUPTED_COLUMNS, oldest_sign_of_life
 from conversations.services.access import SCRIPT
 from conversations.services.appending import append_drafts
 from conversations.services.conversations import create_conversation
 from conversations.services.drafts import MessageDraft
-from conversations.services.errors import InvalidValue, KeyReused, TurnRunning
+from conversations.services.errors import (
+    InvalidValue,
+    KeyReused,
+    NotFound,
+    TurnEnded,
+    TurnRunning,
+)
 from conversations.services.turn_ids import (
     conversation_id_from_key,
     result_id,
     step_id,
+    step_ids,
     turn_id_from_key,
     user_message_id,
 )
 
 RUNNING = "A turn runs in this conversation. Wait for its end, or stop it."
 ANOTHER_QUESTION = "This Idempotency-Key already stands for another message."
-INTERRUPTED = "The process that ran this turn ended before the answer was complete."
+CONVERSATION_DELETED = "The conversation was deleted while it was answered."
+ANSWER_DELETED = "The answer was deleted while it was written."
 # What `finish_reason` says while somebody has asked for an end that has not come yet.
 STOPPING = "stopping"
+# Abandoned answers are ended this many at a time.
+BATCH = 500
 
 IsDead = Callable[[str], bool]
 
@@ -149,7 +168,7 @@ def _begin(question: Question, asked: MessageDraft) -> Begun:
         status=Status.STREAMING,
         provider=question.provider,
         model=question.model,
-        metadata={"runner": question.runner},
+        runner=question.runner or None,
         id=turn_id_from_key(conversation_id, key) if key else new_id(),
     )
     appended = append_drafts(
@@ -228,25 +247,24 @@ _SAVE = """
 
 
 def record_opening(*, turn: Turn, mode: str | None, sources: list[Any] | None) -> None:
-    """What was found out before the model began to answer."""
-    _running(turn.conversation_id, turn.id).update(
-        detected_mode=mode, sources=sources, updated_at=timezone.now()
-    )
+    """What was found out before the model began to answer. Raises TurnEnded."""
+    _update_running(turn, 1, detected_mode=mode, sources=sources)
 
 
 def record_tool_calls(
     *, turn: Turn, step: int, content: str, tool_calls: list[dict[str, Any]]
 ) -> None:
-    """The step calls tools: stored before they run, so that no call goes without a trace."""
-    _running(turn.conversation_id, step_id(turn.id, step)).update(
-        content=content, tool_calls=tool_calls, updated_at=timezone.now()
-    )
+    """The step calls tools: stored before they run, so that no call goes without a trace.
+
+    Raises TurnEnded.
+    """
+    _update_running(turn, step, content=content, tool_calls=tool_calls)
 
 
 def record_tool_result(
     *, turn: Turn, step: int, call: int, tool_call_id: str, name: str, content: str
 ) -> None:
-    """What a tool answered, as a message of its own after the call."""
+    """What a tool answered, as a message of its own after the call. Raises TurnEnded."""
     draft = MessageDraft(
         role=Role.TOOL,
         content=content,
@@ -256,49 +274,73 @@ def record_tool_result(
         model=turn.model,
         id=result_id(turn.id, step, call),
     )
-    append_drafts(
-        conversation_id=turn.conversation_id, drafts=[draft], access=SCRIPT, from_client=False
-    )
+    with transaction.atomic():
+        _append(turn, draft)
+        # After the append: conversation, then message, is the order in which all writes lock.
+        _update_running(turn, step)
 
 
 def open_step(*, turn: Turn, step: int, before: Ending) -> None:
     """End step `step - 1`, which called tools, and open the next: the answer goes on there.
 
-    Sources and mode belong to the answer, so they move along.
+    Sources, mode and a wish to stop belong to the answer, so they move along. It may be called
+    again when it is not known whether it was done. Raises TurnEnded.
     """
     with transaction.atomic():
+        _lock_conversation(turn.conversation_id)
         rows = _running(turn.conversation_id, step_id(turn.id, step - 1))
-        ended = rows.values("metadata", "sources", "detected_mode").first()
+        ended = rows.values("sources", "detected_mode", "finish_reason", "runner").first()
         if ended is None:
-            return
-        rows.update(**_columns(before, ended["metadata"]), sources=None, detected_mode=None)
+            if _running(turn.conversation_id, step_id(turn.id, step)).exists():
+                return
+            raise TurnEnded
+        changed = rows.update(**_columns(before), sources=None, detected_mode=None)
+        if not changed:
+            raise TurnEnded
+        stops = ended["finish_reason"] == STOPPING
         draft = MessageDraft(
             role=Role.ASSISTANT,
             status=Status.STREAMING,
+            finish_reason=STOPPING if stops else None,
             provider=turn.provider,
             model=turn.model,
             sources=ended["sources"],
             detected_mode=ended["detected_mode"],
-            metadata={"runner": ended["metadata"].get("runner", "")},
+            runner=ended["runner"],
             id=step_id(turn.id, step),
         )
-        append_drafts(
-            conversation_id=turn.conversation_id, drafts=[draft], access=SCRIPT, from_client=False
-        )
+        _append(turn, draft)
 
 
 def finish_turn(*, turn: Turn, step: int, ending: Ending) -> bool:
     """End the turn's last step. False when it had been ended or deleted by somebody else."""
-    with transaction.atomic():
-        rows = _running(turn.conversation_id, step_id(turn.id, step))
-        metadata = rows.values_list("metadata", flat=True).first()
-        return metadata is not None and bool(rows.update(**_columns(ending, metadata)))
+    columns = _columns(ending)
+    if _running(turn.conversation_id, step_id(turn.id, step)).update(**columns):
+        return True
+    # Where time was up while the next step was being opened, the caller does not know of it.
+    following = _running(turn.conversation_id, step_id(turn.id, step + 1))
+    return bool(following.update(**columns | {"content": ""}))
+
+
+def why_not_stored(conversation_id: uuid.UUID) -> str:
+    """Why a turn of this conversation has no answer any more."""
+    if Conversation.objects.filter(pk=conversation_id).exists():
+        return ANSWER_DELETED
+    return CONVERSATION_DELETED
 
 
 def request_stop(*, conversation_id: uuid.UUID, message_id: uuid.UUID) -> bool:
-    """Ask the process that runs this answer to stop it; it looks about once a second."""
-    rows = _running(conversation_id, message_id)
-    return bool(rows.update(finish_reason=STOPPING))
+    """Ask the process that runs a turn to stop it; it looks about once a second.
+
+    `message_id` is the turn's own; whichever of its steps runs is marked. False when none does.
+    """
+    rows = Message.objects.filter(
+        conversation_id=conversation_id, id__in=step_ids(message_id), status=Status.STREAMING
+    )
+    with transaction.atomic():
+        # Before or after a next step is opened, not while: either way the wish is seen.
+        _lock_conversation(conversation_id)
+        return bool(rows.update(finish_reason=STOPPING))
 
 
 def interrupt_abandoned(*, conversation_id: uuid.UUID, is_dead: IsDead) -> bool:
@@ -308,18 +350,86 @@ def interrupt_abandoned(*, conversation_id: uuid.UUID, is_dead: IsDead) -> bool:
     CHAT_TURN_STALE_SECONDS.
     """
     rows = Message.objects.filter(conversation_id=conversation_id, status=Status.STREAMING)
-    found = rows.values("id", "metadata", "updated_at").first()
+    found = rows.values("id", "runner", "updated_at").first()
     if found is None:
         return False
-    oldest = timezone.now() - timedelta(seconds=settings.CHAT_TURN_STALE_SECONDS)
-    # A client may have changed the metadata meanwhile: then the age alone counts.
-    if found["updated_at"] > oldest and not is_dead(str(found["metadata"].get("runner", ""))):
+    is_stale = found["updated_at"] < oldest_sign_of_life()
+    if not is_stale and not is_dead(found["runner"] or ""):
         return False
-    metadata = _without_runner(found["metadata"])
-    # Only the row that was looked at: its process may have come back to life just now.
-    unchanged = rows.filter(id=found["id"], updated_at=found["updated_at"])
-    changed = unchanged.update(**_INTERRUPTED, metadata=metadata, updated_at=timezone.now())
+    # Only the row that was looked at. A stale one may have come back to life just now; a process
+    # that is dead stays so.
+    seen = Q(updated_at=found["updated_at"]) if is_stale else Q(runner=found["runner"])
+    changed = rows.filter(seen, id=found["id"]).update(**_interrupted())
     return bool(changed == 1)
+
+
+def interrupt_all_abandoned(*, is_dead: IsDead) -> int:
+    """End every answer that nobody runs any more, as `interrupt_abandoned` does; how many.
+
+    Any number of processes may do so at once: each row is ended by one of them. A transaction
+    ends at most BATCH answers.
+    """
+    dead = [runner for runner in _runners() if is_dead(runner)]
+    ended = 0
+    while True:
+        count = _interrupt_batch(dead)
+        ended += count
+        if count < BATCH:
+            return ended
+
+
+def _runners() -> list[str]:
+    """The processes that answers say to be run by."""
+    running = Message.objects.filter(status=Status.STREAMING).order_by()
+    return [runner for runner in running.values_list("runner", flat=True).distinct() if runner]
+
+
+def _interrupt_batch(dead: Sequence[str]) -> int:
+    columns = _interrupted()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _INTERRUPT.format(columns=", ".join(f"{name} = %s" for name in columns)),
+            [Status.STREAMING, oldest_sign_of_life(), list(dead), BATCH, *columns.values()],
+        )
+        return int(cursor.rowcount)
+
+
+# Reads the rows of the index message_unfinished_idx, of which few are `streaming`. What another
+# process is just writing is alive, or being ended: it is passed over.
+_INTERRUPT = """
+    WITH abandoned AS MATERIALIZED (
+        SELECT conversation_id, id FROM conversations_message
+        WHERE status = %s AND (updated_at < %s OR runner = ANY(%s::varchar[]))
+        LIMIT %s FOR UPDATE SKIP LOCKED
+    )
+    UPDATE conversations_message AS stored SET {columns} FROM abandoned
+    WHERE stored.conversation_id = abandoned.conversation_id AND stored.id = abandoned.id
+"""
+
+
+def _interrupted() -> dict[str, Any]:
+    return {**INTERRUPTED_COLUMNS, "runner": None, "updated_at": timezone.now()}
+
+
+def _append(turn: Turn, draft: MessageDraft) -> None:
+    try:
+        append_drafts(
+            conversation_id=turn.conversation_id, drafts=[draft], access=SCRIPT, from_client=False
+        )
+    except NotFound:
+        raise TurnEnded from None
+
+
+def _lock_conversation(conversation_id: uuid.UUID) -> None:
+    """Until the transaction ends. Nothing happens where there is none."""
+    found = Conversation.objects.filter(pk=conversation_id).select_for_update()
+    found.values_list("pk", flat=True).first()
+
+
+def _update_running(turn: Turn, step: int, **columns: Any) -> None:
+    rows = _running(turn.conversation_id, step_id(turn.id, step))
+    if not rows.update(**columns, updated_at=timezone.now()):
+        raise TurnEnded
 
 
 def _running(conversation_id: uuid.UUID, message_id: uuid.UUID) -> Any:
@@ -328,10 +438,10 @@ def _running(conversation_id: uuid.UUID, message_id: uuid.UUID) -> Any:
     )
 
 
-def _columns(ending: Ending, metadata: Mapping[str, Any]) -> dict[str, Any]:
+def _columns(ending: Ending) -> dict[str, Any]:
     names = (*_ALWAYS, *(name for name in _KNOWN if getattr(ending, name) not in (None, "")))
     values = {name: getattr(ending, name) for name in names}
-    return values | {"metadata": _without_runner(metadata), "updated_at": timezone.now()}
+    return values | {"runner": None, "updated_at": timezone.now()}
 
 
 _ALWAYS = ("status", "finish_reason", "error", "content")
@@ -343,12 +453,3 @@ _KNOWN = (
     "latency_ms",
     "first_token_ms",
 )
-_INTERRUPTED = {
-    "status": Status.INTERRUPTED,
-    "finish_reason": "interrupted",
-    "error": INTERRUPTED,
-}
-
-
-def _without_runner(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in metadata.items() if name != "runner"}

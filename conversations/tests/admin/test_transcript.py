@@ -166,13 +166,14 @@ def test_html_is_text_wherever_it_stands(browser, db):
     conversation = said(
         make_user("<i>mallory</i>"),
         MessageDraft(role="user", content=evil, name=evil, metadata={evil: evil}),
-        MessageDraft(role="assistant", tool_calls=[call, evil], sources=[evil], model=evil),
+        MessageDraft(role="assistant", tool_calls=[call], sources=[evil], model=evil),
         MessageDraft(role="tool", content=f'{{"a": "{evil}"}}', tool_call_id=evil),
         MessageDraft(role="tool", content=evil),
         MessageDraft(role="assistant", status="failed", error=evil, finish_reason="<b>"),
         title=evil,
         metadata={evil: evil},
     )
+    Message.objects.filter(sequence=2).update(tool_calls=[call, evil])  # as older rows may have it
     page = read(browser, conversation)
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
     for live in ("<script>alert", "<img src=x", "<i>mallory", "reason <b>"):
@@ -211,7 +212,9 @@ def test_tool_calls_and_results_are_folded_and_named(browser, alice):
     [None, 7, "text", [], {}, {"function": None}, {"function": {"name": None, "arguments": {}}}],
 )
 def test_tool_calls_of_any_form_are_shown(browser, alice, call):
-    page = read(browser, said(alice, MessageDraft(role="assistant", tool_calls=[call, call])))
+    chat = said(alice, MessageDraft(role="assistant", tool_calls=[{}]))
+    Message.objects.update(tool_calls=[call, call])  # as older rows may have it
+    page = read(browser, chat)
     assert page.count("Tool call") == 2
 
 

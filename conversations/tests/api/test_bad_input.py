@@ -7,7 +7,8 @@ import uuid
 import pytest
 
 from conversations.models import Conversation, Message
-from conversations.tests.factories import make_conversation
+from conversations.services import SCRIPT, MessageDraft, append_drafts
+from conversations.tests.factories import fill, make_conversation
 
 pytestmark = pytest.mark.django_db
 LIST = "/api/conversations"
@@ -234,3 +235,47 @@ def test_a_repeated_key_is_found_in_time_that_grows_with_the_body(api, chat):
     answer = send(api, f"{LIST}/{chat.pk}/messages", body)
     assert time.perf_counter() - began < 5
     assert answer.json()["errors"][0]["code"] == "repeated_key"
+
+
+@pytest.mark.parametrize("path", ["streams/{}", "ask-stream?question=Hi"])
+@pytest.mark.parametrize(
+    "stream", ["-" * 36, "0" * 36, "0198c5a000007000-8000-0000-00000000-", "0" * 35 + "-"]
+)
+def test_an_event_id_that_is_none_is_refused(api, chat, path, stream):
+    fill(chat, 2)
+    path = "/api/chat/" + path.format(Message.objects.get(role="assistant").id)
+    answer = api.get(path, headers={"Last-Event-ID": f"{stream}:1.0.1"})
+    assert (answer.status_code, answer.json()["errors"][0]["attr"]) == (400, "Last-Event-ID")
+
+
+@pytest.mark.parametrize(
+    ("calls", "at"),
+    [
+        ('["x"]', "tool_calls.0"),
+        ('[{"id": "a"}, 7]', "tool_calls.1"),
+        ('[{"id": "a", "function": "f"}]', "tool_calls.0.function"),
+    ],
+)
+def test_tool_calls_that_no_reader_could_read_are_refused(api, chat, calls, at):
+    where = f"/api/conversations/{chat.pk}/messages"
+    said = f'{{"role": "assistant", "tool_calls": {calls}}}'
+    for body, path in ((said, at), (f'{{"messages": [{said}]}}', f"messages.0.{at}")):
+        answer = send(api, where, body)
+        assert (answer.status_code, answer.json()["errors"][0]["attr"]) == (400, path)
+        assert answer.json()["errors"][0]["code"] == "not_an_object"
+    assert not Message.objects.exists()
+
+
+@pytest.mark.parametrize("calls", [["x", None], [{"id": "a", "function": "f"}], [[1], 2]])
+def test_older_rows_with_such_calls_are_read(api, chat, calls):
+    append_drafts(
+        conversation_id=chat.pk,
+        drafts=[MessageDraft(role="assistant", content="Hi", tool_calls=[{}])],
+        access=SCRIPT,
+    )
+    Message.objects.update(tool_calls=calls)
+    message = Message.objects.get()
+    assert api.get(f"/api/conversations/{chat.pk}").json()["messages"][0]["tool_calls"] == calls
+    events = b"".join(api.get(f"/api/chat/streams/{message.id}").streaming_content).decode()
+    assert events.count("event: tool_call") == len(calls)
+    assert "event: done" in events

@@ -162,6 +162,7 @@ def test_a_deleted_conversation_ends_its_turn(chat, scripted):
     scripted.script(says("a", threading.Event()))
     stream = iter(chat.stream())
     conversation = next(stream).data["conversation_id"]
+    scripted.wait_for(lambda: scripted.chats)
     chat.call("DELETE", f"/api/conversations/{conversation}").close()
     assert list(stream)[-1].name == "error"
     wait_until(lambda: scripted.chats[0].outcome == "left")

@@ -1,5 +1,6 @@
 """Turns across processes: joined on another one, and cut short by the death of their own."""
 
+import os
 import signal
 import threading
 import time
@@ -7,7 +8,8 @@ import time
 import pytest
 
 from conversations.models import ApiToken, Message, Status
-from conversations.services.turns import Question, begin_turn
+from conversations.models.interrupted import INTERRUPTED
+from conversations.services.turns import CONVERSATION_DELETED, Question, begin_turn
 from conversations.tests.chat.clients import names_of, text_of
 from conversations.tests.chat.fixtures import wait_until
 from conversations.tests.chat.scripted_behaviours import Call, calls, says
@@ -171,3 +173,74 @@ def test_an_old_row_of_an_unknown_process_is_interrupted(provider, token, settin
         client = server.client(token)
         wait_until(lambda: client.ask("Again", conversation_id=str(conversation_id)).status == 200)
     assert Message.objects.get(id=begun.turn.id).status == Status.INTERRUPTED
+
+
+def test_a_follower_is_told_that_the_answer_was_deleted(two, provider):
+    here, there = two
+    provider.script(says("a", "b", threading.Event()))
+    stream = here.stream()
+    seen = read_until(stream, "ab")
+    start = seen[0].data
+    follower = iter(there.join(start["message_id"]))
+    assert next(follower).name == "start"
+    there.call("DELETE", f"/api/conversations/{start['conversation_id']}").close()
+    deleted_at = time.monotonic()
+    for last in (list(follower)[-1], list(stream)[-1]):
+        assert last.name == "error"
+        assert last.data["errors"][0] == {
+            "code": "not_stored",
+            "detail": CONVERSATION_DELETED,
+            "attr": None,
+        }
+    assert time.monotonic() - deleted_at < 3
+
+
+def test_a_process_that_was_held_up_tells_what_others_made_of_its_turn(provider, token):
+    with (
+        serving(provider, CHAT_TURN_STALE_SECONDS="5") as held_up,
+        serving(provider, CHAT_TURN_STALE_SECONDS="5") as other,
+    ):
+        client = other.client(token)
+        for server in (held_up, other):
+            server.client(token).ask()  # what only the first turn of a process waits for
+        provider.script(says("a", "b", threading.Event()), says("Back."))
+        stream = held_up.client(token).stream()
+        seen = read_until(stream, "ab")
+        start = seen[0].data
+        wait_until(lambda: Message.objects.get(id=start["message_id"]).content == "ab")
+        signal_workers(held_up, signal.SIGSTOP)
+        try:
+            where = {"conversation_id": start["conversation_id"]}
+            wait_until(lambda: client.ask("Again", **where).status == 200, 30)
+        finally:
+            signal_workers(held_up, signal.SIGCONT)
+        last = list(stream)[-1]
+    assert (last.name, last.data["status"]) == ("error", "interrupted")
+    assert last.data["errors"][0]["detail"] == INTERRUPTED
+    assert Message.objects.get(id=start["message_id"]).status == "interrupted"
+
+
+def signal_workers(server, number):
+    for pid in server.workers:
+        os.kill(pid, number)
+
+
+def test_the_turn_of_a_killed_process_is_ended_and_found_although_nobody_asks(provider, token):
+    with serving(provider) as server:
+        provider.script(says("lighthouse", threading.Event()))
+        stream = server.client(token).stream()
+        seen = read_until(stream, "lighthouse")
+        wait_until(lambda: Message.objects.get(id=seen[0].data["message_id"]).content)
+        server.kill_workers()
+        # The worker that takes its place looks at once; by age alone it would take 30 seconds.
+        wait_until(lambda: Message.objects.filter(status=Status.INTERRUPTED).exists(), 20)
+        found = []
+        wait_until(lambda: found.append(search(server, token)) or found[-1], 20)
+    assert found[-1][0]["message"]["id"] == seen[0].data["message_id"]
+
+
+def search(server, token):
+    try:
+        return server.client(token).get("/api/search?q=lighthouse").body["results"]
+    except OSError:  # the new worker is not there yet
+        return []

@@ -198,3 +198,52 @@ def test_a_server_that_is_away_costs_its_tools_alone(chat, scripted, settings, f
 def listens(port):
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def results_by_call(messages):
+    """What answers each call of a conversation, by the call's arguments."""
+    called = [call for one in messages for call in one["tool_calls"] or ()]
+    ids = [call["id"] for call in called]
+    assert len(set(ids)) == len(ids)
+    answered = {one["tool_call_id"]: one["content"] for one in messages if one["role"] == "tool"}
+    assert set(answered) == set(ids)
+    return [
+        (json.loads(call["function"]["arguments"])["city"], answered[call["id"]]) for call in called
+    ]
+
+
+def test_each_call_of_one_id_gets_its_own_result(chat, scripted, tools):
+    cities = ("Rome", "Oslo", "Rome")
+    scripted.script(
+        calls(*(Call("weather", {"city": city}, id="c1") for city in cities)), says("Fine.")
+    )
+    answer = chat.ask("Weather?")
+    assert (answer.status, answer.body["status"]) == (200, "complete")
+    expected = [(city, f"Sunny in {city}.") for city in cities]
+    assert [one["result"] for one in answer.body["actions_taken"]] == [text for _, text in expected]
+    stored = chat.messages(answer.body["conversation_id"])
+    assert results_by_call(stored) == expected
+    assert stored[1]["tool_calls"][0]["id"] == "c1"
+    # The model is shown three calls and three results, too.
+    sent = scripted.chats[-1].body["messages"]
+    assert [one["content"] for one in sent if one["role"] == "tool"] == [
+        text for _, text in expected
+    ]
+
+
+def test_ids_may_begin_anew_in_each_step_and_turn(chat, scripted, tools):
+    scripted.script(
+        calls(Call("weather", {"city": "Rome"}, id="call_0")),
+        calls(Call("weather", {"city": "Oslo"}, id="call_0")),
+        says("Fine."),
+        calls(Call("weather", {"city": "Bonn"}, id="call_0")),
+        says("Fine too."),
+    )
+    conversation = chat.ask("Weather?").body["conversation_id"]
+    assert chat.ask("And there?", conversation_id=conversation).body["response"] == "Fine too."
+    expected = [(city, f"Sunny in {city}.") for city in ("Rome", "Oslo", "Bonn")]
+    assert results_by_call(chat.messages(conversation)) == expected
+    sent = scripted.chats[-1].body["messages"]
+    assert [one["content"] for one in sent if one["role"] == "tool"] == [
+        text for _, text in expected
+    ]

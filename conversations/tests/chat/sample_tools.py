@@ -1,5 +1,7 @@
 """Tools that the tests put into settings.CHAT_TOOLS."""
 
+import threading
+
 from django.db import connection
 
 
@@ -23,3 +25,13 @@ def asks_the_database():
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM conversations_conversation")
         return cursor.fetchone()[0]
+
+
+# Tests hold the tool `waits` here until they let it go on.
+gate = threading.Event()
+
+
+def waits() -> str:
+    """Answers once the test says so."""
+    gate.wait(10)
+    return "waited"

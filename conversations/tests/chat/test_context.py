@@ -92,6 +92,60 @@ def test_calls_without_results_and_answers_without_text_are_left_out(conversatio
     assert [item["content"] for item in history(conversation)] == ["Do it", "I", "And?", "Well?"]
 
 
+def outputs(items):
+    """What answers each call, by the call's arguments."""
+    answered = {one["call_id"]: one["output"] for one in items if "output" in one}
+    calls = [one for one in items if one.get("type") == "function_call"]
+    assert len({one["call_id"] for one in calls}) == len(calls)
+    return {one["arguments"]: answered[one["call_id"]] for one in calls}
+
+
+def test_calls_of_one_id_keep_their_own_results(conversation):
+    first, second, third = (
+        {"id": "c1", "function": {"name": "f", "arguments": text}} for text in "123"
+    )
+    said(
+        conversation,
+        MessageDraft(role="user", content="Do it"),
+        MessageDraft(role="assistant", tool_calls=[first, second]),
+        MessageDraft(role="tool", content="one", tool_call_id="c1"),
+        MessageDraft(role="tool", content="two", tool_call_id="c1"),
+        MessageDraft(role="assistant", tool_calls=[third]),
+        MessageDraft(role="tool", content="three", tool_call_id="c1"),
+        MessageDraft(role="user", content="Thanks"),
+    )
+    assert outputs(history(conversation)) == {"1": "one", "2": "two", "3": "three"}
+
+
+@pytest.mark.parametrize(
+    "calls",
+    [
+        ["x", None, 7, []],
+        [{"id": "c1", "function": "f"}, {"function": {"name": "f"}}, {"id": ["c1"]}],
+        [{"id": "c1", "type": "custom", "custom": {"name": "f", "input": ""}}],
+    ],
+)
+def test_calls_of_other_shapes_in_older_rows_are_left_out(conversation, calls):
+    said(
+        conversation,
+        MessageDraft(role="user", content="Do it"),
+        MessageDraft(role="assistant", content="I do.", tool_calls=[CALL]),
+        MessageDraft(role="tool", content="done", tool_call_id="c1"),
+    )
+    Message.objects.filter(role="assistant").update(tool_calls=calls)
+    assert [item["content"] for item in history(conversation)] == ["Do it", "I do."]
+
+
+def test_arguments_may_be_an_object(conversation):
+    call = {"id": "c1", "function": {"name": "f", "arguments": {"city": "Zürich"}}}
+    said(
+        conversation,
+        MessageDraft(role="assistant", tool_calls=[call]),
+        MessageDraft(role="tool", content="done", tool_call_id="c1"),
+    )
+    assert outputs(history(conversation)) == {'{"city": "Zürich"}': "done"}
+
+
 @pytest.mark.django_db
 def test_it_costs_the_same_however_long_the_conversation_is(conversation, statements, settings):
     settings.CHAT_CONTEXT_MESSAGES = 10

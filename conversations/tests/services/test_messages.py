@@ -96,6 +96,9 @@ def test_what_a_user_types_is_trimmed_and_what_a_model_says_is_not(chat):
         ({"metadata": {"a\x00": 1}}, "metadata (a key)", "null_characters_not_allowed"),
         ({"tool_calls": {}}, "tool_calls", "not_a_list"),
         ({"tool_calls": [{"f": "\x00"}]}, "tool_calls.0.f", "null_characters_not_allowed"),
+        ({"tool_calls": [{}, "x"]}, "tool_calls.1", "not_an_object"),
+        ({"tool_calls": [None]}, "tool_calls.0", "not_an_object"),
+        ({"tool_calls": [{"id": "a", "function": "f"}]}, "tool_calls.0.function", "not_an_object"),
         ({"prompt_tokens": -1}, "prompt_tokens", "invalid"),
         ({"status": "streaming"}, "status", "invalid"),
     ],
@@ -106,6 +109,32 @@ def test_bad_input_names_the_field_and_stores_nothing(chat, fields, field, code)
     assert (caught.value.field, caught.value.code) == (field, code)
     chat.refresh_from_db()
     assert (chat.last_sequence, Message.objects.count()) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}},
+        {"id": "a", "type": "function", "function": {"name": "f", "arguments": {"x": 1}}},
+        {"id": "a", "type": "custom", "custom": {"name": "f", "input": "x"}},
+        {"type": "tool_use", "name": "f", "input": {}},
+        {},
+    ],
+)
+def test_tool_calls_are_objects_of_any_kind(chat, call):
+    assert say(chat, role="assistant", tool_calls=[call]).tool_calls == [call]
+
+
+def test_in_a_batch_the_call_at_fault_is_named(chat):
+    with pytest.raises(InvalidValue) as caught:
+        add_messages(
+            conversation_id=chat.pk,
+            messages=[
+                MessageDraft(role="user", content="Hi"),
+                MessageDraft(role="assistant", tool_calls=["x"]),
+            ],
+        )
+    assert caught.value.field == "messages.1.tool_calls.0"
 
 
 def test_json_may_nest_to_the_bound_and_no_deeper(chat, settings):

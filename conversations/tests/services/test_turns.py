@@ -4,21 +4,28 @@ import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from importlib import import_module
 
 import pytest
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from conversations.chat import liveness
 from conversations.models import Conversation, Message, Status
+from conversations.models.interrupted import INTERRUPTED
 from conversations.services import (
     SCRIPT,
     Conflict,
     InvalidValue,
     NotFound,
     TurnRunning,
+    delete_conversation,
+    delete_message,
+    export_conversations,
     update_message,
 )
+from conversations.services.errors import TurnEnded
 from conversations.services.turn_log import find_turn, question_before
 from conversations.services.turns import (
     Ending,
@@ -27,7 +34,9 @@ from conversations.services.turns import (
     begin_turn,
     finish_turn,
     interrupt_abandoned,
+    interrupt_all_abandoned,
     open_step,
+    record_opening,
     record_tool_calls,
     record_tool_result,
     request_stop,
@@ -202,7 +211,220 @@ def test_metadata_that_a_client_changed_does_no_harm(alice):
     update_message(
         **where, message_id=turn.id, changes={"metadata": {"runner": ["../x"]}}, access=SCRIPT
     )
+    assert (answer_of(turn).metadata, answer_of(turn).runner) == ({}, "r")
+    theirs = {"runner": ["../x"]}
+    update_message(**where, message_id=turn.id, changes={"metadata": theirs}, access=SCRIPT)
     assert not interrupt_abandoned(**where, is_dead=liveness.is_dead)
+    assert interrupt_abandoned(**where, is_dead=lambda runner: runner == "r")
+    assert (answer_of(turn).metadata, answer_of(turn).runner) == (theirs, None)
+
+
+def test_no_write_of_a_turn_touches_the_clients_metadata_and_ratings(alice):
+    turn = begin(alice, runner="r")
+    where = {"conversation_id": turn.conversation_id}
+    theirs = {"metadata": {"seen": True}, "rating": 1, "rating_comment": "so far"}
+    update_message(**where, message_id=turn.id, changes=theirs, access=SCRIPT)
+    record_opening(turn=turn, mode="m", sources=[1])
+    record_tool_calls(turn=turn, step=1, content="", tool_calls=CALLS)
+    open_step(turn=turn, step=2, before=Ending("complete", "tool_calls"))
+    second = Message.objects.get(status=Status.STREAMING)
+    assert (second.metadata, second.runner, second.rating) == ({}, "r", None)
+    update_message(**where, message_id=second.id, changes=theirs, access=SCRIPT)
+    assert finish_turn(turn=turn, step=2, ending=Ending("complete", content="Two."))
+    for row in Message.objects.filter(role="assistant"):
+        stored = {name: getattr(row, name) for name in theirs}
+        assert (stored, row.runner, row.status) == (theirs, None, "complete")
+
+
+def test_the_migration_moves_the_process_of_running_answers_both_ways(alice):
+    migration = import_module("conversations.migrations.0008_turn_runner")
+    running, ended, odd = (begin(alice, runner=name) for name in ("r", "", ""))
+    finish_turn(turn=ended, step=1, ending=Ending("complete", content="x"))
+    mine = {"a": 1, "runner": "mine"}
+    Message.objects.filter(id=ended.id).update(metadata=mine)
+    Message.objects.filter(id=odd.id).update(metadata={"runner": ["x"]})
+    Message.objects.filter(id=running.id).update(metadata={"a": 1})
+    for sql, stored in [
+        (migration.TO_METADATA, {"a": 1, "runner": "r"}),
+        (migration.TO_COLUMN, {"a": 1}),
+    ]:
+        with connection.cursor() as cursor:
+            cursor.execute(sql)
+        assert answer_of(running).metadata == stored
+    assert answer_of(running).runner == "r"
+    assert (answer_of(ended).metadata, answer_of(ended).runner) == (mine, None)
+    assert (answer_of(odd).metadata, answer_of(odd).runner) == ({"runner": ["x"]}, None)
+
+
+def test_the_process_of_an_answer_is_told_to_nobody(alice, api):
+    turn = begin(alice, runner="secret")
+    where = f"/api/conversations/{turn.conversation_id}"
+    shown = repr([api.get(path).json() for path in (where, f"{where}/messages")])
+    exported = "".join(
+        export_conversations(
+            conversations=Conversation.objects.all(), file_format="json", access=SCRIPT
+        )
+    )
+    assert "secret" not in shown + exported
+    assert "runner" not in shown + exported
+
+
+WRITES = {
+    "opening": lambda turn: record_opening(turn=turn, mode="m", sources=None),
+    "calls": lambda turn: record_tool_calls(turn=turn, step=1, content="x", tool_calls=CALLS),
+    "result": lambda turn: record_tool_result(
+        turn=turn, step=1, call=0, tool_call_id="c0", name="f", content="1"
+    ),
+    "step": lambda turn: open_step(turn=turn, step=2, before=Ending("complete")),
+}
+
+
+def end_of(turn):
+    finish_turn(turn=turn, step=1, ending=Ending("interrupted", content="so far"))
+
+
+def delete_answer(turn):
+    delete_message(conversation_id=turn.conversation_id, message_id=turn.id, access=SCRIPT)
+
+
+def delete_all(turn):
+    delete_conversation(conversation_id=turn.conversation_id, access=SCRIPT)
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+@pytest.mark.parametrize("gone", [end_of, delete_answer, delete_all])
+def test_a_turn_that_somebody_else_ended_is_written_no_further(alice, write, gone):
+    turn = begin(alice)
+    gone(turn)
+    before = list(Message.objects.values())
+    with pytest.raises(TurnEnded):
+        write(turn)
+    assert not finish_turn(turn=turn, step=1, ending=Ending("complete", content="x"))
+    assert list(Message.objects.values()) == before
+
+
+def test_a_step_may_be_opened_again_when_its_answer_was_lost(alice):
+    turn = begin(alice)
+    for _ in range(2):
+        open_step(turn=turn, step=2, before=Ending("complete", "tool_calls", content="x"))
+    assert Message.objects.filter(role="assistant").count() == 2
+
+
+def test_a_wish_to_stop_goes_along_to_the_next_step(alice):
+    turn = begin(alice)
+    assert request_stop(conversation_id=turn.conversation_id, message_id=turn.id)
+    open_step(turn=turn, step=2, before=Ending("complete", "tool_calls", content="x"))
+    second = Message.objects.get(status=Status.STREAMING)
+    saved = save_progress([Progress(turn.conversation_id, second.id, "y")])
+    assert saved == {second.id: True}
+    # Also one that comes from somebody who saw the first step running.
+    finish_turn(turn=turn, step=2, ending=Ending("stopped", content="y"))
+    assert not request_stop(conversation_id=turn.conversation_id, message_id=turn.id)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_wish_to_stop_is_seen_however_it_races_with_the_next_step():
+    alice = make_user("alice")
+
+    def wish(turn, gate):
+        gate.wait()
+        try:
+            return request_stop(conversation_id=turn.conversation_id, message_id=turn.id)
+        finally:
+            connection.close()
+
+    for _ in range(20):
+        turn, gate = begin(alice), threading.Barrier(2)
+        with ThreadPoolExecutor(1) as pool:
+            wished = pool.submit(wish, turn, gate)
+            gate.wait()
+            open_step(turn=turn, step=2, before=Ending("complete", "tool_calls", content="x"))
+            assert wished.result()
+        running = Message.objects.get(conversation_id=turn.conversation_id, status=Status.STREAMING)
+        assert running.finish_reason == "stopping"
+
+
+def test_a_step_that_was_opened_unseen_is_ended_with_the_turn(alice):
+    turn = begin(alice)
+    open_step(turn=turn, step=2, before=Ending("complete", "tool_calls", content="x"))
+    failed = Ending("failed", "provider_timeout", "Late.", content="x")
+    assert finish_turn(turn=turn, step=1, ending=failed)
+    first, second = Message.objects.filter(role="assistant").order_by("sequence")
+    assert (first.status, first.content) == ("complete", "x")
+    assert (second.status, second.content) == ("failed", "")
+
+
+def age(*turns, seconds=31):
+    old = timezone.now() - timedelta(seconds=seconds)
+    Message.objects.filter(id__in=[turn.id for turn in turns]).update(updated_at=old)
+
+
+def alive(runner):
+    return False
+
+
+def test_all_that_nobody_runs_is_ended_and_found_by_search(alice, api):
+    old, dead, running, fresh = (begin(alice, runner=name) for name in ("a", "b", "c", ""))
+    for turn in (old, dead, running):
+        save(turn, "lighthouse")
+    age(old)
+    found = api.get("/api/search?q=lighthouse").json()
+    assert found["results"] == []
+    assert interrupt_all_abandoned(is_dead=lambda runner: runner == "b") == 2
+    assert interrupt_all_abandoned(is_dead=lambda runner: runner == "b") == 0
+    for turn in (old, dead):
+        row = answer_of(turn)
+        assert (row.status, row.finish_reason, row.error) == (
+            "interrupted",
+            "interrupted",
+            INTERRUPTED,
+        )
+        assert (row.content, row.runner) == ("lighthouse", None)
+        assert row.updated_at > timezone.now() - timedelta(seconds=5)
+    assert [answer_of(turn).status for turn in (running, fresh)] == ["streaming"] * 2
+    results = api.get("/api/search?q=lighthouse").json()["results"]
+    assert {one["message"]["id"] for one in results} == {str(old.id), str(dead.id)}
+
+
+def test_abandoned_answers_are_ended_in_batches(alice, monkeypatch, statements):
+    monkeypatch.setattr("conversations.services.turns.BATCH", 2)
+    age(*(begin(alice) for _ in range(5)))
+    with statements() as seen:
+        assert interrupt_all_abandoned(is_dead=alive) == 5
+    assert sum(sql.lstrip().startswith("WITH abandoned") for sql in seen) == 3
+    assert not Message.objects.filter(status=Status.STREAMING).exists()
+
+
+def test_looking_for_abandoned_answers_reads_none_that_are_complete(alice):
+    make_conversation(alice, messages=3_000)
+    age(begin(alice))
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE conversations_message")
+    with CaptureQueriesContext(connection) as captured:
+        assert interrupt_all_abandoned(is_dead=alive) == 1
+    for query in (one["sql"] for one in captured):
+        with connection.cursor() as cursor:
+            cursor.execute(f"EXPLAIN {query}")
+            plan = "\n".join(row[0] for row in cursor.fetchall())
+        assert "Seq Scan" not in plan, plan
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_processes_end_each_answer_once():
+    alice = make_user("alice")
+    age(*(begin(alice) for _ in range(40)))
+    gate = threading.Barrier(4)
+
+    def race(_):
+        gate.wait()
+        try:
+            return interrupt_all_abandoned(is_dead=alive)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(race, range(4))) == 40
+    assert Message.objects.filter(status=Status.INTERRUPTED).count() == 40
 
 
 def test_a_process_is_known_to_be_alive_until_it_ends(settings, tmp_path):
