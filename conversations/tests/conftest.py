@@ -2,6 +2,9 @@
 
 from contextlib import contextmanager
 
+# The first import binds the standard error of that moment for good: here, and not in a test
+# whose `capsys` has replaced it.
+import mcp.client.stdio  # noqa: F401
 import pytest
 from django.db import connection
 from django.test import TransactionTestCase

@@ -12,7 +12,7 @@ from django.utils import timezone
 from conversations.chat import reaping
 from conversations.models import Conversation, Message
 from conversations.models.interrupted import INTERRUPTED
-from conversations.services import export_conversations, get_chat_history
+from conversations.services import SCRIPT, export_conversations, get_chat_history
 from conversations.services.turns import Progress, Question, begin_turn, save_progress
 from conversations.tests.admin.conftest import signed_in, transcript_url
 from conversations.tests.chat.fixtures import wait_until
@@ -62,7 +62,7 @@ READS = {
 
 def exported(file_format):
     return export_conversations(
-        conversations=Conversation.objects.all(), file_format=file_format, by=None
+        conversations=Conversation.objects.all(), file_format=file_format, access=SCRIPT
     )
 
 
