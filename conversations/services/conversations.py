@@ -100,12 +100,22 @@ def create_conversation(
     fresh = Conversation(
         id=id or new_id(), user=owner, source=source, created_at=now, updated_at=now, **values
     )
-    if id is not None and Tombstone.objects.filter(id=id, conversation_id=id, user=owner).exists():
-        raise Deleted(DELETED_CONVERSATION, field=field_of_id)
+    if id is not None:
+        _check_not_deleted(id, owner, field_of_id)
     row = {column: getattr(fresh, column) for column in columns_of(Conversation)}
     if insert_new_rows(Conversation, [row]):
         return Found(fresh, created=True)
     return Found(_stored_before(fresh, field_of_id), created=False)
+
+
+def _check_not_deleted(id: uuid.UUID, owner: User, field: str) -> None:
+    """An id that was another owner's is as good as taken."""
+    tombstone = Tombstone.objects.filter(conversation_id=id, id=id).first()
+    if tombstone is None:
+        return
+    if tombstone.user_id == owner.pk:
+        raise Deleted(DELETED_CONVERSATION, field=field)
+    raise KeyReused(ANOTHER_CONVERSATION, field=field)
 
 
 def _stored_before(fresh: Conversation, field: str) -> Conversation:

@@ -74,3 +74,56 @@ def test_every_module_says_what_it_owns():
         if "migrations" in path.parts or "tests" in path.parts or not path.read_text().strip():
             continue
         assert ast.get_docstring(ast.parse(path.read_text())), path
+
+
+def names_in(path):
+    """Every name and attribute that a file mentions, with its line."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Name):
+            yield node.id, node.lineno
+        elif isinstance(node, ast.Attribute):
+            yield node.attr, node.lineno
+        elif isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                yield alias.name, node.lineno
+
+
+# With the rights of a script on the server, and without a record.
+OF_SCRIPTS = {
+    "SCRIPT",
+    "add_message",
+    "add_messages",
+    "find_or_create_user",
+    "find_user",
+    "get_chat_history",
+    "get_or_create_conversation",
+    "get_user_conversations",
+}
+
+
+@pytest.mark.parametrize("room", ["api", "admin"])
+def test_what_people_reach_never_acts_as_a_script(room):
+    """Each request has an access context of its own, which decides rights and leaves records."""
+    for path in files_of(room):
+        for name, line in names_in(path):
+            assert name not in OF_SCRIPTS, f"{path}:{line} uses {name}"
+
+
+def test_the_api_looks_rows_up_in_one_module_that_asks_whose_they_are():
+    """`Conversation.objects` starts at what the caller may see, or at one owner; messages are read
+    through `api/reads.py` alone."""
+    starts = {"visible_to", "owned_by", "none"}
+    for path in files_of("api"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.Attribute):
+                continue
+            source = ast.unparse(node)
+            if source.startswith("Conversation.objects."):
+                assert source.split(".")[2].partition("(")[0] in starts, (
+                    f"{path}:{node.lineno} {source}"
+                )
+            if source.startswith("Message.objects.") and path.name not in {
+                "reads.py",
+                "filters.py",
+            }:
+                assert source == "Message.objects.none", f"{path}:{node.lineno} {source}"

@@ -3,6 +3,7 @@
 import threading
 
 import pytest
+from django.contrib.auth.models import User
 from django.test import Client
 
 from conversations.models import AccessRecord, Conversation, Message
@@ -60,6 +61,29 @@ def test_staff_may_watch_and_leave_a_trace(support, mine):
     assert (record.staff_name, str(record.conversation_id)) == ("support", mine["conversation_id"])
     assert support.stop(mine["message_id"]).status == 403
     assert support.ask(conversation_id=mine["conversation_id"]).status == 403
+
+
+def test_a_superuser_who_asks_in_somebodys_chat_leaves_a_record(chat, mine):
+    root = client_of(chat, User.objects.create_superuser("root"))
+    assert root.ask(conversation_id=mine["conversation_id"]).status == 200
+    assert list(root.ask_stream(session_id=mine["conversation_id"]))[-1].name == "done"
+    assert root.stop(mine["message_id"]).status == 200
+    assert root.ask(user_id="alice").status == 200
+    records = list(AccessRecord.objects.order_by("created_at"))
+    assert [(one.staff_name, one.action, one.owner_name) for one in records] == [
+        ("root", "change", "alice")
+    ] * 4
+    named = [str(one.conversation_id) for one in records[:3]]
+    assert named == [mine["conversation_id"]] * 3
+
+
+def test_no_superuser_asks_in_somebodys_chat_without_a_reason(chat, mine, settings):
+    settings.CHAT_REQUIRE_READ_REASON = True
+    root = client_of(chat, User.objects.create_superuser("root"))
+    stored = Message.objects.count()
+    refused = root.ask(conversation_id=mine["conversation_id"])
+    assert (refused.status, refused.body["errors"][0]["code"]) == (403, "reason_required")
+    assert Message.objects.count() == stored
 
 
 def test_a_trusted_client_asks_for_its_users(backend, scripted):

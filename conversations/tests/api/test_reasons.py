@@ -1,8 +1,9 @@
 """Why staff look: asked over the API where CHAT_REQUIRE_READ_REASON is set, kept in the trail."""
 
 import pytest
+from django.contrib.auth.models import User
 
-from conversations.models import AccessRecord
+from conversations.models import AccessRecord, Conversation, Message
 from conversations.services import SCRIPT, MessageDraft, append_drafts
 from conversations.services.access import MAX_REASON_CHARS
 from conversations.tests.factories import client_for, make_conversation
@@ -98,3 +99,32 @@ def test_a_reason_too_long_is_refused_by_name(look, staff, path, status):
     assert answer.status_code == status
     assert "Access-Reason" in answer.content.decode()
     assert not AccessRecord.objects.exists()
+
+
+WRITES = [
+    ("post", "/api/conversations", {"user_id": "alice"}),
+    ("post", "/api/conversations?user_id=alice", None),
+    ("patch", "/api/conversations/{chat}", {}),
+    ("delete", "/api/conversations/{chat}", None),
+    ("post", "/api/conversations/{chat}/messages", {"role": "user", "content": "x"}),
+    ("patch", "/api/conversations/{chat}/messages/{message}", {}),
+    ("delete", "/api/conversations/{chat}/messages/{message}", None),
+    ("post", "/api/chat-history/sessions", {"user_id": "alice"}),
+    ("patch", "/api/chat-history/sessions/{chat}", {}),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "body"), WRITES)
+def test_a_superuser_says_why_before_anything_is_changed(chat, settings, method, path, body):
+    settings.CHAT_REQUIRE_READ_REASON = True
+    client = client_for(User.objects.create_superuser("root"))
+    url = path.format(chat=chat.pk, message=chat.messages.first().id)
+    refused = getattr(client, method)(url, body)
+    assert refused.status_code == 403
+    assert refused.json()["errors"][0]["code"] == "reason_required"
+    assert "ecret" not in refused.content.decode()
+    assert not AccessRecord.objects.exists()
+    assert (Conversation.objects.count(), Message.objects.count()) == (1, 2)
+    done = getattr(client, method)(url, body, headers={"Access-Reason": "Ticket 4711"})
+    assert done.status_code < 300
+    assert AccessRecord.objects.get().reason == "Ticket 4711"

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from conversations.formats import READERS, Chat, ChatMessage, Rejected
-from conversations.models import Conversation, Message
-from conversations.services import SCRIPT
+from conversations.models import Conversation, Message, derived_id
+from conversations.services import SCRIPT, delete_conversation
 from conversations.services.first_run import SAMPLE_FILE
 from conversations.services.messages import add_message, delete_message, update_message
 from conversations.services.transfer import (
@@ -296,3 +296,25 @@ def test_a_rehearsal_reports_and_stores_nothing(owner):
         report = import_lines(owner, line, line, b"{")
     assert (report.created, report.already_there, len(report.rejected)) == (1, 1, 1)
     assert not Conversation.objects.exists()
+
+
+def test_what_an_earlier_release_imported_is_already_there(owner):
+    """Its ids could be derived by anybody; a second run still adds nothing."""
+    line = {"id": "a", "messages": [HELLO]}
+    import_lines(owner, line)
+    old_id, stored = derived_id(owner.pk, "import:openai:a"), Conversation.objects.get()
+    Conversation.objects.update(id=old_id)
+    Message.objects.update(conversation_id=old_id)
+    assert old_id != stored.pk
+    report = import_lines(owner, line)
+    assert (report.created, report.already_there) == (0, 1)
+    assert Conversation.objects.get().pk == old_id
+
+
+def test_a_deleted_conversation_is_not_imported_again(owner):
+    line = {"id": "a", "messages": [HELLO]}
+    import_lines(owner, line)
+    delete_conversation(conversation_id=Conversation.objects.get().pk, access=SCRIPT)
+    report = import_lines(owner, line)
+    assert (report.created, len(report.rejected)) == (0, 1)
+    assert "deleted" in report.rejected[0].reason

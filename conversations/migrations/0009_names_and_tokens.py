@@ -1,0 +1,72 @@
+"""What installations of earlier releases have: users named by numbers, and tokens of knox.
+
+- Users that were made for a number (`user-3` with the key 3) get that number as their name, which
+  is what clients call them from now on. Their keys stay what they are.
+- The tokens of django-rest-knox move into a table of this app, with the same digests: they stay
+  valid. Those of users who could act for any user were all trusted, and stay so.
+"""
+
+from django.contrib.auth.hashers import UNUSABLE_PASSWORD_PREFIX
+from django.db import migrations
+
+COPY_TOKENS = """
+INSERT INTO conversations_apitoken
+    (id, digest, key, user_id, name, trusted, namespace, created_by, created_at, expires_at)
+SELECT gen_random_uuid(), token.digest, left(token.token_key, 15), token.user_id, '',
+    NOT (person.is_staff OR person.is_superuser) AND EXISTS (
+        SELECT FROM auth_permission permission
+        JOIN django_content_type kind ON kind.id = permission.content_type_id
+        WHERE kind.app_label = 'conversations' AND permission.codename = 'act_for_any_user'
+            AND permission.id IN (
+                SELECT permission_id FROM auth_user_user_permissions WHERE user_id = person.id
+                UNION ALL
+                SELECT permission_id FROM auth_group_permissions
+                JOIN auth_user_groups USING (group_id) WHERE user_id = person.id
+            )
+    ), '', '', token.created, token.expiry
+FROM knox_authtoken token JOIN auth_user person ON person.id = token.user_id
+"""
+
+
+def move_tokens(apps, schema_editor):
+    with schema_editor.connection.cursor() as cursor:
+        if "knox_authtoken" not in schema_editor.connection.introspection.table_names(cursor):
+            return
+        cursor.execute(COPY_TOKENS)
+        # Its foreign key would keep every user who has a row there from being deleted.
+        cursor.execute("DROP TABLE knox_authtoken")
+        cursor.execute("DELETE FROM django_migrations WHERE app = 'knox'")
+    kinds = apps.get_model("contenttypes", "ContentType").objects
+    kind = kinds.filter(app_label="knox", model="authtoken").first()
+    if kind is None:
+        return
+    # Whoever could list and revoke tokens still can.
+    kind.app_label, kind.model = "conversations", "apitoken"
+    kind.save()
+    for permission in apps.get_model("auth", "Permission").objects.filter(content_type=kind):
+        permission.codename = permission.codename.replace("authtoken", "apitoken")
+        permission.name = permission.name.replace("auth token", "API token")
+        permission.save()
+
+
+def name_numbered_users(apps, schema_editor):
+    users = apps.get_model("auth", "User").objects
+    for user in users.filter(username__startswith="user-", password__startswith=UNUSABLE_PASSWORD_PREFIX).iterator():
+        number = str(user.pk)
+        if user.username == f"user-{number}" and not users.filter(username=number).exists():
+            user.username = number
+            user.save(update_fields=["username"])
+
+
+class Migration(migrations.Migration):
+
+    dependencies = [
+        ('conversations', '0008_turn_runner'),
+        ('auth', '0012_alter_user_first_name_max_length'),
+        ('contenttypes', '0002_remove_content_type_name'),
+    ]
+
+    operations = [
+        migrations.RunPython(name_numbered_users, migrations.RunPython.noop),
+        migrations.RunPython(move_tokens, migrations.RunPython.noop),
+    ]
