@@ -23,6 +23,7 @@ from conversations.services.values import check_text
 
 UserId = int | str
 
+BAD_NAME = "invalid_name"
 # Means all users that the caller may see, in lists and searches.
 EVERYBODY = "*"
 
@@ -57,12 +58,16 @@ def check_name(user_id: UserId, *, field: str = "user_id") -> str:
     if len(user_id) > MAX_USERNAME_CHARS:
         raise InvalidValue(LONG_USER, field=field, code="max_length")
     if user_id == EVERYBODY:
-        raise InvalidValue(NOT_A_NAME, field=field)
+        raise InvalidValue(NOT_A_NAME, field=field, code=BAD_NAME)
     if wrong := _first_refused(user_id):
-        raise InvalidValue(NOT_IN_A_NAME.format(char=described(wrong)), field=field)
+        raise InvalidValue(
+            NOT_IN_A_NAME.format(char=described(wrong)), field=field, code=BAD_NAME
+        )
     for end in (user_id[0], user_id[-1]):
         if end.isspace():
-            raise InvalidValue(WHITE_SPACE_AROUND.format(char=described(end)), field=field)
+            raise InvalidValue(
+                WHITE_SPACE_AROUND.format(char=described(end)), field=field, code=BAD_NAME
+            )
     return user_id
 
 
@@ -85,7 +90,9 @@ def username_from(
     if absolute and isinstance(user_id, str) and MARK in user_id:
         namespace, _, user_id = user_id.partition(MARK)
         if namespace and not is_namespace(namespace):
-            raise InvalidValue(NOT_IN_A_NAME.format(char=described(MARK)), field=field)
+            raise InvalidValue(
+                NOT_IN_A_NAME.format(char=described(MARK)), field=field, code=BAD_NAME
+            )
     username = username_of(check_name(user_id, field=field), namespace)
     if len(username) > MAX_USERNAME_CHARS:
         raise InvalidValue(LONG_USER, field=field, code="max_length")

@@ -2,7 +2,7 @@
 
 It runs in a process of its own, without Django; CONTRACT_DATA names a JSON file with
 `conversations` (the message ids of each), `pages` (for each list, a request for a later page),
-`me` (the caller's number) and `tokens` (the ids of those in use).
+`me` (the caller's name) and `tokens` (the ids of those in use).
 """
 
 import json
@@ -36,6 +36,10 @@ BEYOND_THE_SCHEMA = {
     ("tool_calls", "invalid"),
     ("tool_calls", "value_error"),
     ("tool_calls", "not_a_list"),
+    # Which characters a name may hold is told by NFKC and by Unicode's categories.
+    ("*", "invalid_name"),
+    # One lifetime too many.
+    ("days", "ambiguous"),
     # The same thing said twice: in body and query string, or by id and key.
     ("user_id", "ambiguous"),
     ("role", "ambiguous"),

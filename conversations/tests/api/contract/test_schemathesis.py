@@ -99,7 +99,7 @@ def data_of(me):
     return {
         "conversations": {str(chat.pk): message_ids(chat) for chat in chats},
         "pages": later_pages(client, me.username, str(chats[0].pk)),
-        "me": me.pk,
+        "me": me.username,
         "tokens": [token["id"] for token in client.get("/api/tokens").json()["tokens"]],
     }
 
