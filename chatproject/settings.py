@@ -4,6 +4,7 @@ docs/settings.md lists the variables.
 """
 
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import environ
@@ -41,11 +42,13 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "drf_standardized_errors",
+    "axes",
     "conversations.apps.ConversationsConfig",
 ]
 
 MIDDLEWARE = [
     "conversations.api.request_id.RequestIdMiddleware",
+    "conversations.api.client_address.ClientAddressMiddleware",
     "conversations.api.access_log.AccessLogMiddleware",
     "corsheaders.middleware.CorsMiddleware",
     "django.middleware.security.SecurityMiddleware",
@@ -59,6 +62,7 @@ MIDDLEWARE = [
     "conversations.admin.zone.ViewersZone",
     "conversations.admin.content_policy.ContentPolicy",
     "conversations.admin.conflicts.ConflictPage",
+    "axes.middleware.AxesMiddleware",
 ]
 
 ROOT_URLCONF = "chatproject.urls"
@@ -118,6 +122,10 @@ AUTH_PASSWORD_VALIDATORS = [
         "NumericPasswordValidator",
     )
 ]
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",  # refuses before a password is looked at
+    "django.contrib.auth.backends.ModelBackend",
+]
 LOGIN_URL = "admin:login"
 LOGIN_REDIRECT_URL = "admin:index"
 CSRF_FAILURE_VIEW = "conversations.api.errors.csrf_failure"
@@ -160,6 +168,27 @@ THROTTLE_RATES = {
     if (rate := env.str(f"THROTTLE_{kind.upper()}", default=""))
 }
 CACHES = {"default": env.cache_url("CACHE_URL", default="locmemcache://")}
+
+# Failed logins with a password, counted by account and by address: django-axes.
+AXES_FAILURE_LIMIT = env.int("LOGIN_FAILURE_LIMIT", default=10)
+AXES_COOLOFF_TIME = timedelta(minutes=env.int("LOGIN_COOLOFF_MINUTES", default=15))
+AXES_LOCKOUT_PARAMETERS = ["username", "ip_address"]
+# Where all processes see it: in the shared cache, or else in the database.
+AXES_HANDLER = (
+    "axes.handlers.cache.AxesCacheHandler"
+    if env.str("CACHE_URL", default="")
+    else "axes.handlers.database.AxesDatabaseHandler"
+)
+AXES_RESET_ON_SUCCESS = True
+# Nobody can keep an account locked by trying on and on.
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+AXES_USERNAME_CALLABLE = "conversations.api.logins.counted_name"
+AXES_LOCKOUT_CALLABLE = "conversations.api.logins.locked_out"
+AXES_ENABLE_ADMIN = False
+AXES_DISABLE_ACCESS_LOG = True
+AXES_VERBOSE = False
+# How many proxies append to X-Forwarded-For before the server is reached.
+TRUSTED_PROXIES = env.int("TRUSTED_PROXIES", default=0)
 
 # Browsers on these origins may call the API with a token; none may until set.
 CORS_ALLOWED_ORIGINS = env.list("CORS_ALLOWED_ORIGINS", default=[])

@@ -49,6 +49,7 @@ OUTCOME_UNKNOWN = (
     "Whether anything was stored is not known: the same request with its id or Idempotency-Key "
     "is safe to send again."
 )
+OUTCOME_OF_FORM_UNKNOWN = "Whether anything was stored is not known: look before you try again."
 
 
 class ConflictAnswer(exceptions.APIException):
@@ -204,9 +205,11 @@ def server_error(request: HttpRequest) -> HttpResponse:
 def _unavailable(request: HttpRequest, found: Unavailability) -> HttpResponse:
     if found.connection_lost:
         close_lost_connection()
-    detail = found.detail if request.method in SAFE_METHODS else f"{found.detail} {OUTCOME_UNKNOWN}"
+    of_api, writes = request.path.startswith("/api"), request.method not in SAFE_METHODS
+    outcome = OUTCOME_UNKNOWN if of_api else OUTCOME_OF_FORM_UNKNOWN
+    detail = f"{found.detail} {outcome}" if writes else found.detail
     response: HttpResponse
-    if request.path.startswith("/api"):
+    if of_api:
         response = _plain("server_error", Unavailable.default_code, detail, 503)
     else:
         page = {"title": "Service Unavailable (503)", "details": detail}

@@ -29,7 +29,7 @@ KEEP_ALIVE_SECONDS = 15
 RETRY = b"retry: 1000\n\n"
 BAD_ID = "Not an id of this API's events."
 
-_id = re.compile(r"([0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}):(\d{1,9})\.(\d)\.(\d{1,9})")
+_id = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}):(\d{1,9})\.(\d)\.(\d{1,9})")
 
 
 @dataclass(frozen=True, slots=True)

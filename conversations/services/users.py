@@ -60,9 +60,7 @@ def check_name(user_id: UserId, *, field: str = "user_id") -> str:
     if user_id == EVERYBODY:
         raise InvalidValue(NOT_A_NAME, field=field, code=BAD_NAME)
     if wrong := _first_refused(user_id):
-        raise InvalidValue(
-            NOT_IN_A_NAME.format(char=described(wrong)), field=field, code=BAD_NAME
-        )
+        raise InvalidValue(NOT_IN_A_NAME.format(char=described(wrong)), field=field, code=BAD_NAME)
     for end in (user_id[0], user_id[-1]):
         if end.isspace():
             raise InvalidValue(

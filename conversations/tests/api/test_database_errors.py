@@ -7,7 +7,7 @@ import pytest
 from django.db import DatabaseError, IntegrityError, InterfaceError, OperationalError, connection
 from django.test import Client
 
-from conversations.api.errors import OUTCOME_UNKNOWN
+from conversations.api.errors import OUTCOME_OF_FORM_UNKNOWN, OUTCOME_UNKNOWN
 from conversations.models import Message
 from conversations.services import database_errors as texts
 from conversations.services.database_errors import unavailability
@@ -191,7 +191,7 @@ def end_backend():
         other.close()
 
 
-@pytest.mark.django_db
+@pytest.mark.django_db(transaction=True)
 def test_a_page_of_the_admin_says_503_too(failing):
     client = Client(raise_request_exception=False)
     client.force_login(make_user("root", is_staff=True, is_superuser=True))
@@ -199,6 +199,11 @@ def test_a_page_of_the_admin_says_503_too(failing):
         answer = client.get("/admin/")
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
     assert texts.UNREACHABLE in answer.content.decode()
+    assert OUTCOME_OF_FORM_UNKNOWN not in answer.content.decode()
+    with failing(with_sqlstate("57P01"), "SELECT"):
+        answer = client.post("/admin/auth/user/add/", {"username": "new"})
+    assert answer.status_code == 503
+    assert OUTCOME_OF_FORM_UNKNOWN in answer.content.decode()
     with failing(with_sqlstate("42P01"), "SELECT"):
         assert client.get("/admin/").status_code == 500
 

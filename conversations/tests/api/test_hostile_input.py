@@ -21,6 +21,7 @@ BODIES = [
     ("post", SESSIONS + "/{chat}/messages"),
     ("patch", SESSIONS + "/{chat}/messages/{message}"),
     ("post", "/api/tokens"),
+    ("post", "/api/chat"),
 ]
 LISTS = [
     CONVERSATIONS,
@@ -179,3 +180,62 @@ def test_a_cursor_of_another_user_and_a_tampered_one(target, alice, bob):
         for bad in (cursor, cursor[:-1], cursor[1:], cursor.swapcase()):
             answer = client.get(f"{url}?page_size=1&cursor={bad}")
             assert answer.status_code in (400, 422)
+
+
+HEADERS = {
+    "Last-Event-ID": [
+        "-" * 36 + ":1.0.1",
+        "{chat}:1",
+        "x" * 5_000,
+        "{chat}:9999999999.0.1",
+        "\x00",
+    ],
+    "Idempotency-Key": ["", "x" * 256, "\x7f", "\xe9"],
+    "Access-Reason": ["x" * 501, "\xff\xfe", "\x00"],
+    "X-Request-ID": ["x" * 5_000, "\x00", "\xe9"],
+    "Accept": ["\x00", "text/event-stream;q=nonsense", "x" * 5_000],
+    "Authorization": ["Bearer", "Bearer \xff", "Bearer a b", "Bearer \x00", "Nonsense x"],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, values in HEADERS.items() for value in values]
+)
+def test_a_hostile_header(api, target, name, value):
+    api.raise_request_exception = False
+    headers = {name: target(value)}
+    for method, url, body in (
+        ("get", CONVERSATIONS, None),
+        ("post", CONVERSATIONS + "/{chat}/messages", {"role": "user", "content": "x"}),
+        ("get", "/api/chat/streams/{message}", None),
+        ("get", "/api/chat/ask-stream?question=x&provider=none", None),
+        ("post", "/api/chat", {"message": "x", "provider": "none"}),
+    ):
+        answer = getattr(api, method)(target(url), body, headers=headers)
+        assert answer.status_code < 500, (url, answer.content)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "",
+        "question=",
+        "question=%00",
+        "question=x&session_id=nope",
+        "question=x&session_id=%00",
+        "question=x&provider=%00",
+        "question=x&model=" + "x" * 300,
+        "question=x&key=",
+        "question=x&key=%00",
+        "question=x&key=" + "k" * 300,
+        "question=" + "x" * 20_000,
+        "question=x&nonsense=1",
+    ],
+)
+def test_a_hostile_question(api, target, query):
+    api.raise_request_exception = False
+    before = stored()
+    answer = api.get(f"/api/chat/ask-stream?{query}")
+    assert answer.status_code == 400, answer.content
+    assert names_what_is_wrong(answer)
+    assert stored() == before
