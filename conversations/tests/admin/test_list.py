@@ -5,7 +5,7 @@ from django.contrib.auth.models import User
 
 from conversations.admin.paginator import BoundedPaginator
 from conversations.models import Conversation
-from conversations.services import update_conversation
+from conversations.services import SCRIPT, update_conversation
 from conversations.tests.admin.conftest import LIST, text_of, transcript_url
 from conversations.tests.factories import make_conversation, make_user
 
@@ -80,7 +80,8 @@ def test_search_survives_a_nul(browser, alice):
 def test_filters(browser, alice, bob, query, found):
     special = make_conversation(alice, title="special", model_used="qwen2.5:7b", source="import")
     make_conversation(bob, title="plain")
-    update_conversation(conversation_id=special.pk, changes={"pinned": True, "archived": True})
+    changes = {"pinned": True, "archived": True}
+    update_conversation(conversation_id=special.pk, changes=changes, access=SCRIPT)
     last_moment = datetime(2026, 1, 2, 23, 59, 59, tzinfo=UTC)
     set_columns(special, legal_hold=True, created_at=last_moment, updated_at=last_moment)
     assert titles(browser, **query) == ([found] if found else [])

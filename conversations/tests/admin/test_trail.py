@@ -7,7 +7,7 @@ from django.test import RequestFactory
 
 from conversations.admin.trail import address_of
 from conversations.models import AccessRecord, Message
-from conversations.services import delete_conversation
+from conversations.services import SCRIPT, delete_conversation
 from conversations.tests.admin.conftest import grant, signed_in, text_of, transcript_url
 from conversations.tests.factories import make_conversation
 
@@ -94,7 +94,7 @@ def test_one_record_is_shown_with_its_detail(auditor, conversation):
 
 def test_records_outlive_the_conversation(auditor, conversation):
     auditor.get(transcript_url(conversation))
-    delete_conversation(conversation_id=conversation.pk)
+    delete_conversation(conversation_id=conversation.pk, access=SCRIPT)
     assert str(conversation.pk) in text_of(auditor.get(RECORDS))
 
 

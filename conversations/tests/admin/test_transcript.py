@@ -6,7 +6,13 @@ from django.db import connection
 
 from conversations.admin.reading import CUT_AT, PAGE_SIZE
 from conversations.models import Conversation, Message
-from conversations.services import MessageDraft, append_drafts, delete_message, update_conversation
+from conversations.services import (
+    SCRIPT,
+    MessageDraft,
+    append_drafts,
+    delete_message,
+    update_conversation,
+)
 from conversations.tests.admin.conftest import text_of, transcript_url
 from conversations.tests.factories import make_conversation, make_user
 
@@ -36,7 +42,8 @@ def test_shows_the_messages_in_order_with_what_is_known_of_the_conversation(brow
     conversation = make_conversation(
         alice, 3, title="Trains", model_used="qwen2.5:7b", metadata={"tenant": "acme"}
     )
-    update_conversation(conversation_id=conversation.pk, changes={"pinned": True, "archived": True})
+    changes = {"pinned": True, "archived": True}
+    update_conversation(conversation_id=conversation.pk, changes=changes, access=SCRIPT)
     page = read(browser, conversation)
     assert sequences(page) == [1, 2, 3]
     assert page.index("message 1") < page.index("message 2") < page.index("message 3")
@@ -120,7 +127,7 @@ def test_the_way_back_keeps_the_lists_filters(browser, long):
 def test_says_where_messages_were_deleted(browser, alice):
     conversation = make_conversation(alice, 6)
     for message in Message.objects.filter(sequence__in=[1, 4, 5]):
-        delete_message(conversation_id=conversation.pk, message_id=message.id)
+        delete_message(conversation_id=conversation.pk, message_id=message.id, access=SCRIPT)
     page = read(browser, conversation)
     assert sequences(page) == [2, 3, 6]
     assert page.count("deleted here") == 2
