@@ -1,4 +1,4 @@
-"""Small pieces of HTML that several lists show."""
+"""Small pieces of HTML that several pages show."""
 
 from __future__ import annotations
 
@@ -7,6 +7,15 @@ from datetime import datetime
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+
+from conversations.templatetags.visible_text import visible, visible_html, visible_text
+
+__all__ = ["counted", "isolated", "moment", "visible", "visible_html", "visible_text"]
+
+
+def isolated(text: object) -> SafeString:
+    """Visible text whose direction stays inside its element."""
+    return format_html("<bdi>{}</bdi>", visible(text))
 
 
 def moment(value: datetime | None) -> SafeString | None:
@@ -17,11 +26,6 @@ def moment(value: datetime | None) -> SafeString | None:
     return format_html(
         '<time datetime="{}">{}</time>', local.isoformat(), local.strftime("%Y-%m-%d %H:%M %Z")
     )
-
-
-def isolated(text: str) -> SafeString:
-    """Text whose direction, overrides included, stays inside its element."""
-    return format_html("<bdi>{}</bdi>", text)
 
 
 def counted(number: int, noun: str) -> str:
