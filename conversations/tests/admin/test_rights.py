@@ -99,8 +99,6 @@ def test_notes_are_staffs_own(staff, browser, alice, conversation):
     assert "Look" not in text_of(client_for(alice).get(f"/api/conversations/{conversation.pk}"))
 
 
-
-
 def test_nothing_else_can_be_done_nor_led_to(browser, conversation):
     assert act(browser, conversation, do="delete").status_code == 404
     assert browser.get(f"{LIST}{conversation.pk}/act/").status_code == 405
