@@ -21,7 +21,7 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 
 from conversations.admin.filters import TextFilter, YesNoFilter
 from conversations.admin.lookups import DeclaredChangeList, DeclaredLookups
-from conversations.admin.texts import isolated
+from conversations.admin.texts import isolated, named_visibly
 from conversations.admin.usernames import owner_url
 from conversations.models.user_names import MARK
 from conversations.services import InvalidValue
@@ -54,10 +54,16 @@ class NewUserForm(UserCreationForm):
 
 
 class UserForm(UserChangeForm):
-    """A name that stays is not judged: an application may have given it."""
+    """A name that stays is neither judged nor changed: an application may have given it."""
 
     class Meta(UserChangeForm.Meta):
         field_classes = {"username": ExactName}
+
+    def _post_clean(self) -> None:
+        """Django's user model normalises its name whenever it is validated."""
+        stored = self.instance.username
+        super()._post_clean()
+        self.instance.username = self.cleaned_data.get("username", stored)
 
     def _get_validation_exclusions(self) -> set[str]:
         excluded: set[str] = super()._get_validation_exclusions()  # type: ignore[misc]
@@ -80,7 +86,7 @@ class GroupFilter(TextFilter):
     title, parameter, lookup = "group", "group", "groups__name"
 
 
-class NamedLists(DeclaredLookups, ModelAdmin):  # type: ignore[misc]
+class NamedLists(DeclaredLookups):
     """Lists of accounts, with filters by name alone."""
 
     list_filter_submit = True
@@ -96,13 +102,13 @@ class NamedLists(DeclaredLookups, ModelAdmin):  # type: ignore[misc]
 
 
 @admin.register(User)
-class UserAdmin(NamedLists, DjangoUserAdmin):  # type: ignore[misc]
+class UserAdmin(NamedLists, DjangoUserAdmin, ModelAdmin):  # type: ignore[misc]
     """Accounts within the editor's own rights; to delete one is to erase it, on its owner page."""
 
     form = UserForm
     add_form = NewUserForm
     change_password_form = AdminPasswordChangeForm
-    list_display = ["name", "email", "first_name", "last_name", "is_staff"]
+    list_display = ["name", "mail", "first", "last", "is_staff"]
     list_filter = [StaffFilter, SuperuserFilter, ActiveFilter, GroupFilter]
     actions = None
 
@@ -143,13 +149,33 @@ class UserAdmin(NamedLists, DjangoUserAdmin):  # type: ignore[misc]
             raise PermissionDenied
         return HttpResponseRedirect(f"{owner_url(user.username)}#erase")
 
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        if (user := context.get("original")) is not None:
+            shown = named_visibly(user, "username")
+            context |= {"original": shown, "subtitle": shown.username}
+        return super().render_change_form(request, context, *args, **kwargs)
+
     @admin.display(description="username", ordering="username")
     def name(self, user: User) -> SafeString:
         return isolated(user.username)
 
+    @admin.display(description="e-mail", ordering="email")
+    def mail(self, user: User) -> SafeString:
+        return isolated(user.email)
+
+    @admin.display(description="first name", ordering="first_name")
+    def first(self, user: User) -> SafeString:
+        return isolated(user.first_name)
+
+    @admin.display(description="last name", ordering="last_name")
+    def last(self, user: User) -> SafeString:
+        return isolated(user.last_name)
+
 
 @admin.register(Group)
-class GroupAdmin(NamedLists, DjangoGroupAdmin):  # type: ignore[misc]
+class GroupAdmin(NamedLists, DjangoGroupAdmin, ModelAdmin):  # type: ignore[misc]
     """Groups as Django has them; who edits one gives rights to all of its members."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:

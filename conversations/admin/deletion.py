@@ -16,7 +16,7 @@ from django.utils.html import format_html
 
 from conversations.admin.read_only import ReadOnlyAdmin
 from conversations.admin.reasons import access_to, is_reason_wanted
-from conversations.admin.texts import counted, isolated
+from conversations.admin.texts import counted, isolated, named_visibly
 from conversations.models import Conversation
 from conversations.models.rights import DELETE
 from conversations.services import ServiceError, delete_conversation
@@ -49,6 +49,10 @@ class DeletesConversations(ReadOnlyAdmin):
     ) -> HttpResponse:
         extra = {"reason_wanted": is_reason_wanted(request)} | (extra_context or {})
         return super().delete_view(request, object_id, extra)
+
+    def render_delete_form(self, request: HttpRequest, context: dict[str, Any]) -> HttpResponse:
+        shown = named_visibly(context["object"], "title")
+        return super().render_delete_form(request, context | {"object": shown})
 
     def get_deleted_objects(
         self, objs: Iterable[Conversation], request: HttpRequest

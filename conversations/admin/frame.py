@@ -12,7 +12,7 @@ from conversations.admin.holds import placed_by
 from conversations.admin.listed import newer_of, older_of
 from conversations.admin.opened import Opened
 from conversations.admin.place import Place
-from conversations.admin.texts import visible_text
+from conversations.admin.texts import named_visibly, visible_text
 from conversations.admin.usernames import owner_url
 from conversations.models import ConversationNote
 from conversations.models.rights import (
@@ -52,7 +52,7 @@ def frame_of(model_admin: ModelAdmin, place: Place, conversation: Opened) -> dic
         **model_admin.admin_site.each_context(request),
         "title": visible_text(conversation.title),
         "opts": model_admin.opts,
-        "original": conversation,
+        "original": named_visibly(conversation, "title"),
         "conversation": conversation,
         "message_count": f"{conversation.message_count:,}",
         "filters": place.filters,

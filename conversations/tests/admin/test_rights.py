@@ -251,7 +251,7 @@ def test_a_hold_keeps_everything(eraser, alice, conversation):
     assert User.objects.filter(pk=alice.pk).exists()
 
 
-def test_staff_are_not_erased(eraser, staff):
+def test_no_staff_are_erased(eraser, staff):
     eraser.post(owner_url(staff), {"confirm": "support", "reason": "x"})
     other = make_user("boss", is_staff=True)
     eraser.post(owner_url(other), {"confirm": "boss", "reason": "x"})
