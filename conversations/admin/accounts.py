@@ -62,7 +62,7 @@ class UserForm(UserChangeForm):
     def _post_clean(self) -> None:
         """Django's user model normalises its name whenever it is validated."""
         stored = self.instance.username
-        super()._post_clean()
+        super()._post_clean()  # type: ignore[misc]
         self.instance.username = self.cleaned_data.get("username", stored)
 
     def _get_validation_exclusions(self) -> set[str]:
@@ -95,9 +95,7 @@ class NamedLists(DeclaredLookups):
         css = {"all": ["conversations/admin.css"]}
 
     # The theme annotates the class as if it were an instance.
-    def get_changelist(  # type: ignore[override]
-        self, request: HttpRequest, **kwargs: Any
-    ) -> type[DeclaredChangeList]:
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[DeclaredChangeList]:
         return DeclaredChangeList
 
 

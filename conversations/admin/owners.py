@@ -62,7 +62,9 @@ def _erase(request: HttpRequest, owner: User) -> HttpResponse:
     try:
         if kept := _why_kept(request, owner):
             raise ServiceError(kept)
-        if request.POST.get("confirm", "") != owner.username:
+        # A character that does not show is typed as it is shown.
+        shown = {owner.username, visible_text(owner.username)}
+        if request.POST.get("confirm", "") not in shown:
             raise ServiceError(NOT_CONFIRMED)
         gone = erase_user(user_id=owner.pk, access=access)
     except ServiceError as refusal:

@@ -24,6 +24,7 @@ from django.utils.safestring import SafeString
 from django.views.decorators.debug import sensitive_variables
 
 from conversations.admin.filters import ChoiceFilter, TextFilter
+from conversations.admin.paginator import BoundedChangeList
 from conversations.admin.read_only import ReadOnlyAdmin
 from conversations.admin.texts import isolated, moment, visible
 from conversations.admin.trail import access_of
@@ -87,6 +88,16 @@ class TokenForm(forms.Form):
     )
 
 
+class TokenChangeList(BoundedChangeList):
+    """Leads to the page that revokes a token, for those who may."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        if self.model_admin.has_delete_permission(request):
+            for row in self.result_list:
+                row.revoke_url = reverse("admin:conversations_apitoken_delete", args=[row.pk])
+
+
 @admin.register(ApiToken)
 class ApiTokenAdmin(ReadOnlyAdmin):
     """Shows the first characters of a token, which tell it from others; never its digest."""
@@ -111,6 +122,11 @@ class ApiTokenAdmin(ReadOnlyAdmin):
     actions = ["delete_selected"]
     delete_confirmation_template = "admin/conversations/apitoken/revoke.html"
     delete_selected_confirmation_template = "admin/conversations/apitoken/revoke.html"
+
+    def get_changelist(  # type: ignore[override]
+        self, request: HttpRequest, **kwargs: Any
+    ) -> type[TokenChangeList]:
+        return TokenChangeList
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm(ADD)
@@ -181,11 +197,10 @@ class ApiTokenAdmin(ReadOnlyAdmin):
 
     @admin.display(description="begins with", ordering="key")
     def begins(self, token: ApiToken) -> SafeString:
-        return format_html(
-            '<code>{}…</code> <a href="{}">Revoke</a>',
-            token.key[:KEY_SHOWN],
-            reverse("admin:conversations_apitoken_delete", args=[token.pk]),
-        )
+        key = format_html("<code>{}…</code>", token.key[:KEY_SHOWN])
+        if url := getattr(token, "revoke_url", None):
+            return format_html('{} <a href="{}">Revoke</a>', key, url)
+        return key
 
     @admin.display(description="user", ordering="user__username")
     def owner(self, token: ApiToken) -> SafeString:

@@ -46,6 +46,13 @@ def test_search_finds_an_exact_id(browser, alice):
     assert titles(browser, q=f" {wanted.pk.hex.upper()} ") == ["Trains"]
 
 
+def test_search_does_not_tell_the_keys_of_accounts(browser, alice):
+    User.objects.filter(pk=alice.pk).update(id=987654321)
+    make_conversation(User.objects.get(username="alice"), title="Trains")
+    assert titles(browser, q="alice") == ["Trains"]
+    assert titles(browser, q="987654321") == []
+
+
 def test_search_survives_a_nul(browser, alice):
     make_conversation(alice, title="Trains")
     assert browser.get(LIST, {"q": "a\0b"}).status_code == 200

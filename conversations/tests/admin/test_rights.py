@@ -86,6 +86,20 @@ def test_a_hold_is_recorded_and_moves_nothing(staff, conversation):
     assert Conversation.objects.get().updated_at == conversation.updated_at
 
 
+def test_archiving_says_what_was_done_in_any_list(staff, alice, conversation):
+    make_conversation(alice, title="Planes")
+    grant(staff, "archive_conversation")
+    browser = signed_in(staff)
+    chosen = {"action": "archive_selected"}
+    chosen["_selected_action"] = [str(one.pk) for one in Conversation.objects.all()]
+    page = text_of(browser.post(f"{LIST}?archived=no", chosen, follow=True))
+    assert "2 conversations archived." in page
+    assert all(one.archived for one in Conversation.objects.all())
+    page = text_of(browser.post(LIST, chosen, follow=True))
+    assert "0 conversations archived. 2 were archived before." in page
+    assert AccessRecord.objects.filter(action="change").count() == 2
+
+
 def test_notes_are_staffs_own(staff, browser, alice, conversation):
     assert act(browser, conversation, do="note", text="x").status_code == 403
     grant(staff, "add_conversationnote", "view_conversationnote")
