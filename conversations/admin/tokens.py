@@ -41,7 +41,6 @@ from conversations.services.tokens import (
 )
 
 ADD = "conversations.add_apitoken"
-KEY_SHOWN = 8
 FORM_TEMPLATE = "admin/conversations/apitoken/add.html"
 MADE_TEMPLATE = "admin/conversations/apitoken/made.html"
 NO_SUCH_USER = "There is no user of this name."
@@ -100,7 +99,7 @@ class TokenChangeList(BoundedChangeList):
 
 @admin.register(ApiToken)
 class ApiTokenAdmin(ReadOnlyAdmin):
-    """Shows the first characters of a token, which tell it from others; never its digest."""
+    """Shows the first characters of a token, by which `revoke_token` knows it; never its digest."""
 
     list_display = [
         "begins",
@@ -189,7 +188,7 @@ class ApiTokenAdmin(ReadOnlyAdmin):
             LogEntry(
                 user_id=str(request.user.pk),
                 content_type=get_content_type_for_model(token),
-                object_repr=f"{token.key[:KEY_SHOWN]}… of {token.user.username}",
+                object_repr=f"{token.key}… of {token.user.username}",
                 action_flag=DELETION,
             )
             for token in queryset
@@ -197,7 +196,7 @@ class ApiTokenAdmin(ReadOnlyAdmin):
 
     @admin.display(description="begins with", ordering="key")
     def begins(self, token: ApiToken) -> SafeString:
-        key = format_html("<code>{}…</code>", token.key[:KEY_SHOWN])
+        key = format_html("<code>{}…</code>", token.key)
         if url := getattr(token, "revoke_url", None):
             return format_html('{} <a href="{}">Revoke</a>', key, url)
         return key
@@ -268,7 +267,7 @@ def _described(token: ApiToken) -> SafeString:
     rights = "trusted" if token.trusted else "own chats"
     return format_html(
         "<code>{}…</code> of {}, {} ({})",
-        token.key[:KEY_SHOWN],
+        token.key,
         isolated(token.user.username),
         visible(token.name or "without a name"),
         rights,

@@ -19,7 +19,12 @@ class UsernameConverter:
     regex = "[^/].*"
 
     def to_python(self, value: str) -> str:
-        return _number.sub(lambda found: _char(found[1]), value)
+        """ValueError, which Django takes for no such page, for what no name can hold."""
+        name = _number.sub(lambda found: chr(int(found[1], 16)), value)
+        if "\0" in name:
+            raise ValueError("no name holds a NUL")
+        name.encode()  # refuses half of a surrogate pair
+        return name
 
     def to_url(self, value: str) -> str:
         return _written_otherwise.sub(lambda found: f"{_MARK}{ord(found[0]):x}{_MARK}", value)
@@ -28,13 +33,6 @@ class UsernameConverter:
 def owner_url(username: str) -> str:
     """The page of one owner."""
     return reverse("admin:conversations_conversation_owner", args=[username])
-
-
-def _char(number: str) -> str:
-    code = int(number, 16)
-    if code > 0x10FFFF:
-        raise ValueError("not a character")  # no such page, to Django
-    return chr(code)
 
 
 register_converter(UsernameConverter, "username")
