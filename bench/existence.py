@@ -47,7 +47,7 @@ ROUTES: list[tuple[str, str, dict[str, Any] | None]] = [
     ("get", "/messages", None),
     ("post", "/messages", SAY),
 ]
-CALLERS = {
+CALLERS: dict[str, dict[str, Any]] = {
     "stranger": {},
     "trusted client": {"trusted": True},
     "trusted client of a namespace": {"trusted": True, "namespace": "crm"},

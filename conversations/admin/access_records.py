@@ -14,8 +14,9 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from conversations.admin.filters import ChoiceFilter, DateRangeFilter, TextFilter
+from conversations.admin.folds import dumped
 from conversations.admin.read_only import ReadOnlyAdmin
-from conversations.admin.texts import isolated, moment
+from conversations.admin.texts import isolated, moment, visible
 from conversations.admin.trail import record_trail_export
 from conversations.admin.trail_export import csv_of
 from conversations.models import AccessAction, AccessRecord
@@ -41,7 +42,7 @@ class DayFilter(DateRangeFilter):
 class AccessRecordAdmin(ReadOnlyAdmin):
     """Nobody adds, changes or removes a record here, superusers included."""
 
-    list_display = ["at", "staff", "did", "owner", "conversation", "address", "reason"]
+    list_display = ["at", "staff", "did", "owner", "conversation", "address", "why"]
     list_display_links = ["at"]
     list_filter = [ActionFilter, StaffFilter, OwnerFilter, DayFilter]
     # The order of the index accessrecord_created_idx.
@@ -50,8 +51,8 @@ class AccessRecordAdmin(ReadOnlyAdmin):
     search_help_text = "Staff, owner or conversation id"
     id_lookup = "conversation_id"
     actions = None
-    fields = ["at", "staff", "action", "owner", "conversation", "detail", "reason", "address"]
-    readonly_fields = ["at", "staff", "owner", "conversation"]
+    fields = ["at", "staff", "did", "owner", "conversation", "shown_detail", "why", "address"]
+    readonly_fields = ["at", "staff", "did", "owner", "conversation", "shown_detail", "why"]
 
     def get_urls(self) -> list[URLPattern]:
         return [path("export/", self.export_view, name="accessrecord_export"), *super().get_urls()]
@@ -97,6 +98,14 @@ class AccessRecordAdmin(ReadOnlyAdmin):
     @admin.display(description="owner", ordering="owner_name")
     def owner(self, record: AccessRecord) -> SafeString:
         return isolated(record.owner_name)
+
+    @admin.display(description="reason")
+    def why(self, record: AccessRecord) -> SafeString:
+        return isolated(record.reason)
+
+    @admin.display(description="detail")
+    def shown_detail(self, record: AccessRecord) -> SafeString:
+        return format_html("<pre>{}</pre>", visible(dumped(record.detail)))
 
     @admin.display(description="conversation")
     def conversation(self, record: AccessRecord) -> SafeString | None:

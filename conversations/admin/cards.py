@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -12,8 +13,9 @@ from django.utils.safestring import SafeString
 from conversations.admin.folds import Fold, call_folds, json_fold, result_fold, source_fold
 from conversations.admin.markdown import as_html, reads_as_markdown
 from conversations.admin.reading import CUT_AT
+from conversations.admin.texts import visible_html
 from conversations.admin.tool_links import ToolLinks
-from conversations.models import Message, Role, Status
+from conversations.models import Message, Review, Role, Status
 
 # Characters laid out as Markdown on one page, so that no page takes a second to make.
 LAID_OUT_A_PAGE = 100_000
@@ -44,7 +46,8 @@ class Budget:
 class Card:
     """What the template of one message needs. `missing`: how many were deleted ahead of it.
 
-    `html` is the text laid out, or None where it is shown as it stands.
+    `html` is the text laid out, or None where it is shown as it stands. `own_review` is that of
+    who looks at it, one of `reviews`.
     """
 
     message: Message
@@ -59,6 +62,8 @@ class Card:
     missing: int = 0
     answers: int | None = None
     results: dict[str, int] = field(default_factory=dict)
+    reviews: Sequence[Review] = ()
+    own_review: Review | None = None
 
     @property
     def is_cut(self) -> bool:
@@ -79,6 +84,8 @@ def cards_of(
     *,
     follows: int | None,
     links: ToolLinks,
+    reviews: Mapping[uuid.UUID, Sequence[Review]],
+    reviewer: int | None,
     raw: bool = False,
 ) -> list[Card]:
     """The cards of one page; `follows` is the sequence it begins after, where that is known."""
@@ -87,7 +94,14 @@ def cards_of(
     gaps = [after - before - 1 for before, after in pairwise(sequences)]
     budget = Budget(0 if raw else LAID_OUT_A_PAGE)
     return [
-        card_of(message, budget, links=links, missing=gap)
+        card_of(
+            message,
+            budget,
+            links=links,
+            missing=gap,
+            reviews=reviews.get(message.id, ()),
+            reviewer=reviewer,
+        )
         for message, gap in zip(messages, gaps, strict=True)
     ]
 
@@ -99,6 +113,8 @@ def card_of(
     links: ToolLinks | None = None,
     whole: bool = False,
     missing: int = 0,
+    reviews: Sequence[Review] = (),
+    reviewer: int | None = None,
 ) -> Card:
     """`message` comes from `reading`, its texts beside it; `whole` cuts nothing."""
     limit = None if whole else CUT_AT
@@ -110,7 +126,7 @@ def card_of(
         message=message,
         icon=ICONS[Role(message.role)],
         text="" if result else content,
-        html=as_html(content) if laid_out else None,
+        html=visible_html(as_html(content)) if laid_out else None,
         cut=len(content) < len(message.content_text),
         error=(message.error_text or "")[:limit],
         folds=list(_folds(message, content if result else "", limit)),
@@ -119,6 +135,8 @@ def card_of(
         missing=missing,
         answers=links.calls.get(message.sequence),
         results=links.results_of(message.sequence),
+        reviews=reviews,
+        own_review=next((one for one in reviews if one.reviewer_id == reviewer), None),
     )
 
 

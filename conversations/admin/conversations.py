@@ -11,13 +11,13 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.http.response import HttpResponseBase
-from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from conversations.admin.actions import ActsOnConversations
+from conversations.admin import usernames  # noqa: F401 (its converter is named in a path)
+from conversations.admin.acts import act
 from conversations.admin.conversation_filters import (
     ArchivedFilter,
     CreatedFilter,
@@ -28,17 +28,26 @@ from conversations.admin.conversation_filters import (
     SourceFilter,
     UpdatedFilter,
 )
-from conversations.admin.doing import act
 from conversations.admin.export import chosen_ids, export
 from conversations.admin.found import ConversationChangeList, ask_reason, narrow
-from conversations.admin.message_filters import AnswerFilter, RoleFilter, ToolFilter
+from conversations.admin.holds import hold_page
+from conversations.admin.list_actions import ActsOnConversations
+from conversations.admin.listed import listed
+from conversations.admin.message_filters import (
+    AnswerFilter,
+    ReviewedFilter,
+    RoleFilter,
+    ToolFilter,
+)
 from conversations.admin.owners import owner_page
 from conversations.admin.read_only import uuid_in
+from conversations.admin.reasons import TEMPLATE as REASON_TEMPLATE
 from conversations.admin.texts import isolated, moment
 from conversations.admin.transcript import transcript
 from conversations.models import VIEW_CONVERSATION, Conversation
 from conversations.models.rights import VIEW_CONTENT
 from conversations.models.staff_search import conversations_with_id
+from conversations.services import NotFound, ReasonRequired
 from conversations.services.errors import NO_SUCH_CONVERSATION
 
 
@@ -59,6 +68,7 @@ class ConversationAdmin(ActsOnConversations):
         RoleFilter,
         ToolFilter,
         AnswerFilter,
+        ReviewedFilter,
         UpdatedFilter,
         CreatedFilter,
     ]
@@ -77,8 +87,18 @@ class ConversationAdmin(ActsOnConversations):
         pages = [
             path("export/", self.export_view, name="conversations_conversation_export"),
             path("reason/", self.reason_view, name="conversations_conversation_reason"),
-            path("owner/<int:user_id>/", self.owner_view, name="conversations_conversation_owner"),
+            path(
+                "owner/<username:username>/",
+                self.owner_view,
+                name="conversations_conversation_owner",
+            ),
             path("<uuid:object_id>/act/", self.act_view, name="conversations_conversation_act"),
+            path("<uuid:object_id>/hold/", self.hold_view, name="conversations_conversation_hold"),
+            path(
+                "<uuid:object_id>/release/",
+                self.release_view,
+                name="conversations_conversation_release",
+            ),
         ]
         return [*pages, *super().get_urls()]
 
@@ -111,7 +131,36 @@ class ConversationAdmin(ActsOnConversations):
             raise PermissionDenied
         if request.method not in {"GET", "HEAD"}:
             return HttpResponseNotAllowed(["GET", "HEAD"])
-        return transcript(request, self, _found(object_id))
+        if (conversation_id := uuid_in(object_id)) is None:
+            raise Http404(NO_SUCH_CONVERSATION)
+        try:
+            return transcript(request, self, conversation_id)
+        except ReasonRequired:
+            return self._ask_to_read(request, listed(conversation_id))
+        except NotFound as refusal:
+            raise Http404(refusal.detail) from None
+
+    def _ask_to_read(self, request: HttpRequest, conversation: Conversation) -> HttpResponse:
+        """Why somebody wants to read it: kept for the session, and then back to this page."""
+        context: dict[str, Any] = {
+            **self.admin_site.each_context(request),
+            "title": "Give a reason",
+            "opts": self.opts,
+            "media": self.media,
+            "conversation": conversation,
+            "kept": [("do", "reason"), ("back", request.get_full_path())],
+            "target": reverse("admin:conversations_conversation_act", args=[conversation.pk]),
+        }
+        return TemplateResponse(request, REASON_TEMPLATE, context)
+
+    def history_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """None: what was done with a conversation is in the access records."""
+        raise Http404
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
@@ -146,12 +195,12 @@ class ConversationAdmin(ActsOnConversations):
             return HttpResponseNotAllowed(["POST"])
         return ask_reason(request)
 
-    def owner_view(self, request: HttpRequest, user_id: int) -> HttpResponseBase:
-        return self.admin_site.admin_view(self._owner)(request, user_id)
+    def owner_view(self, request: HttpRequest, username: str) -> HttpResponseBase:
+        return self.admin_site.admin_view(self._owner)(request, username)
 
-    def _owner(self, request: HttpRequest, user_id: int) -> HttpResponseBase:
+    def _owner(self, request: HttpRequest, username: str) -> HttpResponseBase:
         self._check(request)
-        return owner_page(request, self, user_id)
+        return owner_page(request, self, username)
 
     def act_view(self, request: HttpRequest, object_id: uuid.UUID) -> HttpResponseBase:
         return self.admin_site.admin_view(self._act)(request, object_id)
@@ -160,7 +209,19 @@ class ConversationAdmin(ActsOnConversations):
         self._check(request)
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
-        return act(request, _found(str(object_id)))
+        return act(request, self, object_id)
+
+    def hold_view(self, request: HttpRequest, object_id: uuid.UUID) -> HttpResponseBase:
+        return self.admin_site.admin_view(self._hold_page)(request, object_id, on_hold=True)
+
+    def release_view(self, request: HttpRequest, object_id: uuid.UUID) -> HttpResponseBase:
+        return self.admin_site.admin_view(self._hold_page)(request, object_id, on_hold=False)
+
+    def _hold_page(
+        self, request: HttpRequest, object_id: uuid.UUID, *, on_hold: bool
+    ) -> HttpResponseBase:
+        self._check(request)
+        return hold_page(request, self, object_id, on_hold=on_hold)
 
     def _check(self, request: HttpRequest) -> None:
         if not self.has_view_permission(request):
@@ -188,8 +249,8 @@ class ConversationAdmin(ActsOnConversations):
         return f"{conversation.message_count:,}"
 
     @admin.display(description="model", ordering="model_used")
-    def answered_by(self, conversation: Conversation) -> str:
-        return conversation.model_used
+    def answered_by(self, conversation: Conversation) -> SafeString:
+        return isolated(conversation.model_used)
 
     @admin.display(description="updated", ordering="updated_at")
     def updated(self, conversation: Conversation) -> SafeString | None:
@@ -198,13 +259,6 @@ class ConversationAdmin(ActsOnConversations):
     @admin.display(description="created", ordering="created_at")
     def created(self, conversation: Conversation) -> SafeString | None:
         return moment(conversation.created_at)
-
-
-def _found(object_id: str) -> Conversation:
-    wanted = uuid_in(object_id)
-    if wanted is None:
-        raise Http404(NO_SUCH_CONVERSATION)
-    return get_object_or_404(Conversation.objects.select_related("user"), pk=wanted)
 
 
 def _flags(conversation: Conversation) -> SafeString:

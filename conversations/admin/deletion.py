@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin import actions
@@ -10,11 +11,12 @@ from django.contrib.admin.models import LogEntry
 from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 from django.utils.html import format_html
 
 from conversations.admin.read_only import ReadOnlyAdmin
-from conversations.admin.texts import counted, isolated
-from conversations.admin.trail import access_of
+from conversations.admin.reasons import access_to, is_reason_wanted
+from conversations.admin.texts import counted, isolated, named_visibly
 from conversations.models import Conversation
 from conversations.models.rights import DELETE
 from conversations.services import ServiceError, delete_conversation
@@ -37,7 +39,20 @@ class DeletesConversations(ReadOnlyAdmin):
         if queryset.order_by()[: AT_MOST + 1].count() > AT_MOST:
             raise ServiceError(TOO_MANY)
         with transaction.atomic():
-            return actions.delete_selected(self, request, queryset)
+            page = actions.delete_selected(self, request, queryset)
+        if isinstance(page, TemplateResponse) and page.context_data is not None:
+            page.context_data["reason_wanted"] = is_reason_wanted(request)
+        return page
+
+    def delete_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        extra = {"reason_wanted": is_reason_wanted(request)} | (extra_context or {})
+        return super().delete_view(request, object_id, extra)
+
+    def render_delete_form(self, request: HttpRequest, context: dict[str, Any]) -> HttpResponse:
+        shown = named_visibly(context["object"], "title")
+        return super().render_delete_form(request, context | {"object": shown})
 
     def get_deleted_objects(
         self, objs: Iterable[Conversation], request: HttpRequest
@@ -55,7 +70,7 @@ class DeletesConversations(ReadOnlyAdmin):
         return goes, totals, set(), held
 
     def delete_model(self, request: HttpRequest, obj: Conversation) -> None:
-        delete_conversation(conversation_id=obj.pk, access=access_of(request, DELETE))
+        delete_conversation(conversation_id=obj.pk, access=access_to(request, obj.pk, DELETE))
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Conversation]) -> None:
         for conversation in queryset:

@@ -15,12 +15,12 @@ from django.template.response import TemplateResponse
 from django.utils import timezone
 
 from conversations.admin.found import BOUNDED, is_bounded_search
+from conversations.admin.reasons import is_reason_wanted
 from conversations.admin.trail import access_of
 from conversations.formats import WRITERS
 from conversations.models import Conversation
 from conversations.models.rights import EXPORT, VIEW_CONTENT
 from conversations.services import ServiceError, export_conversations
-from conversations.services.access import wants_reason
 
 IDS = "ids"
 # Counted no further, so that the page opens at once.
@@ -80,6 +80,6 @@ def _form(
         "said_count": f"{count:,}" if count <= COUNTED else f"more than {COUNTED:,}",
         "note": BOUNDED if is_bounded_search(request) else "",
         "formats": [(name, writer.label) for name, writer in WRITERS.items()],
-        "reason_wanted": wants_reason(access_of(request), None),
+        "reason_wanted": is_reason_wanted(request),
     }
     return TemplateResponse(request, TEMPLATE, context)

@@ -38,7 +38,8 @@ class FormFilter(admin.ListFilter):
         self.form = forms.Form(self.used_parameters)
         self.form.fields.update(self.fields())
 
-    def fields(self) -> dict[str, forms.Field]:
+    @classmethod
+    def fields(cls) -> dict[str, forms.Field]:
         raise NotImplementedError
 
     def condition(self, values: dict[str, Any]) -> Q:
@@ -64,11 +65,12 @@ class ChoiceFilter(FormFilter):
 
     choices_offered: dict[str, str]
 
-    def fields(self) -> dict[str, forms.Field]:
+    @classmethod
+    def fields(cls) -> dict[str, forms.Field]:
         return {
-            self.parameter: forms.ChoiceField(
-                label=self.title,
-                choices=[("", "All"), *self.choices_offered.items()],
+            cls.parameter: forms.ChoiceField(
+                label=cls.title,
+                choices=[("", "All"), *cls.choices_offered.items()],
                 required=False,
                 widget=UnfoldAdminSelectWidget,
             )
@@ -97,10 +99,11 @@ class TextFilter(FormFilter):
 
     lookup: str
 
-    def fields(self) -> dict[str, forms.Field]:
+    @classmethod
+    def fields(cls) -> dict[str, forms.Field]:
         return {
-            self.parameter: forms.CharField(
-                label=self.title, required=False, widget=UnfoldAdminTextInputWidget
+            cls.parameter: forms.CharField(
+                label=cls.title, required=False, widget=UnfoldAdminTextInputWidget
             )
         }
 
@@ -114,10 +117,11 @@ class DateRangeFilter(FormFilter):
 
     column: str
 
-    def fields(self) -> dict[str, forms.Field]:
+    @classmethod
+    def fields(cls) -> dict[str, forms.Field]:
         return {
-            f"{self.parameter}_from": day_field(f"{self.title} from"),
-            f"{self.parameter}_to": day_field(f"{self.title} to"),
+            f"{cls.parameter}_from": day_field(f"{cls.title} from"),
+            f"{cls.parameter}_to": day_field(f"{cls.title} to"),
         }
 
     def condition(self, values: dict[str, Any]) -> Q:

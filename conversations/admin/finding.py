@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from django.http import HttpRequest
-from django.utils.safestring import SafeString, mark_safe
+from django.utils.safestring import SafeString
 
+from conversations.admin.opened import Opened
 from conversations.admin.place import Place
-from conversations.admin.reasons import reason_for
-from conversations.admin.trail import access_of
-from conversations.models import AccessAction, Conversation, Role
+from conversations.admin.texts import visible_html
+from conversations.models import AccessAction, AccessContext, Role
 from conversations.models.search import SearchScope
 from conversations.services import ServiceError, owner_of
 from conversations.services.search import MAX_QUERY_CHARS, check_query, search_conversations
@@ -41,7 +41,9 @@ class Findings:
         return AT_MOST if len(self.found) == AT_MOST else None
 
 
-def find_inside(request: HttpRequest, conversation: Conversation) -> Findings | None:
+def find_inside(
+    request: HttpRequest, access: AccessContext, conversation: Opened
+) -> Findings | None:
     """None when nothing is asked for. A look into others' chats leaves its record."""
     place = Place(request)
     if not (text := place.text("find")):
@@ -51,7 +53,6 @@ def find_inside(request: HttpRequest, conversation: Conversation) -> Findings | 
     except ServiceError as refusal:
         return Findings(text, [], refusal.detail)
     scope = SearchScope(owner_id=conversation.user_id, conversation_id=conversation.pk)
-    access = access_of(request, reason=reason_for(request, conversation))
     detail = {"query": text[:MAX_QUERY_CHARS]}
     owner_of(access, conversation.pk, action=AccessAction.SEARCH, detail=detail)
     hits = search_conversations(text=text, scope=scope, limit=AT_MOST + 1)
@@ -59,7 +60,7 @@ def find_inside(request: HttpRequest, conversation: Conversation) -> Findings | 
         Found(
             sequence=hit.row["sequence"],
             role=Role(hit.row["role"]).label,
-            snippet=mark_safe(hit.snippet),  # noqa: S308 (made of escaped text)
+            snippet=visible_html(hit.snippet),
             url=place.url(at=hit.row["sequence"]),
         )
         for hit in hits

@@ -11,17 +11,16 @@ from django.db.models import Q, QuerySet
 from django.db.models.expressions import RawSQL
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
-from django.utils.safestring import mark_safe
 
-from conversations.admin.doing import way_back
 from conversations.admin.paginator import BoundedChangeList
+from conversations.admin.place import back_url
 from conversations.admin.reasons import (
     SEARCHING,
+    access_to_search,
     must_ask_for_searching,
-    reason_for_searching,
     remember_reason,
 )
-from conversations.admin.trail import access_of
+from conversations.admin.texts import visible_html
 from conversations.models import AccessAction, Conversation
 from conversations.models.rights import VIEW_CONTENT
 from conversations.models.search import PHRASE_LOOKS
@@ -62,7 +61,6 @@ class ConversationChangeList(BoundedChangeList):
         self.asks_reason = not search.in_content and request.user.has_perm(VIEW_CONTENT)
         self.note = BOUNDED if is_bounded_search(request) else ""
         if search.in_content:
-            _record(request, search)
             _add_snippets(search, self.result_list)
 
     def _add_links(self) -> None:
@@ -76,7 +74,8 @@ class ConversationChangeList(BoundedChangeList):
 def narrow(
     request: HttpRequest, conversations: QuerySet[Conversation], text: str
 ) -> QuerySet[Conversation]:
-    """The conversations that the search box means."""
+    """The conversations that the search box means. A look at what was said leaves its record here,
+    whatever the rows are then shown as: a list, an export's form, the answer of a field."""
     try:
         search = search_for_staff(
             text=text,
@@ -86,6 +85,8 @@ def narrow(
     except ServiceError as refusal:
         messages.error(request, refusal.detail)
         return conversations.none()
+    if search.in_content:
+        _record(request, search)
     setattr(request, _ON_REQUEST, search)
     found = RawSQL("SELECT unnest(%s::uuid[])", [as_array(search.matches.newest)])
     return conversations.filter(Q(pk__in=found))
@@ -101,7 +102,7 @@ def _owner_filtered_by(request: HttpRequest) -> User | None:
 
 def _record(request: HttpRequest, search: StaffSearch) -> None:
     record_act(
-        access_of(request, reason=reason_for_searching(request)),
+        access_to_search(request),
         AccessAction.SEARCH,
         owner=_owner_filtered_by(request),
         detail={"query": search.text[:MAX_QUERY_CHARS]},
@@ -121,7 +122,7 @@ def ask_reason(request: HttpRequest) -> HttpResponse:
     except ServiceError as refusal:
         messages.error(request, refusal.detail)
     page = reverse("admin:conversations_conversation_changelist")
-    return HttpResponseRedirect(way_back(request, page))
+    return HttpResponseRedirect(back_url(request, page))
 
 
 def _add_snippets(search: StaffSearch, rows: Any) -> None:
@@ -130,4 +131,4 @@ def _add_snippets(search: StaffSearch, rows: Any) -> None:
         if row.pk in snippets:
             sequence, html = snippets[row.pk]
             at = f"{row.url}{'&' if '?' in row.url else '?'}at={sequence}"
-            row.snippet = (at, sequence, mark_safe(html))  # noqa: S308 (made of escaped text)
+            row.snippet = (at, sequence, visible_html(html))

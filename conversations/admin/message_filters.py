@@ -10,7 +10,7 @@ from django.db.models import Exists, OuterRef, Q
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from conversations.admin.filters import ChoiceFilter, FormFilter, TextFilter, day_field, start_of
-from conversations.models import Message, Role, Status, reads_as
+from conversations.models import Message, Review, Role, Status, reads_as
 
 _RATINGS = {"1": "Good", "-1": "Bad"}
 
@@ -64,10 +64,11 @@ class AnswerFilter(FormFilter):
 
     title = "message"
 
-    def fields(self) -> dict[str, forms.Field]:
+    @classmethod
+    def fields(cls) -> dict[str, forms.Field]:
         return {
             "status": _choice("status", dict(Status.choices)),
-            "rating": _choice("rating", _RATINGS),
+            "rating": _choice("rating of the owner", _RATINGS),
             "provider": _text("provider"),
             "answer_model": _text("model of an answer"),
             "mode": _text("mode"),
@@ -90,6 +91,16 @@ class AnswerFilter(FormFilter):
             columns["role"] = Role.ASSISTANT
         chosen = {name: value for name, value in columns.items() if value not in ("", None)}
         return has_message(**chosen) if chosen else Q()
+
+
+class ReviewedFilter(ChoiceFilter):
+    """What staff think of a message; what its owner thinks is `rating`."""
+
+    title, parameter, choices_offered = "reviewed", "reviewed", _RATINGS
+
+    def condition_of(self, value: str) -> Q:
+        reviews = Review.objects.filter(score=int(value)).order_by().values("conversation_id")
+        return Q(pk__in=reviews.distinct())
 
 
 def _choice(label: str, choices: dict[str, str]) -> forms.ChoiceField:

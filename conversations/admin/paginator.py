@@ -9,7 +9,8 @@ from django.core.paginator import Paginator
 from django.db import connection
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
-from unfold.views import ChangeList
+
+from conversations.admin.lookups import DeclaredChangeList
 
 BOUND = 10_000
 
@@ -58,7 +59,7 @@ class BoundedPaginator(Paginator):
         return super().validate_number(min(int(number), self.num_pages))
 
 
-class BoundedChangeList(ChangeList):
+class BoundedChangeList(DeclaredChangeList):
     """A list whose header leaves the count to the paginator, which knows how exact it is."""
 
     def get_results(self, request: HttpRequest) -> None:

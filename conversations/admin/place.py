@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
+from django.utils.http import url_has_allowed_host_and_scheme
 
 # The list's filters, carried along so that the way back leads to the same list.
 FILTERS = "_changelist_filters"
@@ -69,3 +70,11 @@ class Place:
         chosen = {name: value for name, value in parameters.items() if value is not None}
         query = urlencode(chosen | kept)
         return f"{self.request.path}?{query}" if query else self.request.path
+
+
+def back_url(request: HttpRequest, otherwise: str) -> str:
+    """Where the form was, if that is a page of this site."""
+    back = request.POST.get("back", "")
+    if url_has_allowed_host_and_scheme(back, {request.get_host()}, request.is_secure()):
+        return back
+    return otherwise

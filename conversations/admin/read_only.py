@@ -10,11 +10,12 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 
+from conversations.admin.lookups import DeclaredLookups
 from conversations.admin.paginator import BoundedChangeList, BoundedPaginator
 from conversations.admin.refusals import SaysRefusals
 
 
-class ReadOnlyAdmin(SaysRefusals, ModelAdmin):  # type: ignore[misc]
+class ReadOnlyAdmin(SaysRefusals, DeclaredLookups, ModelAdmin):  # type: ignore[misc]
     """A long list, newest first, with typed filters; no row is added or changed by anyone.
 
     A search term that is a UUID means the row with that id, whatever its texts say.

@@ -10,7 +10,8 @@ from typing import Any
 from django.db.models import F, Func, IntegerField, Max, Min, QuerySet, TextField, Value
 from django.db.models.functions import Cast, Left, Length, Substr
 
-from conversations.models import Conversation, Message, as_read
+from conversations.admin.opened import Opened
+from conversations.models import Message, Review, as_read
 
 PAGE_SIZE = 100
 # Characters of one text shown among others; more is a page of its own.
@@ -20,6 +21,14 @@ PART_SIZE = 200_000
 
 _TEXTS = ("content", "error", "rating_comment")
 _JSON = ("tool_calls", "parts", "sources", "metadata")
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The sequences of one page, None where it holds no message."""
+
+    first: int | None
+    last: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,24 +56,42 @@ class Page:
         return self.last is not None and self.last < self.last_of_all
 
 
-def read_page(
-    conversation: Conversation, *, after: int | None = None, before: int | None = None
-) -> Page:
-    """The page that follows sequence `after`, or ends ahead of `before`. Two queries."""
+def span_of(
+    conversation_id: uuid.UUID, *, after: int | None = None, before: int | None = None
+) -> Span:
+    """The page that follows sequence `after`, or ends ahead of `before`: numbers alone, which the
+    record of the look at them names before they are read."""
+    messages = Message.objects.filter(conversation_id=conversation_id)
+    if before is not None:
+        page = messages.filter(sequence__lt=before).order_by("-sequence")
+    else:
+        page = messages.filter(sequence__gt=after or 0).in_order()
+    return Span(**page[:PAGE_SIZE].aggregate(first=Min("sequence"), last=Max("sequence")))
+
+
+def read_page(conversation: Opened, span: Span) -> Page:
+    """The messages of this span. Two queries."""
     messages = Message.objects.of(conversation)
     ends = messages.aggregate(first=Min("sequence"), last=Max("sequence"))
-    found = _with_cut_texts(messages)
-    if before is not None:
-        rows = list(found.filter(sequence__lt=before).order_by("-sequence")[:PAGE_SIZE])[::-1]
-    else:
-        rows = list(found.filter(sequence__gt=after or 0).in_order()[:PAGE_SIZE])
-    rows = [_as_read(row) for row in rows]
+    rows: list[Message] = []
+    if span.first is not None:
+        within = messages.filter(sequence__gte=span.first, sequence__lte=span.last)
+        rows = [_as_read(row) for row in _with_cut_texts(within.in_order())]
     return Page(rows, first_of_all=ends["first"] or 0, last_of_all=ends["last"] or 0)
 
 
-def read_whole(
-    conversation: Conversation, message_id: uuid.UUID, *, part: int = 1
-) -> Message | None:
+def reviews_of(conversation: Opened, messages: list[Message]) -> dict[uuid.UUID, list[Review]]:
+    """By message, what staff think of these, oldest first. One query."""
+    reviews = Review.objects.filter(
+        conversation=conversation, message_id__in=[message.id for message in messages]
+    )
+    found: dict[uuid.UUID, list[Review]] = {}
+    for review in reviews.order_by("created_at", "id"):
+        found.setdefault(review.message_id, []).append(review)
+    return found
+
+
+def read_whole(conversation: Opened, message_id: uuid.UUID, *, part: int = 1) -> Message | None:
     """One message with all of its text, the content in parts of PART_SIZE, counted from 1.
 
     `parts_in_all` beside it says how many there are.
@@ -91,7 +118,7 @@ def _as_read(message: Any) -> Any:
     return message
 
 
-def first_since(conversation: Conversation, moment: datetime) -> int | None:
+def first_since(conversation: Opened, moment: datetime) -> int | None:
     """The sequence of the first message at or after a moment; the last one's if there is none."""
     messages = Message.objects.of(conversation)
     later = messages.filter(created_at__gte=moment).in_order()
@@ -120,7 +147,7 @@ def _size() -> dict[str, Func]:
 NEAR = 200
 
 
-def tool_events(conversation: Conversation, page: Page) -> Any:
+def tool_events(conversation: Opened, page: Page) -> Any:
     """(sequence, call answered, ids of calls made) of the messages with tools, in order, on
     the page and NEAR either side of it."""
     if page.first is None or page.last is None:

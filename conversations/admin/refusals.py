@@ -9,17 +9,23 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 
-from conversations.services import ServiceError
+from conversations.admin.reasons import ask_again
+from conversations.services import ReasonRequired, ServiceError
 
 
 class SaysRefusals(admin.ModelAdmin):
-    """Deleting one row, or acting on the chosen ones, may be refused: nothing is done then."""
+    """Deleting one row, or acting on the chosen ones, may be refused: nothing is done then.
+
+    Where only a reason is missing, the page asks for it and then carries on.
+    """
 
     def delete_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         try:
             return super().delete_view(request, object_id, extra_context)
+        except ReasonRequired:
+            return ask_again(request, self)
         except ServiceError as refusal:
             self.message_user(request, refusal.detail, messages.ERROR)
             return redirect(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist")
@@ -30,6 +36,8 @@ class SaysRefusals(admin.ModelAdmin):
     ) -> HttpResponse | None:
         try:
             return super().response_action(request, queryset)
+        except ReasonRequired:
+            return ask_again(request, self)
         except ServiceError as refusal:
             self.message_user(request, refusal.detail, messages.ERROR)
             return None

@@ -1,12 +1,35 @@
-"""Small pieces of HTML that several lists show."""
+"""Small pieces of HTML that several pages show."""
 
 from __future__ import annotations
 
+from copy import copy
 from datetime import datetime
+from typing import TypeVar
 
+from django.db.models import Model
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+
+from conversations.templatetags.visible_text import visible, visible_html, visible_text
+
+__all__ = [
+    "counted",
+    "isolated",
+    "moment",
+    "named_visibly",
+    "visible",
+    "visible_html",
+    "visible_text",
+]
+
+
+def isolated(text: object) -> SafeString:
+    """Visible text whose direction stays inside its element."""
+    return format_html("<bdi>{}</bdi>", visible(text))
+
+
+_Row = TypeVar("_Row", bound=Model)
 
 
 def moment(value: datetime | None) -> SafeString | None:
@@ -19,9 +42,11 @@ def moment(value: datetime | None) -> SafeString | None:
     )
 
 
-def isolated(text: str) -> SafeString:
-    """Text whose direction, overrides included, stays inside its element."""
-    return format_html("<bdi>{}</bdi>", text)
+def named_visibly(row: _Row, name: str) -> _Row:
+    """A copy of a row for pages of Django and the theme, which print it by its text `name`."""
+    shown = copy(row)
+    setattr(shown, name, visible_text(getattr(row, name)))
+    return shown
 
 
 def counted(number: int, noun: str) -> str:

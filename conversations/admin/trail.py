@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import Any, cast
+from typing import cast
 
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest
 
-from conversations.models import AccessAction, AccessContext, Caller, Conversation
-from conversations.services import owner_of
+from conversations.models import AccessAction, AccessContext, Caller
 from conversations.services.access import clean_reason, record_access
 
 
@@ -28,11 +27,6 @@ def access_of(request: HttpRequest, *rights: str, reason: str | None = None) -> 
         address=address_of(request),
         reason=clean_reason(given),
     )
-
-
-def record_read(access: AccessContext, conversation: Conversation, **detail: Any) -> None:
-    """Leave the record of a look, before anything is shown. Raises ReasonRequired."""
-    owner_of(access, conversation.pk, action=AccessAction.READ, detail=detail)
 
 
 def record_trail_export(request: HttpRequest) -> None:

@@ -15,10 +15,8 @@ from conversations.models import AccessRecord
 BATCH = 1_000
 COLUMNS = (
     "created_at",
-    "staff_id",
     "staff_name",
     "action",
-    "owner_id",
     "owner_name",
     "conversation_id",
     "reason",

@@ -12,6 +12,8 @@ from django.template.response import TemplateResponse
 from conversations.admin.cards import Budget, card_of, cards_of
 from conversations.admin.finding import find_inside
 from conversations.admin.frame import frame_of
+from conversations.admin.listed import listed
+from conversations.admin.opened import Opened, open_conversation
 from conversations.admin.place import Place
 from conversations.admin.reading import (
     CUT_AT,
@@ -20,63 +22,74 @@ from conversations.admin.reading import (
     page_start,
     read_page,
     read_whole,
+    reviews_of,
+    span_of,
     tool_events,
 )
-from conversations.admin.reasons import must_ask, reason_for
+from conversations.admin.reasons import access_to
 from conversations.admin.tool_links import ToolLinks, link_tools
-from conversations.admin.trail import access_of, record_read
-from conversations.models import AccessContext, Conversation, Role
+from conversations.models import AccessContext, Role
 from conversations.models.rights import VIEW_CONTENT
 
 TEMPLATE = "admin/conversations/conversation/transcript.html"
-REASON_TEMPLATE = "admin/conversations/conversation/reason.html"
 
 
 def transcript(
-    request: HttpRequest, model_admin: ModelAdmin, conversation: Conversation
+    request: HttpRequest, model_admin: ModelAdmin, conversation_id: uuid.UUID
 ) -> HttpResponse:
     """One page; `?after=` and `?before=` name a sequence, `?at=` and `?on=` find the page that
     holds a sequence or a date, `?message=` shows one message whole, `?find=` searches inside,
-    `?raw=1` shows texts as they were written. Each look leaves its AccessRecord."""
+    `?raw=1` shows texts as they were written. Each look leaves its AccessRecord.
+
+    Raises NotFound, and ReasonRequired before anything of it is read.
+    """
     place = Place(request)
     request.current_app = model_admin.admin_site.name
-    if must_ask(request, conversation):
-        return TemplateResponse(
-            request, REASON_TEMPLATE, frame_of(model_admin, place, conversation)
-        )
+    access = access_to(request, conversation_id, VIEW_CONTENT)
     if place.text("at") or place.text("on"):
-        return _jump(place, conversation)
+        return _jump(place, access, conversation_id)
     if "message" in request.GET:
-        context = _whole_message(place, conversation)
+        conversation, context = _whole_message(place, access, conversation_id)
     else:
-        context = _page(place, conversation)
-    context |= frame_of(model_admin, place, conversation, whole=True)
-    context["findings"] = find_inside(request, conversation)
+        conversation, context = _page(place, access, conversation_id)
+    context |= frame_of(model_admin, place, conversation)
+    context["findings"] = find_inside(request, access, conversation)
     return TemplateResponse(request, TEMPLATE, context)
 
 
-def _jump(place: Place, conversation: Conversation) -> HttpResponse:
+def _jump(place: Place, access: AccessContext, conversation_id: uuid.UUID) -> HttpResponse:
     """To the page that holds the sequence `at` or the first message of `on`, at its anchor."""
-    wanted = place.sequence("at")
+    conversation, wanted = listed(conversation_id), place.sequence("at")
     if wanted is None and (moment := place.moment("on")) is not None:
-        wanted = first_since(conversation, moment)
+        detail = {"on": moment.isoformat()}
+        wanted = first_since(open_conversation(access, conversation_id, detail=detail), moment)
     at = max(1, min(wanted or 1, conversation.last_sequence))
     return HttpResponseRedirect(f"{place.url(after=page_start(at))}#m-{at}")
 
 
-def _whole_message(place: Place, conversation: Conversation) -> dict[str, Any]:
+def _whole_message(
+    place: Place, access: AccessContext, conversation_id: uuid.UUID
+) -> tuple[Opened, dict[str, Any]]:
     part = place.sequence("part") or 1
     try:
         key = uuid.UUID(place.request.GET["message"])
     except ValueError:
         raise Http404("Not the id of a message.") from None
+    conversation = open_conversation(access, conversation_id, detail={"message": str(key)})
     message: Any = read_whole(conversation, key, part=part)
     if message is None or part > message.parts_in_all:
         raise Http404("No such message in this conversation.")
-    record_read(_access(place, conversation), conversation, message=str(message.id))
     start = page_start(message.sequence)
-    return {
-        "cards": [card_of(message, Budget(0), whole=True)],
+    reviews = reviews_of(conversation, [message])
+    card = card_of(
+        message,
+        Budget(0),
+        whole=True,
+        reviews=reviews.get(key, ()),
+        reviewer=place.request.user.pk,
+    )
+    return conversation, {
+        "cards": [card],
         "back_url": f"{place.url(after=start)}#m-{message.sequence}",
         "parts": [
             (number, None if number == part else place.url(message=message.id, part=number))
@@ -85,25 +98,30 @@ def _whole_message(place: Place, conversation: Conversation) -> dict[str, Any]:
     }
 
 
-def _access(place: Place, conversation: Conversation) -> AccessContext:
-    reason = reason_for(place.request, conversation)
-    return access_of(place.request, VIEW_CONTENT, reason=reason)
-
-
-def _page(place: Place, conversation: Conversation) -> dict[str, Any]:
+def _page(
+    place: Place, access: AccessContext, conversation_id: uuid.UUID
+) -> tuple[Opened, dict[str, Any]]:
     before = place.sequence("before")
     after = None if before is not None else place.sequence("after") or 0
-    page = read_page(conversation, after=after, before=before)
-    record_read(_access(place, conversation), conversation, first=page.first, last=page.last)
+    span = span_of(conversation_id, after=after, before=before)
+    detail = {"first": span.first, "last": span.last}
+    conversation = open_conversation(access, conversation_id, detail=detail)
+    page = read_page(conversation, span)
     pages = _neighbours(place, page)
     here = {"before": before} if before is not None else {"after": after or None}
-    return {
+    cards = cards_of(
+        page.messages,
+        follows=after,
+        links=_links(conversation, page),
+        reviews=reviews_of(conversation, page.messages),
+        reviewer=place.request.user.pk,
+        raw=place.raw,
+    )
+    return conversation, {
         "page": page,
         "pages": pages,
         "has_pages": any(url for _, _, url in pages),
-        "cards": cards_of(
-            page.messages, follows=after, links=_links(conversation, page), raw=place.raw
-        ),
+        "cards": cards,
         "cut_at": f"{CUT_AT:,}",
         "raw": place.raw,
         "switch_url": place.url(raw=None if place.raw else "1", **here),
@@ -111,7 +129,7 @@ def _page(place: Place, conversation: Conversation) -> dict[str, Any]:
     }
 
 
-def _links(conversation: Conversation, page: Page) -> ToolLinks:
+def _links(conversation: Opened, page: Page) -> ToolLinks:
     """Asked for only where there are tools."""
     has_tools = any(
         message.role == Role.TOOL or getattr(message, "tool_calls_text", None)

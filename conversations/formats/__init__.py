@@ -5,7 +5,7 @@ from typing import BinaryIO
 
 from conversations.formats.chat import Chat, ChatMessage, Malformed, Rejected
 from conversations.formats.openai import read_openai
-from conversations.formats.record import RecordedChat, RecordedMessage
+from conversations.formats.record import RecordedChat, RecordedMessage, RecordedReview
 from conversations.formats.writers import WRITERS, Writer
 
 Reader = Callable[[BinaryIO], Iterator[Chat | Rejected]]
@@ -22,6 +22,7 @@ __all__ = [
     "Reader",
     "RecordedChat",
     "RecordedMessage",
+    "RecordedReview",
     "Rejected",
     "Writer",
 ]

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedReview:
+    """What one member of staff thinks of a message: `score` is 1 (good) or -1 (bad)."""
+
+    reviewer: str
+    score: int
+    labels: list[str]
+    comment: str
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedMessage:
-    """One stored message; names and meanings are those of the Message table."""
+    """One stored message; names and meanings are those of the Message table.
+
+    `rating` is its owner's; `reviews` are those of staff, oldest first.
+    """
 
     id: str
     sequence: int
@@ -35,6 +50,7 @@ class RecordedMessage:
     rating_comment: str | None
     metadata: dict[str, Any]
     created_at: datetime
+    reviews: Sequence[RecordedReview] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import Any
 
 from conversations.formats.openai import EXTRAS, parts_from_extras
-from conversations.formats.record import RecordedChat, RecordedMessage
+from conversations.formats.record import RecordedChat, RecordedMessage, RecordedReview
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,8 @@ def _openai_message(message: RecordedMessage) -> dict[str, Any]:
 
 
 def _as_dict(message: RecordedMessage) -> dict[str, Any]:
-    return {name: getattr(message, name) for name in _names(RecordedMessage)}
+    values = {name: getattr(message, name) for name in _names(RecordedMessage)}
+    return values | {"reviews": [asdict(review) for review in message.reviews]}
 
 
 def _markdown_message(message: RecordedMessage) -> Iterator[str]:
@@ -95,6 +96,20 @@ def _markdown_message(message: RecordedMessage) -> Iterator[str]:
             yield f"{label}:\n\n```json\n{json.dumps(value, indent=2, ensure_ascii=False)}\n```\n\n"
     if message.status != "complete":
         yield f"*{message.status}{': ' + message.error if message.error else ''}*\n\n"
+    if message.rating is not None:
+        yield f"*{_judged('Rating of the owner', message.rating, message.rating_comment)}*\n\n"
+    for review in message.reviews:
+        yield f"*{_judged(_reviewed_by(review), review.score, review.comment)}*\n\n"
+
+
+def _reviewed_by(review: RecordedReview) -> str:
+    labels = f", {', '.join(review.labels)}" if review.labels else ""
+    return f"Review by {review.reviewer}, {review.updated_at.isoformat()}{labels}"
+
+
+def _judged(what: str, score: int, comment: str | None) -> str:
+    said = f": {' '.join(comment.split())}" if comment else ""
+    return f"{what}: {'good' if score == 1 else 'bad'}{said}"
 
 
 def _names(kind: type) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -24,10 +23,8 @@ from conversations.models.search import (
 NEWEST = 2_000
 _MOST_OWNERS = 50
 _SHORTEST_NAME = 2
-_LARGEST_USER_ID = 2**31 - 1
 # As much of a message as is read to cut a snippet for a list from.
 SNIPPET_SOURCE_CHARS = 20_000
-_digits = re.compile(r"[0-9]{1,10}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +61,16 @@ def match_for_staff(query: SearchQuery, scope: SearchScope, *, content: bool) ->
 
 
 def owners_named(query: SearchQuery) -> dict[str, list[int]]:
-    """For each term, the users whose name begins with it, or whose number it is."""
+    """For each term, the users whose name begins with it."""
     terms = [term.text for term in query.wanted if len(term.text) >= _SHORTEST_NAME]
-    wanted = Q(pk__in=_numbers(terms))
+    wanted = Q(pk__in=())
     for term in terms:
         wanted |= Q(username__startswith=term)
     users = User.objects.filter(wanted).order_by().values_list("pk", "username")[:_MOST_OWNERS]
     named: dict[str, list[int]] = {}
     for key, username in users:
         for term in terms:
-            if username.startswith(term) or term == str(key):
+            if username.startswith(term):
                 named.setdefault(term, []).append(key)
     return named
 
@@ -100,11 +97,6 @@ def contents_of(places: Sequence[tuple[uuid.UUID, uuid.UUID]]) -> dict[uuid.UUID
 def as_array(ids: Iterable[uuid.UUID]) -> str:
     """A PostgreSQL array as one parameter: thousands of placeholders take long to parse."""
     return "{" + ",".join(map(str, ids)) + "}"
-
-
-def _numbers(terms: Iterable[str]) -> list[int]:
-    numbers = [int(term) for term in terms if _digits.fullmatch(term)]
-    return [number for number in numbers if number <= _LARGEST_USER_ID]
 
 
 # As in `search`, cut by age before anything else. The row without a conversation says how many

@@ -8,9 +8,8 @@ from dataclasses import fields
 
 from django.db.models import QuerySet
 
-from conversations.formats import WRITERS, RecordedChat, RecordedMessage
-from conversations.models import AccessContext, Conversation, Message, as_read
-from conversations.models.rows import Row
+from conversations.formats import WRITERS, RecordedChat, RecordedMessage, RecordedReview
+from conversations.models import AccessContext, Conversation, Message, Review, as_read
 from conversations.services.access import record_exports, wants_reason
 from conversations.services.errors import InvalidValue, ReasonRequired
 
@@ -18,7 +17,7 @@ BATCH = 100
 MESSAGES_AT_ONCE = 500
 UNKNOWN_FORMAT = "Not a format; formats are {formats}."
 
-_MESSAGE_COLUMNS = tuple(field.name for field in fields(RecordedMessage))
+_MESSAGE_COLUMNS = tuple(field.name for field in fields(RecordedMessage) if field.name != "reviews")
 
 
 def export_conversations(
@@ -48,8 +47,15 @@ def _pieces(
     write = WRITERS[file_format].write
     for batch in _batches(conversations):
         record_exports(access, batch, file_format=file_format)
+        reviewed = _reviewed_among(batch)
         for conversation in batch:
-            yield from write(_recorded(conversation))
+            yield from write(_recorded(conversation, has_reviews=conversation.pk in reviewed))
+
+
+def _reviewed_among(batch: list[Conversation]) -> set[uuid.UUID]:
+    """Those of them with reviews, so that the others' are not asked for."""
+    reviews = Review.objects.filter(conversation__in=[one.pk for one in batch])
+    return set(reviews.order_by().values_list("conversation_id", flat=True).distinct())
 
 
 def _batches(conversations: QuerySet[Conversation]) -> Iterator[list[Conversation]]:
@@ -61,7 +67,7 @@ def _batches(conversations: QuerySet[Conversation]) -> Iterator[list[Conversatio
         last = batch[-1].pk
 
 
-def _recorded(conversation: Conversation) -> RecordedChat:
+def _recorded(conversation: Conversation, *, has_reviews: bool) -> RecordedChat:
     return RecordedChat(
         id=str(conversation.pk),
         owner=conversation.user.username,
@@ -73,19 +79,38 @@ def _recorded(conversation: Conversation) -> RecordedChat:
         archived_at=conversation.archived_at,
         created_at=conversation.created_at,
         updated_at=conversation.updated_at,
-        messages=_messages(conversation),
+        messages=_messages(conversation, has_reviews=has_reviews),
     )
 
 
-def _messages(conversation: Conversation) -> Iterator[RecordedMessage]:
+def _messages(conversation: Conversation, *, has_reviews: bool) -> Iterator[RecordedMessage]:
     rows = Message.objects.of(conversation).in_order().values(*_MESSAGE_COLUMNS, "updated_at")
     last = 0
     while batch := list(rows.filter(sequence__gt=last)[:MESSAGES_AT_ONCE]):
-        for row in batch:
-            yield _recorded_message(as_read(row))
+        keys = [row["id"] for row in batch]
+        reviews = _reviews(conversation, keys) if has_reviews else {}
+        for row in map(as_read, batch):
+            values = {name: row[name] for name in _MESSAGE_COLUMNS}
+            own = {"id": str(row["id"]), "reviews": reviews.get(row["id"], ())}
+            yield RecordedMessage(**values | own)
         last = batch[-1]["sequence"]
 
 
-def _recorded_message(row: Row) -> RecordedMessage:
-    values = {name: row[name] for name in _MESSAGE_COLUMNS}
-    return RecordedMessage(**values | {"id": str(row["id"])})
+def _reviews(
+    conversation: Conversation, message_ids: list[uuid.UUID]
+) -> dict[uuid.UUID, list[RecordedReview]]:
+    """By message; one query for all of these."""
+    found: dict[uuid.UUID, list[RecordedReview]] = {}
+    reviews = Review.objects.filter(conversation=conversation, message_id__in=message_ids)
+    for review in reviews.order_by("created_at", "id"):
+        found.setdefault(review.message_id, []).append(
+            RecordedReview(
+                reviewer=review.reviewer_name,
+                score=review.score,
+                labels=review.labels,
+                comment=review.comment,
+                created_at=review.created_at,
+                updated_at=review.updated_at,
+            )
+        )
+    return found

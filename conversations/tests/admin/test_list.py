@@ -46,6 +46,13 @@ def test_search_finds_an_exact_id(browser, alice):
     assert titles(browser, q=f" {wanted.pk.hex.upper()} ") == ["Trains"]
 
 
+def test_search_does_not_tell_the_keys_of_accounts(browser, alice):
+    User.objects.filter(pk=alice.pk).update(id=987654321)
+    make_conversation(User.objects.get(username="alice"), title="Trains")
+    assert titles(browser, q="alice") == ["Trains"]
+    assert titles(browser, q="987654321") == []
+
+
 def test_search_survives_a_nul(browser, alice):
     make_conversation(alice, title="Trains")
     assert browser.get(LIST, {"q": "a\0b"}).status_code == 200
@@ -80,9 +87,8 @@ def test_search_survives_a_nul(browser, alice):
 def test_filters(browser, alice, bob, query, found):
     special = make_conversation(alice, title="special", model_used="qwen2.5:7b", source="import")
     make_conversation(bob, title="plain")
-    update_conversation(
-        conversation_id=special.pk, changes={"pinned": True, "archived": True}, access=SCRIPT
-    )
+    changes = {"pinned": True, "archived": True}
+    update_conversation(conversation_id=special.pk, changes=changes, access=SCRIPT)
     last_moment = datetime(2026, 1, 2, 23, 59, 59, tzinfo=UTC)
     set_columns(special, legal_hold=True, created_at=last_moment, updated_at=last_moment)
     assert titles(browser, **query) == ([found] if found else [])

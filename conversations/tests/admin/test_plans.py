@@ -14,6 +14,7 @@ FILTERS = [
     "status=failed",
     "status=complete",
     "rating=-1",
+    "reviewed=-1",
     "mode=booking",
     "provider=openai",
     "answer_model=m",

@@ -142,7 +142,7 @@ def test_the_trail_goes_out_as_csv(staff, browser, alice):
     grant(staff, "view_accessrecord")
     response = signed_in(staff).get("/admin/conversations/accessrecord/export/")
     lines = b"".join(response.streaming_content).decode().splitlines()
-    assert lines[0].startswith("created_at,staff_id,staff_name,action")
+    assert lines[0].startswith("created_at,staff_name,action,owner_name,conversation_id")
     assert len(lines) == 4
     assert any(",'=cmd()," in line for line in lines)
 

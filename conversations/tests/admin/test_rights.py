@@ -66,10 +66,9 @@ def test_a_search_in_content_shows_a_snippet_and_leaves_a_record(browser, conver
     ("right", "form", "changed"),
     [
         ("archive_conversation", {"do": "archive"}, {"archived": True}),
-        ("hold_conversation", {"do": "hold"}, {"legal_hold": True}),
     ],
 )
-def test_each_deed_takes_its_right(staff, browser, conversation, right, form, changed):
+def test_each_act_takes_its_right(staff, browser, conversation, right, form, changed):
     assert act(browser, conversation, **form).status_code == 403
     grant(staff, right)
     assert act(signed_in(staff), conversation, **form).status_code == 302
@@ -80,12 +79,25 @@ def test_each_deed_takes_its_right(staff, browser, conversation, right, form, ch
 def test_a_hold_is_recorded_and_moves_nothing(staff, conversation):
     grant(staff, "hold_conversation")
     browser = signed_in(staff)
-    act(browser, conversation, do="hold")
-    act(browser, conversation, do="hold")
-    act(browser, conversation, do="release")
+    for page in ("hold", "hold", "release"):
+        browser.post(f"{LIST}{conversation.pk}/{page}/", {"reason": "Case 7"})
     details = AccessRecord.objects.filter(action="hold").order_by("created_at")
     assert [record.detail["on_hold"] for record in details] == [True, False]
     assert Conversation.objects.get().updated_at == conversation.updated_at
+
+
+def test_archiving_says_what_was_done_in_any_list(staff, alice, conversation):
+    make_conversation(alice, title="Planes")
+    grant(staff, "archive_conversation")
+    browser = signed_in(staff)
+    chosen = {"action": "archive_selected"}
+    chosen["_selected_action"] = [str(one.pk) for one in Conversation.objects.all()]
+    page = text_of(browser.post(f"{LIST}?archived=no", chosen, follow=True))
+    assert "2 conversations archived." in page
+    assert all(one.archived for one in Conversation.objects.all())
+    page = text_of(browser.post(LIST, chosen, follow=True))
+    assert "0 conversations archived. 2 were archived before." in page
+    assert AccessRecord.objects.filter(action="change").count() == 2
 
 
 def test_notes_are_staffs_own(staff, browser, alice, conversation):
@@ -99,18 +111,6 @@ def test_notes_are_staffs_own(staff, browser, alice, conversation):
         signed_in(staff).get(transcript_url(conversation))
     )
     assert "Look" not in text_of(client_for(alice).get(f"/api/conversations/{conversation.pk}"))
-
-
-def test_rating_changes_nothing_else(staff, browser, conversation):
-    message = Message.objects.get()
-    grant(staff, "rate_message")
-    response = act(signed_in(staff), conversation, do="rate", rating=f"{message.id}:-1")
-    assert response["Location"].endswith("#m-1")
-    after = Message.objects.get()
-    assert (after.rating, after.content) == (-1, message.content)
-    for bad in ("x:1", f"{message.id}:7", f"{message.id}:x", ""):
-        act(signed_in(staff), conversation, do="rate", rating=bad)
-    assert Message.objects.get().rating == -1
 
 
 def test_nothing_else_can_be_done_nor_led_to(browser, conversation):
@@ -231,7 +231,7 @@ def eraser(staff):
 
 
 def owner_url(user):
-    return f"{LIST}owner/{user.pk}/"
+    return f"{LIST}owner/{user.username}/"
 
 
 def test_the_owners_page_says_what_they_have(browser, alice, conversation):
@@ -240,13 +240,14 @@ def test_the_owners_page_says_what_they_have(browser, alice, conversation):
         assert shown in page
     assert "Erase" not in page
     assert browser.post(owner_url(alice), {"confirm": "alice"}).status_code == 403
-    assert browser.get(f"{LIST}owner/999999/").status_code == 404
+    assert browser.get(f"{LIST}owner/nobody/").status_code == 404
 
 
 def test_erasing_takes_all_and_leaves_a_record(eraser, alice, bob, conversation):
     make_conversation(bob, 1)
-    assert "1 conversation, 1 message" in text_of(eraser.get(owner_url(alice)))
-    eraser.post(owner_url(alice), {"confirm": "alic"})
+    assert "1 conversation, 1 message," in text_of(eraser.get(owner_url(alice)))
+    eraser.post(owner_url(alice), {"confirm": "alic", "reason": "x"})
+    eraser.post(owner_url(alice), {"confirm": "alice"})
     assert User.objects.filter(pk=alice.pk).exists()
     eraser.post(owner_url(alice), {"confirm": "alice", "reason": "Asked for it"})
     assert not User.objects.filter(pk=alice.pk).exists()
@@ -259,15 +260,15 @@ def test_erasing_takes_all_and_leaves_a_record(eraser, alice, bob, conversation)
 
 def test_a_hold_keeps_everything(eraser, alice, conversation):
     Conversation.objects.update(legal_hold=True)
-    page = text_of(eraser.post(owner_url(alice), {"confirm": "alice"}, follow=True))
+    page = text_of(eraser.post(owner_url(alice), {"confirm": "alice", "reason": "x"}, follow=True))
     assert "on legal hold" in page
     assert User.objects.filter(pk=alice.pk).exists()
 
 
-def test_staff_are_not_erased(eraser, staff):
-    eraser.post(owner_url(staff), {"confirm": "support"})
+def test_no_staff_are_erased(eraser, staff):
+    eraser.post(owner_url(staff), {"confirm": "support", "reason": "x"})
     other = make_user("boss", is_staff=True)
-    eraser.post(owner_url(other), {"confirm": "boss"})
+    eraser.post(owner_url(other), {"confirm": "boss", "reason": "x"})
     assert User.objects.filter(username__in=["support", "boss"]).count() == 2
 
 

@@ -84,6 +84,21 @@ def test_the_trail_is_a_list_of_its_own(auditor, conversation):
         assert shown in page
 
 
+def test_neither_pages_nor_the_csv_show_keys_of_accounts(root, superuser, conversation):
+    root.get(transcript_url(conversation))
+    record = AccessRecord.objects.get()
+    AccessRecord.objects.bulk_create(
+        [AccessRecord(staff_name="x", action="read", staff_id=987654321, owner_id=987654321)]
+    )
+    for one in AccessRecord.objects.all():
+        assert "987654321" not in text_of(root.get(f"{RECORDS}{one.pk}/change/"))
+    assert "987654321" not in text_of(root.get(RECORDS))
+    exported = b"".join(root.get(f"{RECORDS}export/").streaming_content).decode()
+    assert "987654321" not in exported
+    assert "staff_id" not in exported
+    assert str(record.conversation_id) in exported
+
+
 def test_one_record_is_shown_with_its_detail(auditor, conversation):
     auditor.get(transcript_url(conversation))
     record = AccessRecord.objects.get()
@@ -107,6 +122,7 @@ def test_records_outlive_the_conversation(auditor, conversation):
         ({"q": str(uuid.UUID(int=0))}, 0),
         ({"action": "read"}, 1),
         ({"action": "delete"}, 0),
+        ({"action": "change"}, 0),
         ({"action": "dance"}, 0),
         ({"staff": "support"}, 1),
         ({"owner": "bob"}, 0),
@@ -153,3 +169,13 @@ def test_the_list_costs_the_same_number_of_queries_for_any_number_of_rows(
 
 def test_staff_without_the_right_see_no_trail(browser):
     assert browser.get(RECORDS).status_code == 403
+
+
+def test_changes_are_found_by_their_action(auditor, staff, conversation):
+    grant(staff, "archive_conversation")
+    browser = signed_in(staff)
+    browser.post(transcript_url(conversation).replace("change", "act"), {"do": "archive"})
+    page = browser.get(RECORDS, {"action": "change"})
+    [record] = page.context["cl"].result_list
+    assert record.detail == {"fields": ["archived"]}
+    assert '<option value="change" selected>Change</option>' in text_of(page)

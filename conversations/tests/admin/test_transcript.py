@@ -42,9 +42,8 @@ def test_shows_the_messages_in_order_with_what_is_known_of_the_conversation(brow
     conversation = make_conversation(
         alice, 3, title="Trains", model_used="qwen2.5:7b", metadata={"tenant": "acme"}
     )
-    update_conversation(
-        conversation_id=conversation.pk, changes={"pinned": True, "archived": True}, access=SCRIPT
-    )
+    changes = {"pinned": True, "archived": True}
+    update_conversation(conversation_id=conversation.pk, changes=changes, access=SCRIPT)
     page = read(browser, conversation)
     assert sequences(page) == [1, 2, 3]
     assert page.index("message 1") < page.index("message 2") < page.index("message 3")
@@ -142,13 +141,14 @@ def test_an_empty_conversation_says_so(browser, alice):
 
 @pytest.mark.parametrize("count", [10, 5_000])
 def test_any_length_costs_the_same_number_of_queries(browser, alice, statements, count):
-    """Session, user, two for permissions, conversation, its ends, its messages, the record, and
-    the newer and the older conversation of this owner."""
+    """Session, user, two for permissions, which messages, whose conversation, the record, the
+    conversation, its ends, its messages, their reviews, and the newer and the older conversation
+    of this owner."""
     conversation = make_conversation(alice, count)
     for query in ({}, {"after": count // 2}, {"before": count}):
         with statements() as seen:
             read(browser, conversation, **query)
-        assert len(seen) == 10
+        assert len(seen) == 13
         assert not [sql for sql in seen if "OFFSET" in sql or "COUNT" in sql]
 
 
@@ -182,7 +182,7 @@ def test_html_is_text_wherever_it_stands(browser, db):
 
 def test_each_message_keeps_its_direction_to_itself(browser, alice):
     page = read(browser, said(alice, MessageDraft(role="user", content="\u202edrow\nnext")))
-    assert '<div class="text" dir="auto">\u202edrow\nnext</div>' in page
+    assert re.search('<div class="text" dir="auto"><code [^>]*>U.202E</code>drow\nnext</div>', page)
 
 
 def test_white_space_stays_as_written(browser, alice):
@@ -247,7 +247,7 @@ def test_what_is_known_of_an_answer_stands_below_it(browser, alice):
     for fact in (
         "ollama qwen2.5 · 1,200 tokens in · 33 tokens out · first token after 210 ms",
         "took 1,850 ms",
-        "Rated bad",
+        "Owner: bad",
     ):
         assert fact in page
 

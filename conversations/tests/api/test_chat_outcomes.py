@@ -8,6 +8,7 @@ import pytest
 
 from conversations.models import Conversation, Message, Status
 from conversations.models.interrupted import INTERRUPTED
+from conversations.services import SCRIPT
 from conversations.services.turns import CONVERSATION_DELETED, interrupt_abandoned
 from conversations.tests.chat import sample_tools
 from conversations.tests.chat.clients import text_of
@@ -42,7 +43,7 @@ def begun(chat, text="ab"):
     return seen[0].data, stream
 
 
-def delete_conversation(chat, start):
+def delete_conversation(chat, start, access=SCRIPT):
     chat.call("DELETE", f"/api/conversations/{start['conversation_id']}").close()
 
 

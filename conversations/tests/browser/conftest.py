@@ -42,10 +42,10 @@ def chromium():
 
 @pytest.fixture
 def officer(transactional_db):
-    """Of compliance, by the ready group."""
+    """An administrator, by the ready group."""
     ensure_groups()
     user = make_user("officer", is_staff=True, password="pass-4711")
-    user.groups.add(Group.objects.get(name="Compliance"))
+    user.groups.add(Group.objects.get(name="Administrators"))
     return user
 
 

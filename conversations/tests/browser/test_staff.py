@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from axe_playwright_python.base import AXE_FILE_PATH
 
-from conversations.models import AccessRecord
+from conversations.admin.usernames import owner_url
+from conversations.models import AccessRecord, Review
 from conversations.services import SCRIPT, MessageDraft, append_drafts
 from conversations.tests.admin.conftest import LIST, transcript_url
 from conversations.tests.factories import make_conversation, make_user
@@ -92,7 +93,7 @@ def test_find_read_jump_export_and_the_trail_that_it_leaves(page, long_chat):
     page.locator("#result_list mark").first.wait_for()
     page.click("#result_list .conversation-title")
 
-    call = page.locator("#m-3 details.fold")
+    call = page.locator("#m-3 details.fold:not(.review-form)")
     call.locator("pre").wait_for(state="hidden")
     call.locator("summary").focus()
     page.keyboard.press("Enter")
@@ -134,9 +135,10 @@ PAGES = {
     "dashboard": lambda chat: "/admin/",
     "list": lambda chat: f"{LIST}?q=refund",
     "transcript": transcript_url,
-    "owner": lambda chat: f"{LIST}owner/{chat.user_id}/",
+    "owner": lambda chat: owner_url(chat.user.username),
     "export": lambda chat: f"{LIST}export/?q={chat.pk}",
     "trail": lambda chat: "/admin/conversations/accessrecord/",
+    "users": lambda chat: "/admin/auth/user/",
 }
 
 
@@ -148,17 +150,80 @@ def test_nobody_is_kept_out(page, chat, name, request):
     if name == "transcript":
         page.evaluate("document.querySelectorAll('details').forEach(it => it.open = true)")
     page.wait_for_timeout(300)  # the theme fades some of its parts in
+    assert faults_of(page) == []
+    if IMAGES and name in ("dashboard", "list", "transcript"):
+        scheme = request.node.callspec.params["page"]
+        page.evaluate("document.querySelectorAll('.review-form').forEach(it => it.open = false)")
+        page.screenshot(path=f"{IMAGES}/{name}-{scheme}.png", full_page=name != "list")
+
+
+def faults_of(page):
     page.evaluate(AXE_FILE_PATH.read_text())
     tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
     found = page.evaluate("tags => axe.run({runOnly: tags})", tags)
-    faults = [
+    return [
         (fault["id"], [(node["target"], node["failureSummary"]) for node in fault["nodes"][:4]])
         for fault in found["violations"]
     ]
-    assert faults == []
-    if IMAGES and name in ("dashboard", "list", "transcript"):
-        scheme = request.node.callspec.params["page"]
-        page.screenshot(path=f"{IMAGES}/{name}-{scheme}.png", full_page=name != "list")
+
+
+def look(page, name):
+    """At a page that somebody came to: no violation, nothing beside the screen, a picture."""
+    page.wait_for_timeout(300)
+    assert faults_of(page) == [], name
+    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, name
+    if IMAGES:
+        page.screenshot(path=f"{IMAGES}/{name}.png", full_page=True)
+
+
+@pytest.mark.parametrize("page", ["light", "dark"], indirect=True)
+def test_reviews_holds_tokens_and_erasure(page, chat, request):
+    scheme = request.node.callspec.params["page"]
+    odd = make_conversation(chat.user, title="Refund \u202etnirp eht\u202c for a train")
+    text = "Is it **1\u200b00** or \u202e001\u202c?"
+    append_drafts(
+        conversation_id=odd.pk, drafts=[MessageDraft(role="user", content=text)], access=SCRIPT
+    )
+
+    page.goto(f"{transcript_url(chat)}#m-5")
+    page.click("#m-5 .review-form summary")
+    page.check("#m-5 input[name=score][value='-1']")
+    page.fill("#m-5 input[name=labels]", "tone, facts")
+    page.fill("#m-5 textarea", "The form is not named.\nSay which one.")
+    look(page, f"review-form-{scheme}")
+    page.click("#m-5 button:has-text('Add review')")
+    page.locator("#m-5 .review").wait_for()
+    look(page, f"reviewed-{scheme}")
+    assert Review.objects.get().labels == ["tone", "facts"]
+
+    page.click("text=Place a legal hold")
+    look(page, f"hold-{scheme}")
+    page.fill("#reason", "Case 2026-17")
+    page.click("button:has-text('Place the hold')")
+    page.locator(".held").wait_for()
+    look(page, f"held-{scheme}")
+
+    page.goto(f"{LIST}?q=refund")
+    look(page, f"list-hidden-{scheme}")
+    page.goto(transcript_url(odd))
+    look(page, f"transcript-hidden-{scheme}")
+
+    page.goto(owner_url("alice"))
+    look(page, f"erase-held-{scheme}")
+    make_user("a/../b")
+    page.goto(owner_url("a/../b"))
+    look(page, f"erase-{scheme}")
+
+    page.goto("/admin/conversations/apitoken/")
+    page.goto("/admin/conversations/apitoken/add/")
+    look(page, f"token-form-{scheme}")
+    page.fill("#id_user_id", "alice")
+    page.fill("#id_name", "laptop")
+    page.click("button:has-text('Make the token')")
+    page.locator("#token").wait_for()
+    look(page, f"token-made-{scheme}")
+    page.goto("/admin/conversations/apitoken/")
+    look(page, f"tokens-{scheme}")
 
 
 @pytest.mark.parametrize("width", [360, 768])
@@ -205,7 +270,7 @@ def test_hostile_content_is_inert(page, officer):
         transcript_url(conversation),
         f"{transcript_url(conversation)}?raw=1",
         f"{transcript_url(conversation)}?find=script",
-        f"{LIST}owner/{owner.pk}/",
+        owner_url(owner.username),
     ):
         page.goto(address)
         page.wait_for_timeout(200)

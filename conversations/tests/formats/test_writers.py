@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from conversations.formats import WRITERS, RecordedChat, RecordedMessage
+from conversations.formats import WRITERS, RecordedChat, RecordedMessage, RecordedReview
 from conversations.formats.openai import read_openai
 from conversations.formats.record import RecordedMessage as Message
 
@@ -14,6 +14,7 @@ NOTHING = dict.fromkeys(Message.__dataclass_fields__)
 
 def message(sequence, role, content="", **fields):
     known = {"id": "i", "provider": "", "model": "", "status": "complete", "metadata": {}}
+    known["reviews"] = ()
     given = NOTHING | known | fields
     return RecordedMessage(
         **given | {"sequence": sequence, "role": role, "content": content, "created_at": AT}
@@ -114,3 +115,38 @@ def test_messages_are_read_as_they_are_written():
 
 def as_fields(one):
     return {name: getattr(one, name) for name in RecordedChat.__dataclass_fields__}
+
+
+REVIEW = RecordedReview(
+    reviewer="support",
+    score=-1,
+    labels=["tone"],
+    comment="Too\nshort",
+    created_at=AT,
+    updated_at=AT,
+)
+
+
+def test_reviews_of_staff_stand_apart_from_the_owners_rating():
+    judged = chat(message(1, "assistant", "a", rating=1, rating_comment="Nice", reviews=(REVIEW,)))
+    stored = json.loads(written("json", judged))["messages"][0]
+    assert (stored["rating"], stored["rating_comment"]) == (1, "Nice")
+    at = "2026-01-02T03:04:00+00:00"
+    assert stored["reviews"] == [
+        {
+            "reviewer": "support",
+            "score": -1,
+            "labels": ["tone"],
+            "comment": "Too\nshort",
+            "created_at": at,
+            "updated_at": at,
+        }
+    ]
+    text = written("markdown", judged)
+    assert "*Rating of the owner: good: Nice*" in text
+    assert f"*Review by support, {at}, tone: bad: Too short*" in text
+
+
+def test_openai_lines_hold_neither_ratings_nor_reviews():
+    said = json.loads(written("openai", chat(message(1, "assistant", "a", reviews=(REVIEW,)))))
+    assert said["messages"] == [{"role": "assistant", "content": "a"}]
