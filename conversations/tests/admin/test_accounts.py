@@ -243,7 +243,7 @@ def test_a_user_is_erased_on_their_owner_page_alone(root, name):
 
 @pytest.mark.parametrize("segment", ["nobody", "_ffffff_", "_0_", "a%00b", "_d800_", "_2f", "a/b"])
 def test_a_name_that_nobody_has_is_not_found(root, segment):
-    assert root.get(f"{LIST}owner/{segment}/").status_code == 404
+    assert root.get(f"{LIST}owner/{segment}/", follow=True).status_code == 404
 
 
 def test_the_erase_page_names_what_is_held(root, alice):
