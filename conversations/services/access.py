@@ -4,7 +4,7 @@ staff who look at or change it is written."""
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from django.conf import settings
@@ -25,6 +25,9 @@ MAX_REASON_CHARS = 500
 # What a script on the server may do; the API and the admin never use it.
 SCRIPT = AccessContext(caller=None)
 
+# What a record says besides who, whose, when and why.
+Detail = Mapping[str, Any]
+
 _READS = frozenset({AccessAction.READ, AccessAction.SEARCH, AccessAction.EXPORT})
 
 
@@ -33,21 +36,22 @@ def owner_of(
     conversation_id: uuid.UUID,
     *,
     action: AccessAction,
-    detail: Mapping[str, Any] | None = None,
+    detail: Detail | Callable[[Conversation], Detail] | None = None,
 ) -> User:
     """The owner of a conversation that this caller may read or, by `action`, write to.
 
     Everything that reads or writes a conversation by its id asks here first, and then says whose
     it is in its statement. An act of staff on somebody else's leaves an AccessRecord, in the
     transaction that is open. An ordinary caller can only be the owner: nothing is looked up then,
-    and the statement finds nothing where that is wrong. Raises NotFound, NotAllowed,
+    and the statement finds nothing where that is wrong. `detail` may be asked of the
+    conversation, of which `message_count` is loaded. Raises NotFound, NotAllowed,
     ReasonRequired.
     """
     caller = access.caller
     if caller is not None and not (caller.trusted or caller.is_staff):
         return caller.user
     known = Conversation.objects.filter(pk=conversation_id).select_related("user")
-    rows = known.only("user__username", "user__is_staff", "user__is_superuser")
+    rows = known.only("message_count", "user__username", "user__is_staff", "user__is_superuser")
     reads = action in _READS
     found = (rows.visible_to(access) if reads else rows.writable_by(access)).first()
     if found is None:
@@ -55,7 +59,8 @@ def owner_of(
             raise NotAllowed(READ_ONLY)
         raise NotFound(NO_SUCH_CONVERSATION)
     owner: User = found.user
-    record_act(access, action, owner=owner, conversation_id=conversation_id, detail=detail)
+    said = detail(found) if callable(detail) else detail
+    record_act(access, action, owner=owner, conversation_id=conversation_id, detail=said)
     return owner
 
 
@@ -65,7 +70,7 @@ def record_act(
     *,
     owner: User | None,
     conversation_id: uuid.UUID | None = None,
-    detail: Mapping[str, Any] | None = None,
+    detail: Detail | None = None,
 ) -> None:
     """Leave the record of an act of staff on somebody else's (None: everybody's) conversations.
 
@@ -85,7 +90,7 @@ def record_access(
     *,
     owner: User | None = None,
     conversation_id: uuid.UUID | None = None,
-    detail: Mapping[str, Any] | None = None,
+    detail: Detail | None = None,
 ) -> None:
     """Write one AccessRecord, whoever acted: a hold, an erasure, a copy of the audit trail."""
     _record(access, action, owner, conversation_id, detail).save(force_insert=True)
@@ -127,7 +132,7 @@ def _record(
     action: AccessAction,
     owner: User | None,
     conversation_id: uuid.UUID | None,
-    detail: Mapping[str, Any] | None,
+    detail: Detail | None,
 ) -> AccessRecord:
     caller = access.caller
     return AccessRecord(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -20,7 +21,7 @@ from conversations.models import (
     new_id,
 )
 from conversations.models.rows import columns_of, insert_new_rows
-from conversations.services.access import owner_of
+from conversations.services.access import Detail, owner_of
 from conversations.services.errors import (
     NO_SUCH_CONVERSATION,
     Deleted,
@@ -173,7 +174,12 @@ def update_conversation(
 def delete_conversation(*, conversation_id: uuid.UUID, access: AccessContext) -> None:
     """Remove a conversation and its messages. Raises NotFound, NotAllowed, OnLegalHold."""
     with transaction.atomic():
-        conversation = lock_for_change(conversation_id, access, AccessAction.DELETE)
+        conversation = lock_for_change(
+            conversation_id,
+            access,
+            AccessAction.DELETE,
+            lambda found: {"messages": found.message_count},
+        )
         Tombstone.objects.filter(conversation_id=conversation_id).delete()
         Tombstone.objects.create(
             conversation_id=conversation_id, id=conversation_id, user_id=conversation.user_id
@@ -185,7 +191,7 @@ def lock_for_change(
     conversation_id: uuid.UUID,
     access: AccessContext,
     action: AccessAction,
-    detail: dict[str, Any] | None = None,
+    detail: Detail | Callable[[Conversation], Detail] | None = None,
 ) -> Conversation:
     """Lock a conversation of which something is about to change or to go away, its user beside it.
 
@@ -203,7 +209,7 @@ def locked_conversation(
     conversation_id: uuid.UUID,
     access: AccessContext,
     action: AccessAction,
-    detail: dict[str, Any] | None = None,
+    detail: Detail | Callable[[Conversation], Detail] | None = None,
 ) -> Conversation:
     """The same, on legal hold or not."""
     owner = owner_of(access, conversation_id, action=action, detail=detail)

@@ -104,9 +104,11 @@ OF_SCRIPTS = {
 @pytest.mark.parametrize("room", ["api", "admin"])
 def test_what_people_reach_never_acts_as_a_script(room):
     """Each request has an access context of its own, which decides rights and leaves records."""
+    # Staff make tokens for any user, and are asked there whether they may.
+    names = OF_SCRIPTS - {"find_user"} if room == "admin" else OF_SCRIPTS
     for path in files_of(room):
         for name, line in names_in(path):
-            assert name not in OF_SCRIPTS, f"{path}:{line} uses {name}"
+            assert name not in names, f"{path}:{line} uses {name}"
 
 
 def test_the_api_looks_rows_up_in_one_module_that_asks_whose_they_are():

@@ -46,7 +46,7 @@ def test_leaves_a_record_and_no_title(compliance, staff, alice, conversation):
     record = AccessRecord.objects.get()
     assert (record.action, record.staff_id, record.owner_id) == ("delete", staff.pk, alice.pk)
     assert record.conversation_id == conversation.pk
-    assert record.detail == {}
+    assert record.detail == {"messages": 3}
     assert not LogEntry.objects.exists()
 
 

@@ -70,8 +70,8 @@ def test_a_hold_that_is_on_already_changes_nothing(holder, conversation):
 @pytest.mark.parametrize(("action", "held"), [("hold_selected", False), ("release_selected", True)])
 def test_the_list_asks_before_it_places_or_releases(holder, alice, conversation, action, held):
     other = make_conversation(alice, title="Planes")
-    Conversation.objects.update(legal_hold=held)
-    Conversation.objects.filter(pk=other.pk).update(legal_hold=True)
+    on_hold = Conversation.objects.all() if held else Conversation.objects.filter(pk=other.pk)
+    on_hold.update(legal_hold=True)
     chosen = {"action": action, "_selected_action": [str(conversation.pk), str(other.pk)]}
     page = text_of(holder.post(LIST, chosen))
     assert "Trains" in page
@@ -135,7 +135,7 @@ def test_refusals_are_said_on_the_page(holder, conversation):
     ]
     for form in forms:
         page = holder.post(page_url(conversation, "act"), form, follow=True)
-        assert "This conversation cannot be changed now." in text_of(page)
+        assert "This conversation is on legal hold" in text_of(page)
     chosen = {"action": "archive_selected", "_selected_action": str(conversation.pk)}
     page = text_of(holder.post(LIST, chosen, follow=True))
     assert "1 conversation on legal hold cannot be changed now." in page

@@ -100,6 +100,7 @@ def test_every_page_of_the_admin_shows_them(root, superuser):
     call = {"id": f"c{RLO}", "function": {"name": f"f{RLO}", "arguments": f'"{RLO}"'}}
     append_drafts(
         conversation_id=chat.pk,
+        access=SCRIPT,
         drafts=[
             MessageDraft(role="user", content=f"zeppelin {RLO} plain", name=f"n{RLO}"),
             MessageDraft(
