@@ -20,7 +20,7 @@ def providers(env: environ.Env) -> dict[str, Objects]:
     """
     shipped: dict[str, Objects] = {
         "embedded": {
-            "start": "conversations.chat.embedded.start",
+            "start": "chatproject.embedded_model.provider.start",
             "model": "SmolLM2-135M-Instruct",
             "context_tokens": 1_500,
             # A model this small loses its thread when it may choose unlikely words.

@@ -265,7 +265,7 @@ UNFOLD = {
             "href": lambda request: static("conversations/icon.svg"),
         }
     ],
-    "DASHBOARD_CALLBACK": "conversations.admin.dashboard.dashboard",
+    "DASHBOARD_CALLBACK": "conversations.admin.dashboard.view.dashboard",
 }
 
 # The model that answers, and its surroundings: docs/chat.md.

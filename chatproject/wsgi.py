@@ -13,4 +13,4 @@ limit_web_process()
 application = get_wsgi_application()
 
 # Models can be imported only now.
-import_module("conversations.chat.reaping").start_reaping()
+import_module("conversations.chat.runtime.reaper").start_reaping()

@@ -1,1 +1,1 @@
-"""The system of record for LLM conversations; README.md is the map of its rooms."""
+"""The system of record for LLM conversations; README.md is the map of its packages."""

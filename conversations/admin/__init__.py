@@ -3,9 +3,9 @@
 from django.contrib import admin
 
 from conversations.admin.access_records import AccessRecordAdmin
-from conversations.admin.accounts import GroupAdmin, UserAdmin
-from conversations.admin.conversations import ConversationAdmin
+from conversations.admin.conversation.admin import ConversationAdmin
 from conversations.admin.tokens import ApiTokenAdmin
+from conversations.admin.users import GroupAdmin, UserAdmin
 
 # The theme gives this page what the DASHBOARD_CALLBACK of its settings returns.
 admin.site.index_template = "admin/conversations/dashboard/index.html"

@@ -13,12 +13,12 @@ from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from conversations.admin.access_records_csv import csv_of
+from conversations.admin.audit import record_trail_export
+from conversations.admin.base import ReadOnlyAdmin
 from conversations.admin.filters import ChoiceFilter, DateRangeFilter, TextFilter
-from conversations.admin.folds import dumped
-from conversations.admin.read_only import ReadOnlyAdmin
-from conversations.admin.texts import isolated, moment, visible
-from conversations.admin.trail import record_trail_export
-from conversations.admin.trail_export import csv_of
+from conversations.admin.formatting import isolated, moment, visible
+from conversations.admin.transcript.collapsible import dumped
 from conversations.models import AccessAction, AccessRecord
 
 

@@ -9,7 +9,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 
-from conversations.admin.reasons import ask_again
+from conversations.admin.access_reasons import ask_again
 from conversations.services import ReasonRequired, ServiceError
 
 

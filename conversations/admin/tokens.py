@@ -23,11 +23,11 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.views.decorators.debug import sensitive_variables
 
+from conversations.admin.audit import access_of
+from conversations.admin.base import ReadOnlyAdmin
 from conversations.admin.filters import ChoiceFilter, TextFilter
-from conversations.admin.paginator import BoundedChangeList
-from conversations.admin.read_only import ReadOnlyAdmin
-from conversations.admin.texts import isolated, moment, visible
-from conversations.admin.trail import access_of
+from conversations.admin.formatting import isolated, moment, visible
+from conversations.admin.pagination import BoundedChangeList
 from conversations.models import ApiToken
 from conversations.models.user_names import MARK
 from conversations.services import InvalidValue, NotAllowed, ServiceError, create_token, find_user

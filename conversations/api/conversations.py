@@ -18,9 +18,9 @@ from rest_framework.reverse import reverse
 from conversations.api import parameters, serializers
 from conversations.api.fields import StrictSerializer
 from conversations.api.filters import ConversationFilters
-from conversations.api.pages import Listing, Order, page_of
+from conversations.api.pagination import Listing, Order, page_of
 from conversations.api.parsers import has_body
-from conversations.api.reads import messages_of_owner, read_conversation
+from conversations.api.queries import messages_of_owner, read_conversation
 from conversations.api.representations import (
     CONVERSATION_COLUMNS,
     MESSAGE_COLUMNS,
@@ -28,9 +28,9 @@ from conversations.api.representations import (
     conversation_from_row,
 )
 from conversations.api.views import ApiViewSet, choice_of, idempotency_key_of, read_body, said
+from conversations.db.bulk_rows import Row
+from conversations.db.compiled import Prepared, PreparedCount, slot
 from conversations.models import Conversation, id_from_key
-from conversations.models.prepared import Prepared, PreparedCount, slot
-from conversations.models.rows import Row
 from conversations.models.user_names import name_of
 from conversations.services import (
     Found,

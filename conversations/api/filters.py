@@ -21,7 +21,7 @@ from rest_framework.exceptions import ErrorDetail, ValidationError
 
 from conversations.api.times import BAD_TIME, moment_of
 from conversations.models import Conversation, Message, Role, Status, reads_as
-from conversations.services.values import check_text
+from conversations.services.validators import check_text
 
 NEEDS_KEY = "Give `metadata_key` too."
 EMPTY = "Give a value, or leave the filter out."

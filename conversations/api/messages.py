@@ -20,9 +20,9 @@ from rest_framework.response import Response
 from conversations.api import parameters, serializers
 from conversations.api.fields import reader
 from conversations.api.filters import MessageFilters
-from conversations.api.pages import Listing, Order, page_of
+from conversations.api.pagination import Listing, Order, page_of
 from conversations.api.parsers import has_body, loads
-from conversations.api.reads import check_is_there, messages_of_owner, read_message
+from conversations.api.queries import check_is_there, messages_of_owner, read_message
 from conversations.api.representations import MESSAGE_COLUMNS, message_from_row
 from conversations.api.views import (
     ApiViewSet,

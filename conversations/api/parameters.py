@@ -5,9 +5,9 @@ from drf_spectacular.utils import OpenApiParameter
 
 from conversations.api.errors import REASON_HEADER
 from conversations.api.fields import USER
-from conversations.api.pages import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
+from conversations.api.pagination import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
 from conversations.models import Role, Status
-from conversations.services.access import MAX_REASON_CHARS
+from conversations.services.audit import MAX_REASON_CHARS
 
 _WHOSE = "The owner's name, as the caller knows it. Without it, the caller."
 USER_ID = OpenApiParameter(

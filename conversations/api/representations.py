@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from conversations.api.serializers import ConversationSerializer, MessageSerializer
+from conversations.db.bulk_rows import Row
 from conversations.models import Conversation
-from conversations.models.rows import Row
 
 MESSAGE_COLUMNS: tuple[str, ...] = MessageSerializer.Meta.fields
 CONVERSATION_FIELDS: tuple[str, ...] = ConversationSerializer.Meta.fields

@@ -15,8 +15,8 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse
 
 from conversations.api import parameters
+from conversations.api.contracts import CONVERSATIONS
 from conversations.api.examples import example_of_error, examples_of
-from conversations.api.faces import CONVERSATIONS
 from conversations.api.serializers import ErrorSerializer, ValidationErrorSerializer
 
 MALFORMED = "Something is malformed, unknown or out of range; the body names it."

@@ -12,22 +12,18 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from conversations.api import parameters, serializers
-from conversations.api.pages import Position, cut_page
-from conversations.api.reads import check_is_there
+from conversations.api.pagination import Position, cut_page
+from conversations.api.queries import check_is_there
 from conversations.api.times import BAD_TIME, moment_of
 from conversations.api.views import ApiViewSet, choice_of, said, uuid_of
+from conversations.db.bulk_rows import Row
 from conversations.models import AccessAction, Conversation, Role
-from conversations.models.rows import Row
-from conversations.models.search import SearchScope
 from conversations.models.user_names import name_of
+from conversations.selectors.search import Hit, search_conversations
+from conversations.selectors.search_sql import SearchScope
 from conversations.services import owner_of, owner_to_read
-from conversations.services.search import (
-    MAX_QUERY_CHARS,
-    Hit,
-    check_query,
-    search_conversations,
-)
 from conversations.services.users import EVERYBODY, check_everybody
+from conversations.services.validators import MAX_QUERY_CHARS, check_query
 
 _NAMES = ["q", "user_id", "conversation_id", "role", "created_after", "created_before"]
 _ROLES: dict[str, str] = {role: role for role in Role.values}

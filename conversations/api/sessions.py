@@ -9,10 +9,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from conversations.api import parameters, serializers
+from conversations.api.contracts import SESSIONS
 from conversations.api.conversations import LISTING, ConversationViewSet
-from conversations.api.faces import SESSIONS
 from conversations.api.messages import APPENDED_SESSION, NEW_MESSAGES, MessageViewSet
-from conversations.api.reads import read_conversation
+from conversations.api.queries import read_conversation
 
 
 @extend_schema_view(

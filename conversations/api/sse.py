@@ -19,7 +19,7 @@ from rest_framework.request import Request
 
 from conversations.api.request_id import current_request_id
 from conversations.chat.events import NOWHERE, Delta, Done, Event, Failed, Position
-from conversations.chat.live import Watched
+from conversations.chat.runtime.live_turn import Watched
 from conversations.chat.turn import events_of
 
 MEDIA_TYPE = "text/event-stream"

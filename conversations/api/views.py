@@ -13,11 +13,11 @@ from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.request import Request
 from rest_framework.viewsets import GenericViewSet
 
+from conversations.api.contracts import CONVERSATIONS, Face
 from conversations.api.errors import REASON_HEADER
-from conversations.api.faces import CONVERSATIONS, Face
 from conversations.api.fields import StrictSerializer, reader, unknown_name
 from conversations.models import AccessContext, Caller
-from conversations.services.access import MAX_REASON_CHARS, clean_reason
+from conversations.services.audit import MAX_REASON_CHARS, clean_reason
 
 BAD_UUID = "Not a UUID."
 NOT_AN_OBJECT = "The body must be a JSON object."

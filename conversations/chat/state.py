@@ -9,7 +9,7 @@ from typing import Any
 
 from conversations.chat import events
 from conversations.chat.events import CALL, RESULT, TEXT, Event, Position
-from conversations.chat.results import parsed, task_id_of
+from conversations.chat.tool_results import parsed, task_id_of
 
 STREAMING = "streaming"
 GOOD_ENDS = ("complete", "stopped")

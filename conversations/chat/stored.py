@@ -6,7 +6,7 @@ import json
 
 from conversations.chat.state import Step, ToolCall, ToolResult, TurnState
 from conversations.models import Message
-from conversations.services.turn_log import StoredStep, StoredTurn
+from conversations.selectors.turn_log import StoredStep, StoredTurn
 
 
 def state_of(turn: StoredTurn) -> TurnState:

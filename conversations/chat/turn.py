@@ -10,15 +10,15 @@ from django.contrib.auth.models import User
 from django.db import connection
 
 from conversations.chat.events import NOWHERE, Event, Position
-from conversations.chat.live import LiveTurn, Watched
-from conversations.chat.liveness import is_dead
-from conversations.chat.providers import Provider, provider_named
-from conversations.chat.runner import runner
+from conversations.chat.llm.providers import Provider, provider_named
+from conversations.chat.runtime.live_turn import LiveTurn, Watched
+from conversations.chat.runtime.process_liveness import is_dead
+from conversations.chat.runtime.runner import runner
 from conversations.chat.state import TurnState
 from conversations.models import AccessAction, AccessContext
+from conversations.selectors.turn_log import StoredTurn, find_turn, question_before, read_turns
 from conversations.services import InvalidValue, NotFound, owner_of
 from conversations.services.errors import NO_SUCH_CONVERSATION
-from conversations.services.turn_log import StoredTurn, find_turn, question_before, read_turns
 from conversations.services.turns import (
     Begun,
     Question,

@@ -20,7 +20,7 @@ from granian.constants import Interfaces
 from granian.log import LogLevels
 from granian.server import Server
 
-from conversations.chat.ending import listen_for_end
+from conversations.chat.runtime.shutdown import listen_for_end
 
 APPLICATION = "chatproject.wsgi:application"
 THREADS_PER_WORKER = 16

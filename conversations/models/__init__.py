@@ -1,7 +1,8 @@
-"""Tables, constraints and QuerySets. Imports nothing from the rooms above it."""
+"""Tables, constraints and QuerySets. Imports nothing from the packages above it."""
 
-from conversations.models.access import AccessAction, AccessRecord
-from conversations.models.caller import AccessContext, Caller
+from conversations.models.access_context import AccessContext, Caller
+from conversations.models.access_record import AccessAction, AccessRecord
+from conversations.models.api_token import ApiToken
 from conversations.models.conversation import DEFAULT_TITLE, Conversation
 from conversations.models.ids import derived_id, new_id
 from conversations.models.installation import InstallationSecret, id_from_key
@@ -10,7 +11,6 @@ from conversations.models.message import Message, Role, Status
 from conversations.models.note import ConversationNote
 from conversations.models.review import Review
 from conversations.models.rights import ACT_FOR_ANY_USER, VIEW_CONVERSATION
-from conversations.models.token import ApiToken
 from conversations.models.tombstone import Tombstone
 
 __all__ = [

@@ -18,7 +18,7 @@ from conversations.models.lookups import jsonb_is
 from conversations.models.user_names import MARK, username_of
 
 if TYPE_CHECKING:
-    from conversations.models.caller import AccessContext, Caller
+    from conversations.models.access_context import AccessContext, Caller
 
 DEFAULT_TITLE = "New Chat"
 

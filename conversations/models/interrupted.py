@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from django.conf import settings
 from django.db.models import Q
 from django.utils import timezone
 
 from conversations.models.message import Message, Status
-from conversations.models.rows import Row
 
 INTERRUPTED = "The process that ran this turn ended before the answer was complete."
 INTERRUPTED_COLUMNS = {
@@ -25,7 +24,7 @@ INTERRUPTED_COLUMNS = {
     "error": INTERRUPTED,
 }
 
-RowOrMessage = TypeVar("RowOrMessage", Row, Message)
+RowOrMessage = TypeVar("RowOrMessage", dict[str, Any], Message)
 
 
 def oldest_sign_of_life() -> datetime:

@@ -1,7 +1,7 @@
 """Every write, one verb a function; the reads that scripts use."""
 
-from conversations.services.access import SCRIPT, owner_of
 from conversations.services.appending import Appended, append_drafts
+from conversations.services.audit import SCRIPT, owner_of
 from conversations.services.conversations import (
     Found,
     create_conversation,
@@ -28,7 +28,8 @@ from conversations.services.errors import (
     refusal_of,
 )
 from conversations.services.export import export_conversations
-from conversations.services.holds import set_legal_hold
+from conversations.services.imports import import_conversations
+from conversations.services.legal_holds import set_legal_hold
 from conversations.services.messages import (
     add_message,
     add_messages,
@@ -39,7 +40,6 @@ from conversations.services.messages import (
 from conversations.services.notes import add_note
 from conversations.services.reviews import review_message, withdraw_review
 from conversations.services.tokens import create_token
-from conversations.services.transfer import import_conversations
 from conversations.services.users import (
     find_or_create_user,
     find_user,

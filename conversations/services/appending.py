@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from django.db import transaction
 from django.utils import timezone
 
+from conversations.db.bulk_rows import Row, insert_new_rows
 from conversations.models import (
     AccessAction,
     AccessContext,
@@ -18,8 +19,7 @@ from conversations.models import (
     id_from_key,
     new_id,
 )
-from conversations.models.rows import Row, insert_new_rows
-from conversations.services.access import owner_of
+from conversations.services.audit import owner_of
 from conversations.services.drafts import (
     DRAFT_FIELDS,
     MessageDraft,

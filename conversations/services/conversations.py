@@ -12,6 +12,7 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.utils import timezone
 
+from conversations.db.bulk_rows import columns_of, insert_new_rows
 from conversations.models import (
     DEFAULT_TITLE,
     AccessAction,
@@ -20,8 +21,7 @@ from conversations.models import (
     Tombstone,
     new_id,
 )
-from conversations.models.rows import columns_of, insert_new_rows
-from conversations.services.access import Detail, owner_of
+from conversations.services.audit import Detail, owner_of
 from conversations.services.errors import (
     NO_SUCH_CONVERSATION,
     Deleted,
@@ -31,7 +31,7 @@ from conversations.services.errors import (
     OnLegalHold,
 )
 from conversations.services.users import NO_SUCH_USER, UserId, find_or_create_user, find_user
-from conversations.services.values import as_stored, check_metadata, check_text
+from conversations.services.validators import as_stored, check_metadata, check_text
 
 ANOTHER_CONVERSATION = "This id or Idempotency-Key already stands for another conversation."
 DELETED_CONVERSATION = "This id or Idempotency-Key stood for a conversation that was deleted."

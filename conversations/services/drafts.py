@@ -11,10 +11,10 @@ from typing import Any
 from django.conf import settings
 from django.db.models import CharField
 
+from conversations.db.bulk_rows import Row
 from conversations.models import Message, Role, Status
-from conversations.models.rows import Row
 from conversations.services.errors import InvalidValue, ServiceError
-from conversations.services.values import (
+from conversations.services.validators import (
     as_stored,
     check_json,
     check_metadata,

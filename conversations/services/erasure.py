@@ -9,7 +9,7 @@ from django.db import connection, transaction
 from django.db.models import Count, Q, Sum
 
 from conversations.models import AccessAction, AccessContext, Conversation
-from conversations.services.access import record_access
+from conversations.services.audit import record_access
 from conversations.services.errors import NotAllowed, NotFound, OnLegalHold, ReasonRequired
 
 NO_SUCH_USER = "No such user."

@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 
 from conversations.formats import WRITERS, RecordedChat, RecordedMessage, RecordedReview
 from conversations.models import AccessContext, Conversation, Message, Review, as_read
-from conversations.services.access import record_exports, wants_reason
+from conversations.services.audit import record_exports, wants_reason
 from conversations.services.errors import InvalidValue, ReasonRequired
 
 BATCH = 100

@@ -19,12 +19,12 @@ from conversations.models import (
     Tombstone,
     as_read,
 )
-from conversations.services.access import SCRIPT, owner_of
 from conversations.services.appending import append_drafts
+from conversations.services.audit import SCRIPT, owner_of
 from conversations.services.conversations import lock_for_change
 from conversations.services.drafts import MessageDraft
 from conversations.services.errors import NO_SUCH_CONVERSATION, NO_SUCH_MESSAGE, NotFound
-from conversations.services.values import check_metadata, check_rating, check_text
+from conversations.services.validators import check_metadata, check_rating, check_text
 
 
 def add_message(

@@ -7,9 +7,9 @@ import uuid
 from django.db import transaction
 
 from conversations.models import AccessAction, AccessContext, ConversationNote
-from conversations.services.access import SCRIPT_NAME, owner_of
+from conversations.services.audit import SCRIPT_NAME, owner_of
 from conversations.services.errors import InvalidValue
-from conversations.services.values import check_text
+from conversations.services.validators import check_text
 
 MAX_NOTE_CHARS = 10_000
 EMPTY_NOTE = "The note may not be empty."

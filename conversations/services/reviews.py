@@ -11,7 +11,7 @@ from django.utils import timezone
 from conversations.models import AccessAction, AccessContext, Message, Review
 from conversations.services.conversations import lock_for_change
 from conversations.services.errors import NO_SUCH_MESSAGE, InvalidValue, NotFound
-from conversations.services.values import check_text
+from conversations.services.validators import check_text
 
 MAX_COMMENT_CHARS = 10_000
 MAX_LABELS, MAX_LABEL_CHARS = 20, 50

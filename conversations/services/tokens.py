@@ -13,10 +13,10 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from conversations.models import AccessContext, ApiToken
-from conversations.models.token import KEY_CHARS
+from conversations.models.api_token import KEY_CHARS
 from conversations.models.user_names import MAX_NAMESPACE_CHARS, is_namespace
 from conversations.services.errors import InvalidValue, NotFound
-from conversations.services.values import check_text
+from conversations.services.validators import check_text
 
 TOKEN_BYTES = 32
 # A hundred years: dates beyond year 9999 cannot be stored.

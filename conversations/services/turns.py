@@ -28,8 +28,16 @@ from conversations.models import (
     new_id,
 )
 from conversations.models.interrupted import INTERRUPTED_COLUMNS, oldest_sign_of_life
-from conversations.services.access import SCRIPT
+from conversations.models.turn_ids import (
+    conversation_id_from_key,
+    result_id,
+    step_id,
+    step_ids,
+    turn_id_from_key,
+    user_message_id,
+)
 from conversations.services.appending import append_drafts
+from conversations.services.audit import SCRIPT
 from conversations.services.conversations import create_conversation
 from conversations.services.drafts import MessageDraft
 from conversations.services.errors import (
@@ -38,14 +46,6 @@ from conversations.services.errors import (
     NotFound,
     TurnEnded,
     TurnRunning,
-)
-from conversations.services.turn_ids import (
-    conversation_id_from_key,
-    result_id,
-    step_id,
-    step_ids,
-    turn_id_from_key,
-    user_message_id,
 )
 
 RUNNING = "A turn runs in this conversation. Wait for its end, or stop it."

@@ -16,10 +16,10 @@ from conversations.models.user_names import (
     is_namespace,
     username_of,
 )
-from conversations.services.access import record_act
+from conversations.services.audit import record_act
 from conversations.services.characters import described, is_hidden
 from conversations.services.errors import InvalidValue, NotAllowed, NotFound
-from conversations.services.values import check_text
+from conversations.services.validators import check_text
 
 UserId = int | str
 

@@ -1,6 +1,6 @@
 """Text of people and models as HTML: escaped, with its invisible characters made visible.
 
-Filters of templates; `admin/texts.py` hands them to code.
+Filters of templates; `admin/formatting.py` hands them to code.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The import arrow of conversations/README.md, and the shape that models and migrations keep."""
+"""The imports that conversations/README.md allows, and the shape of models and migrations."""
 
 import ast
 from pathlib import Path
@@ -6,9 +6,16 @@ from pathlib import Path
 import pytest
 
 APP = Path(__file__).resolve().parent.parent
-# A room may import itself and what stands left of it.
-ARROW = [{"models", "formats"}, {"services"}, {"chat"}, {"api", "admin", "management"}]
-LEVEL = {room: level for level, rooms in enumerate(ARROW) for room in rooms}
+# A package may import itself and what stands left of it.
+ORDER = [
+    {"models", "formats"},
+    {"db"},
+    {"selectors"},
+    {"services"},
+    {"chat"},
+    {"api", "admin", "management"},
+]
+LEVEL = {package: level for level, packages in enumerate(ORDER) for package in packages}
 
 
 def imports_of(path):
@@ -30,18 +37,27 @@ def imports_of(path):
             yield name, node.lineno, node in nested
 
 
-def files_of(room):
-    return sorted((APP / room).rglob("*.py"))
+def files_of(package):
+    return sorted((APP / package).rglob("*.py"))
 
 
-@pytest.mark.parametrize("room", sorted(LEVEL))
-def test_rooms_import_along_the_arrow(room):
-    for path in files_of(room):
+@pytest.mark.parametrize("package", sorted(LEVEL))
+def test_packages_import_in_their_order(package):
+    for path in files_of(package):
         for module, line, _ in imports_of(path):
             parts = module.split(".")
             target = parts[1] if parts[0] == "conversations" and len(parts) > 1 else None
-            if target in LEVEL and target != room:
-                assert LEVEL[target] < LEVEL[room], f"{path}:{line} imports {module}"
+            if target in LEVEL and target != package:
+                assert LEVEL[target] < LEVEL[package], f"{path}:{line} imports {module}"
+
+
+def test_the_application_does_not_import_the_project():
+    """Settings name what it is given, such as the embedded model."""
+    for package in sorted(LEVEL):
+        for path in files_of(package):
+            for module, line, _ in imports_of(path):
+                commands = package == "management"  # run on the project's own machine
+                assert commands or module.split(".")[0] != "chatproject", f"{path}:{line}"
 
 
 def test_formats_know_no_django():
@@ -50,9 +66,9 @@ def test_formats_know_no_django():
             assert module.split(".")[0] not in {"django", "rest_framework"}, f"{path}:{line}"
 
 
-@pytest.mark.parametrize("room", sorted(LEVEL))
-def test_no_import_hides_in_a_function_to_dodge_a_circle(room):
-    for path in files_of(room):
+@pytest.mark.parametrize("package", sorted(LEVEL))
+def test_no_import_hides_in_a_function_to_dodge_a_circle(package):
+    for path in files_of(package):
         for module, line, nested in imports_of(path):
             assert not (nested and module.startswith("conversations")), f"{path}:{line}"
 
@@ -60,8 +76,8 @@ def test_no_import_hides_in_a_function_to_dodge_a_circle(room):
 def test_only_services_write():
     """Views, admin and commands never save, create or delete a row themselves."""
     calls = {"save", "bulk_create", "bulk_update", "get_or_create", "update_or_create"}
-    for room in ("api", "admin", "management"):
-        for path in files_of(room):
+    for package in ("api", "admin", "management"):
+        for path in files_of(package):
             for node in ast.walk(ast.parse(path.read_text())):
                 if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
                     # The admin's own log of actions is Django's, not a record of ours.
@@ -101,19 +117,19 @@ OF_SCRIPTS = {
 }
 
 
-@pytest.mark.parametrize("room", ["api", "admin"])
-def test_what_people_reach_never_acts_as_a_script(room):
+@pytest.mark.parametrize("package", ["api", "admin"])
+def test_what_people_reach_never_acts_as_a_script(package):
     """Each request has an access context of its own, which decides rights and leaves records."""
     # Staff make tokens for any user, and are asked there whether they may.
-    names = OF_SCRIPTS - {"find_user"} if room == "admin" else OF_SCRIPTS
-    for path in files_of(room):
+    names = OF_SCRIPTS - {"find_user"} if package == "admin" else OF_SCRIPTS
+    for path in files_of(package):
         for name, line in names_in(path):
             assert name not in names, f"{path}:{line} uses {name}"
 
 
 def test_the_api_looks_rows_up_in_one_module_that_asks_whose_they_are():
     """`Conversation.objects` starts at what the caller may see, or at one owner; messages are read
-    through `api/reads.py` alone."""
+    through `api/queries.py` alone."""
     starts = {"visible_to", "owned_by", "none"}
     for path in files_of("api"):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -125,7 +141,7 @@ def test_the_api_looks_rows_up_in_one_module_that_asks_whose_they_are():
                     f"{path}:{node.lineno} {source}"
                 )
             if source.startswith("Message.objects.") and path.name not in {
-                "reads.py",
+                "queries.py",
                 "filters.py",
             }:
                 assert source == "Message.objects.none", f"{path}:{node.lineno} {source}"

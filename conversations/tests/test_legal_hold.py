@@ -411,9 +411,11 @@ def test_what_the_database_refuses_is_a_conflict_over_the_api(chat, api, monkeyp
 
 def test_what_the_database_refuses_is_a_conflict_in_the_admin(chat, root, monkeypatch):
     set_legal_hold(conversation_id=chat.pk, on_hold=True, access=FOR_CASE)
-    monkeypatch.setattr("conversations.admin.deletion.delete_conversation", delete_anyway)
     monkeypatch.setattr(
-        "conversations.admin.deletion.DeletesConversations.get_deleted_objects",
+        "conversations.admin.conversation.deletion.delete_conversation", delete_anyway
+    )
+    monkeypatch.setattr(
+        "conversations.admin.conversation.deletion.DeletesConversations.get_deleted_objects",
         lambda *_: ([], {}, set(), []),
     )
     browser = Client()

@@ -20,7 +20,7 @@ from conversations.services import (
     get_chat_history,
     owner_of,
 )
-from conversations.services.first_run import find_admin
+from conversations.services.bootstrap import find_admin
 
 PROMPT = "> "
 SHOWN_MESSAGES = 20

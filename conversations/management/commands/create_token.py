@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
-from conversations.services.access import SCRIPT
+from conversations.services.audit import SCRIPT
 from conversations.services.errors import InvalidValue, ServiceError
 from conversations.services.tokens import (
     NAMESPACE_WITHOUT_TRUST,

@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from conversations.models import AccessContext
 from conversations.services import ServiceError, erase_user, find_user, holdings_of
-from conversations.services.access import clean_reason
+from conversations.services.audit import clean_reason
 
 
 class Command(BaseCommand):

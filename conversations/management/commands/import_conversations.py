@@ -15,7 +15,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from conversations.formats import READERS
 from conversations.management.progress import progress_bar
 from conversations.services.errors import ServiceError
-from conversations.services.transfer import ImportReport, import_conversations, rehearsal
+from conversations.services.imports import ImportReport, import_conversations, rehearsal
 from conversations.services.users import find_or_create_user
 
 SHOWN_REJECTIONS = 20

@@ -23,7 +23,7 @@ from conversations.management.serving import (
     serve,
     threads_per_worker,
 )
-from conversations.services.first_run import (
+from conversations.services.bootstrap import (
     ADMIN_NAME,
     SAMPLE_OWNER,
     create_admin,

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from conversations.chat.reaping import reap
+from conversations.chat.runtime.reaper import reap
 
 
 class Command(BaseCommand):

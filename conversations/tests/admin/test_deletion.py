@@ -1,7 +1,7 @@
 import pytest
 from django.contrib.admin.models import LogEntry
 
-from conversations.admin import deletion
+from conversations.admin.conversation import deletion
 from conversations.models import AccessRecord, Conversation, Message
 from conversations.services import OnLegalHold
 from conversations.tests.admin.conftest import LIST, delete_url, text_of

@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 import pytest
 from django.contrib.auth.models import User
 
-from conversations.admin.paginator import BoundedPaginator
+from conversations.admin.pagination import BoundedPaginator
 from conversations.models import Conversation
 from conversations.services import SCRIPT, update_conversation
 from conversations.tests.admin.conftest import LIST, text_of, transcript_url

@@ -5,8 +5,9 @@ import time
 import pytest
 from django.db import connection, transaction
 
-from conversations.admin.markdown import as_html
-from conversations.models import AccessRecord, Message, staff_search
+from conversations.admin.transcript.markdown import as_html
+from conversations.models import AccessRecord, Message
+from conversations.selectors import staff_search
 from conversations.services import SCRIPT, MessageDraft, append_drafts
 from conversations.tests.admin.conftest import grant, signed_in, text_of, transcript_url
 from conversations.tests.factories import make_conversation

@@ -15,7 +15,7 @@ from django.contrib.auth.models import Permission
 from django.urls import reverse
 
 from conversations import admin as ours
-from conversations.admin.acts import ACTS
+from conversations.admin.conversation.detail_actions import ACTS
 from conversations.models import AccessRecord, Conversation, ConversationNote, Message, Review
 from conversations.services import SCRIPT, MessageDraft, append_drafts, review_message
 from conversations.tests.admin.conftest import LIST, delete_url, signed_in, transcript_url

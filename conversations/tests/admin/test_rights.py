@@ -4,14 +4,9 @@ import pytest
 from django.contrib.auth.models import Group, User
 
 from conversations import services
-from conversations.admin import export
-from conversations.models import (
-    AccessRecord,
-    Conversation,
-    ConversationNote,
-    Message,
-    staff_search,
-)
+from conversations.admin.conversation import export
+from conversations.models import AccessRecord, Conversation, ConversationNote, Message
+from conversations.selectors import staff_search
 from conversations.services import SCRIPT, MessageDraft, append_drafts
 from conversations.services.groups import GROUPS, ensure_groups
 from conversations.tests.admin.conftest import LIST, grant, signed_in, text_of, transcript_url

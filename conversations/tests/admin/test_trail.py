@@ -5,7 +5,7 @@ import uuid
 import pytest
 from django.test import RequestFactory
 
-from conversations.admin.trail import address_of
+from conversations.admin.audit import address_of
 from conversations.models import AccessRecord, Message
 from conversations.services import SCRIPT, delete_conversation
 from conversations.tests.admin.conftest import grant, signed_in, text_of, transcript_url

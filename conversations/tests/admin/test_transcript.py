@@ -4,7 +4,7 @@ import uuid
 import pytest
 from django.db import connection
 
-from conversations.admin.reading import CUT_AT, PAGE_SIZE
+from conversations.admin.transcript.queries import CUT_AT, PAGE_SIZE
 from conversations.models import Conversation, Message
 from conversations.services import (
     SCRIPT,

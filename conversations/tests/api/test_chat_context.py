@@ -2,8 +2,8 @@
 
 import pytest
 
-from conversations.chat.qdrant import QdrantRetriever
-from conversations.chat.retrieval import Source, _retriever
+from conversations.chat.llm.qdrant import QdrantRetriever
+from conversations.chat.llm.retrieval import Source, _retriever
 from conversations.tests.chat.clients import names_of
 from conversations.tests.chat.scripted_behaviours import Call, breaks, calls, says, says_json
 from conversations.tests.chat.scripted_provider import structured, vector_of
@@ -90,7 +90,7 @@ def test_qdrant_finds_the_nearest_chunks(chat, scripted, settings, tmp_path):
     with_closing.upsert("help", points)
     with_closing.close()
     settings.CHAT_QDRANT = {"path": str(tmp_path), "collection": "help", "limit": 2}
-    settings.CHAT_RETRIEVER = "conversations.chat.qdrant.QdrantRetriever"
+    settings.CHAT_RETRIEVER = "conversations.chat.llm.qdrant.QdrantRetriever"
     try:
         sources = chat.ask("How long takes a refund to arrive?").body["sources"]
         retriever = _retriever(settings.CHAT_RETRIEVER)

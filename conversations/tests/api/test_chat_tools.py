@@ -11,7 +11,7 @@ import time
 import pytest
 from django.conf import settings as django_settings
 
-from conversations.chat.runner import runner
+from conversations.chat.runtime.runner import runner
 from conversations.models import Message
 from conversations.tests.chat.clients import names_of, text_of
 from conversations.tests.chat.fixtures import wait_until

@@ -9,7 +9,7 @@ import pytest
 from django.core.management import call_command
 from django.utils import timezone
 
-from conversations.chat import reaping
+from conversations.chat.runtime import reaper as reaping
 from conversations.models import Conversation, Message
 from conversations.models.interrupted import INTERRUPTED
 from conversations.services import SCRIPT, export_conversations, get_chat_history

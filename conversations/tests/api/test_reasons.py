@@ -5,7 +5,7 @@ from django.contrib.auth.models import User
 
 from conversations.models import AccessRecord, Conversation, Message
 from conversations.services import SCRIPT, MessageDraft, append_drafts
-from conversations.services.access import MAX_REASON_CHARS
+from conversations.services.audit import MAX_REASON_CHARS
 from conversations.tests.factories import client_for, make_conversation
 
 pytestmark = pytest.mark.django_db

@@ -1,6 +1,7 @@
 import pytest
 
-from conversations.models import AccessRecord, search
+from conversations.models import AccessRecord
+from conversations.selectors import search_sql as search
 from conversations.services import (
     SCRIPT,
     add_message,

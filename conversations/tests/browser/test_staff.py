@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from axe_playwright_python.base import AXE_FILE_PATH
 
-from conversations.admin.usernames import owner_url
+from conversations.admin.username_urls import owner_url
 from conversations.models import AccessRecord, Review
 from conversations.services import SCRIPT, MessageDraft, append_drafts
 from conversations.tests.admin.conftest import LIST, transcript_url

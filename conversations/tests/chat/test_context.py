@@ -2,7 +2,7 @@
 
 import pytest
 
-from conversations.chat.context import history_before
+from conversations.chat.llm.context_window import history_before
 from conversations.models import Message
 from conversations.services import SCRIPT, MessageDraft, append_drafts
 from conversations.tests.factories import fill, make_conversation

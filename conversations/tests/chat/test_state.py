@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conversations.chat.events import NOWHERE, Delta
-from conversations.chat.results import parsed, storable, task_id_of
 from conversations.chat.state import Step, ToolCall, ToolResult, TurnState, events_after
+from conversations.chat.tool_results import parsed, storable, task_id_of
 
 TURN = uuid.uuid4()
 

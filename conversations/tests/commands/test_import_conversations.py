@@ -9,7 +9,7 @@ from django.core.management import CommandError, call_command
 
 from conversations.formats.openai import parse_line
 from conversations.models import Conversation, Message
-from conversations.services.first_run import SAMPLE_FILE
+from conversations.services.bootstrap import SAMPLE_FILE
 
 pytestmark = pytest.mark.django_db
 

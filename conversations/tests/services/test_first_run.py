@@ -2,7 +2,7 @@ import pytest
 from django.contrib.auth.models import User
 
 from conversations.models import Conversation
-from conversations.services.first_run import SAMPLE_FILE, create_admin, find_admin, load_sample
+from conversations.services.bootstrap import SAMPLE_FILE, create_admin, find_admin, load_sample
 
 pytestmark = pytest.mark.django_db
 

@@ -30,7 +30,7 @@ from conversations.services import (
     update_message,
     withdraw_review,
 )
-from conversations.services.access import SCRIPT_NAME
+from conversations.services.audit import SCRIPT_NAME
 from conversations.services.turns import (
     Ending,
     Progress,

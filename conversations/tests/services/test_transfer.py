@@ -7,14 +7,14 @@ import pytest
 from conversations.formats import READERS, Chat, ChatMessage, Rejected
 from conversations.models import Conversation, Message, derived_id
 from conversations.services import SCRIPT, delete_conversation
-from conversations.services.first_run import SAMPLE_FILE
-from conversations.services.messages import add_message, delete_message, update_message
-from conversations.services.transfer import (
+from conversations.services.bootstrap import SAMPLE_FILE
+from conversations.services.imports import (
     STORED_DIFFERS,
     STORED_IS_SHORTER,
     import_conversations,
     rehearsal,
 )
+from conversations.services.messages import add_message, delete_message, update_message
 from conversations.services.users import find_or_create_user
 
 pytestmark = pytest.mark.django_db

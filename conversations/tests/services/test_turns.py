@@ -11,9 +11,10 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from conversations.chat import liveness
+from conversations.chat.runtime import process_liveness as liveness
 from conversations.models import Conversation, Message, Status
 from conversations.models.interrupted import INTERRUPTED
+from conversations.selectors.turn_log import find_turn, question_before
 from conversations.services import (
     SCRIPT,
     Conflict,
@@ -26,7 +27,6 @@ from conversations.services import (
     update_message,
 )
 from conversations.services.errors import TurnEnded
-from conversations.services.turn_log import find_turn, question_before
 from conversations.services.turns import (
     Ending,
     Progress,

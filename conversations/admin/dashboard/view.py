@@ -1,0 +1,187 @@
+"""The admin's front page: what went on lately, each plot a way to the list behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+from django.core.cache import cache
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
+
+from conversations.admin.dashboard.charts import Chart, Column, Plot, bars, lines
+from conversations.db.bulk_rows import Row
+from conversations.models import VIEW_CONVERSATION, Status
+from conversations.models.rights import VIEW_CONTENT
+from conversations.selectors.statistics import Statistics, statistics_since
+
+WINDOWS = (7, 14, 30)
+DEFAULT_WINDOW = 14
+KEPT_SECONDS = 60
+
+Values = Callable[[Row], tuple[float | None, ...]]
+_NOTHING: Row = {"messages": 0, "users": 0, "latency": None, "first_token": None}
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """One line of a breakdown: how much, and how wide its bar is in percent."""
+
+    label: str
+    amount: str
+    width: int
+    url: str
+
+
+def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
+    """What the theme's index page is given besides its own; nothing for those who may not."""
+    if not request.user.has_perm(VIEW_CONVERSATION):
+        return context
+    window = _window(request)
+    today = timezone.localdate()
+    first = today - timedelta(days=window - 1)
+    found = _statistics(first)
+    days = [first + timedelta(days=number) for number in range(window)]
+    return context | {
+        "window": window,
+        "windows": WINDOWS,
+        "charts": _charts(found, days),
+        "statuses": _statuses(found, first),
+        "models": _models(found, first),
+        "ratings": _ratings(found, first),
+        "slowest": [_answer(row) for row in found.slowest],
+        "failed": [_answer(row) for row in found.failed],
+        "failed_url": _list_url(status=Status.FAILED, said_from=first),
+        "may_open": request.user.has_perm(VIEW_CONTENT),
+        "kept_seconds": KEPT_SECONDS,
+    }
+
+
+def _window(request: HttpRequest) -> int:
+    wanted = request.GET.get("days", "")
+    return next((days for days in WINDOWS if str(days) == wanted), DEFAULT_WINDOW)
+
+
+def _statistics(first: date) -> Statistics:
+    """Computed once a minute for all viewers in one time zone."""
+    zone = timezone.get_current_timezone_name()
+    start = timezone.make_aware(datetime.combine(first, time.min))
+    key = f"conversations.dashboard.{first}.{zone.replace(' ', '')}"
+    found: Statistics | None = cache.get(key)
+    if found is None:
+        found = statistics_since(start, zone)
+        cache.set(key, found, KEPT_SECONDS)
+    return found
+
+
+def _charts(found: Statistics, days: Sequence[date]) -> list[Chart]:
+    rows = {row["day"]: row for row in found.days}
+    total = found.total
+
+    def columns(values: Values) -> list[Column]:
+        return [
+            Column(str(day), values(rows.get(day, _NOTHING)), _list_url(said_from=day, said_to=day))
+            for day in days
+        ]
+
+    return [
+        bars(
+            Plot(
+                title="Messages a day",
+                columns=columns(lambda row: (row["messages"],)),
+                series=("messages",),
+                total=f"{total['messages']:,} in all",
+            )
+        ),
+        bars(
+            Plot(
+                title="Active users a day",
+                columns=columns(lambda row: (row["users"],)),
+                series=("users",),
+                total=f"{total['users']:,} different ones",
+            )
+        ),
+        _times("Time to answer", "latency", columns, total),
+        _times("Time to first token", "first_token", columns, total),
+    ]
+
+
+def _times(title: str, name: str, columns: Callable[[Values], list[Column]], total: Row) -> Chart:
+    return lines(
+        Plot(
+            title=title,
+            columns=columns(lambda row: _pair(row[name])),
+            series=("half within", "95 % within"),
+            unit=" ms",
+            total=_said(total[name]),
+        )
+    )
+
+
+def _pair(percentiles: list[float | None] | None) -> tuple[float | None, ...]:
+    return tuple(percentiles or (None, None))
+
+
+def _said(percentiles: list[float | None] | None) -> str:
+    half, most = _pair(percentiles)
+    if half is None or most is None:
+        return "not known"
+    return f"half within {half:,.0f} ms, 95 % within {most:,.0f} ms"
+
+
+def _statuses(found: Statistics, first: date) -> list[Share]:
+    totals = dict.fromkeys(Status.values, 0)
+    for row in found.answers:
+        totals[row["status"]] += row["answers"]
+    return _shares(
+        (Status(status).label, total, _list_url(status=status, said_from=first))
+        for status, total in totals.items()
+        if total
+    )
+
+
+def _models(found: Statistics, first: date) -> list[Share]:
+    """Tokens in and out by model; answers without a model are not known to have any."""
+    totals: dict[tuple[str, str], int] = {}
+    for row in found.answers:
+        key = (row["provider"], row["model"])
+        totals[key] = totals.get(key, 0) + row["tokens_in"] + row["tokens_out"]
+    largest = sorted(totals.items(), key=lambda item: -item[1])[:8]
+    return _shares(
+        (
+            f"{provider} {model}".strip() if model else "not known",
+            total,
+            _list_url(provider=provider, answer_model=model, said_from=first),
+        )
+        for (provider, model), total in largest
+        if total
+    )
+
+
+def _ratings(found: Statistics, first: date) -> list[Share]:
+    return _shares(
+        (label, found.total[name], _list_url(rating=rating, said_from=first))
+        for label, name, rating in [("Good", "good", 1), ("Bad", "bad", -1)]
+    )
+
+
+def _shares(rows: Any) -> list[Share]:
+    found = list(rows)
+    whole = sum(total for _, total, _ in found) or 1
+    return [
+        Share(label, f"{total:,}", round(100 * total / whole), url) for label, total, url in found
+    ]
+
+
+def _answer(row: Row) -> Row:
+    page = reverse("admin:conversations_conversation_change", args=[row["conversation_id"]])
+    return row | {"url": f"{page}?at={row['sequence']}"}
+
+
+def _list_url(**filters: Any) -> str:
+    chosen = {name: value for name, value in filters.items() if value not in ("", None)}
+    return f"{reverse('admin:conversations_conversation_changelist')}?{urlencode(chosen)}"

@@ -1,0 +1,1 @@
+"""Running turns in the background, and watching those of other processes."""

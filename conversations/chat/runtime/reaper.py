@@ -1,0 +1,49 @@
+"""Ends answers that nobody runs any more: a look every REAP_SECONDS in each web process.
+
+So the text of a process that died is `interrupted` and found by search within a minute, whether
+or not anybody asks for it. Any number of processes may look at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from django.db import connection
+
+from conversations.chat.runtime.process_liveness import is_dead
+from conversations.chat.runtime.shutdown import before_end
+from conversations.services.turns import interrupt_all_abandoned
+
+REAP_SECONDS = 20.0
+
+log = logging.getLogger(__name__)
+
+
+def reap() -> int:
+    """End all abandoned answers now; how many those were."""
+    ended = interrupt_all_abandoned(is_dead=is_dead)
+    if ended:
+        log.info("Interrupted answers of processes that ended: %d", ended)
+    return ended
+
+
+def start_reaping(seconds: float = REAP_SECONDS) -> threading.Event:
+    """Look at once and then every so many seconds, until this process ends or the event is set."""
+    stopped = threading.Event()
+    before_end(stopped.set)
+    threading.Thread(
+        target=_reap_until, args=(stopped, seconds), name="reaper", daemon=True
+    ).start()
+    return stopped
+
+
+def _reap_until(stopped: threading.Event, seconds: float) -> None:
+    while not stopped.is_set():
+        try:
+            reap()
+        except Exception as error:  # the database is away: the next look finds them too
+            log.warning("Abandoned answers were not looked for: %s", type(error).__name__)
+        finally:
+            connection.close()
+        stopped.wait(seconds)

@@ -1,0 +1,115 @@
+"""Turns that other processes run, watched through their rows.
+
+One look a third of a second reads all that are watched here, on a connection that is closed
+after it: how many clients follow costs no connections.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import uuid
+from datetime import timedelta
+from functools import partial
+
+from django.utils import timezone
+
+from conversations.chat.runtime.db_worker import Desk
+from conversations.chat.runtime.live_turn import Watched
+from conversations.chat.runtime.process_liveness import is_dead
+from conversations.chat.state import TurnState
+from conversations.chat.stored import state_of
+from conversations.selectors.turn_log import StoredTurn, read_turns
+from conversations.services.turns import interrupt_abandoned, why_not_stored
+
+LOOK_SECONDS = 0.3
+# A row that its process has not touched for so long is looked at more closely.
+SUSPECT_SECONDS = 2.5
+
+log = logging.getLogger(__name__)
+
+
+class Following:
+    """The turns that clients of this process watch and others run."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._lock = threading.Lock()
+        self._watched: dict[uuid.UUID, tuple[Watched, int]] = {}
+        self._looking = False
+
+    def join(self, turn: StoredTurn, loop: asyncio.AbstractEventLoop) -> Watched:
+        with self._lock:
+            watched, count = self._watched.get(turn.id, (None, 0))
+            watched = watched or Watched(state_of(turn))
+            if watched.state.ended:
+                return watched
+            self._watched[turn.id] = (watched, count + 1)
+            if not self._looking:
+                self._looking = True
+                asyncio.run_coroutine_threadsafe(self._look_again_and_again(), loop)
+        return watched
+
+    def leave(self, watched: Watched) -> None:
+        turn_id = watched.state.turn_id
+        with self._lock:
+            known, count = self._watched.get(turn_id, (None, 0))
+            if known is not watched:
+                return
+            if count > 1:
+                self._watched[turn_id] = (watched, count - 1)
+            else:
+                del self._watched[turn_id]
+
+    async def _look_again_and_again(self) -> None:
+        while watched := self._still_watched():
+            try:
+                self._tell(watched, await self._desk.run(partial(_look, watched)))
+            except Exception as error:
+                log.warning("Turns could not be followed: %s", type(error).__name__)
+            await asyncio.sleep(LOOK_SECONDS)
+
+    def _still_watched(self) -> list[Watched]:
+        with self._lock:
+            found = [watched for watched, _ in self._watched.values()]
+            self._looking = bool(found)
+        return found
+
+    def _tell(self, watched: list[Watched], states: dict[uuid.UUID, TurnState | str]) -> None:
+        for one in watched:
+            state = states[one.state.turn_id]
+            if isinstance(state, str):
+                with one.change() as gone:
+                    gone.status, gone.finish_reason, gone.error = "failed", "not_stored", state
+            else:
+                state.user_message_id = one.state.user_message_id
+                one.replace(state)
+            if one.state.ended:
+                with self._lock:
+                    self._watched.pop(one.state.turn_id, None)
+
+
+def _look(watched: list[Watched]) -> dict[uuid.UUID, TurnState | str]:
+    """What the rows say of each turn now, or why there are none of its answer any more."""
+    names = [(one.state.conversation_id, one.state.turn_id) for one in watched]
+    turns = read_turns(names)
+    ended = [_end_if_abandoned(turn) for turn in turns.values()]
+    if any(ended):
+        turns = read_turns(names)
+    return {one.state.turn_id: _seen(one.state, turns) for one in watched}
+
+
+def _seen(before: TurnState, turns: dict[uuid.UUID, StoredTurn]) -> TurnState | str:
+    turn = turns.get(before.turn_id)
+    if turn is None or len(turn.steps) < len(before.steps):
+        return why_not_stored(before.conversation_id)
+    return state_of(turn)
+
+
+def _end_if_abandoned(turn: StoredTurn) -> bool:
+    if turn.last.status != "streaming":
+        return False
+    if turn.last.updated_at > timezone.now() - timedelta(seconds=SUSPECT_SECONDS):
+        return False
+    return interrupt_abandoned(conversation_id=turn.conversation_id, is_dead=is_dead)

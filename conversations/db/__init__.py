@@ -1,0 +1,1 @@
+"""Statements compiled once, and rows inserted without model objects."""

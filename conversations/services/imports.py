@@ -1,0 +1,188 @@
+"""Whole conversations from elsewhere: stored once each, however often they are brought."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from conversations.db.bulk_rows import columns_of, insert_new_rows
+from conversations.formats import Chat, ChatMessage, Rejected
+from conversations.models import (
+    DEFAULT_TITLE,
+    Conversation,
+    Message,
+    Tombstone,
+    derived_id,
+    id_from_key,
+)
+from conversations.services.appending import MAX_BATCH, append_drafts
+from conversations.services.audit import SCRIPT
+from conversations.services.conversations import DELETED_CONVERSATION, LONG_TEXT
+from conversations.services.drafts import MessageDraft, check_drafts, first_difference
+from conversations.services.errors import Conflict, Deleted, InvalidValue, ServiceError
+from conversations.services.references import not_found_from
+from conversations.services.validators import check_json, check_text
+
+STORED_DIFFERS = "The conversation that is stored under this id says something else here."
+STORED_IS_SHORTER = (
+    "The conversation that is stored under this id has {stored:,} of these {given:,} messages."
+)
+
+_GIVEN = tuple(given.name for given in fields(ChatMessage))
+# What a message says for good; its metadata may be changed after the import.
+_SAID = tuple(name for name in _GIVEN if name not in {"metadata", "created_at"})
+
+
+@dataclass(slots=True)
+class ImportReport:
+    """What became of each conversation; `messages` and `tool_calls` count those created."""
+
+    read: int = 0
+    created: int = 0
+    already_there: int = 0
+    rejected: list[Rejected] = field(default_factory=list)
+    messages: int = 0
+    tool_calls: int = 0
+
+
+def import_conversations(
+    *,
+    chats: Iterable[Chat | Rejected],
+    owner_id: int,
+    source: str,
+    on_progress: Callable[[ImportReport], None] | None = None,
+) -> ImportReport:
+    """Store each conversation, whole or not at all, in a transaction of its own.
+
+    `source` ("import:openai") is where they come from: it is stored, and with the owner and a
+    conversation's key gives its id, so that a second run finds what the first one stored. A
+    stored conversation is left alone: it counts as already there if it begins with these
+    messages (its title and metadata may have changed since), else the new one is rejected.
+    `chats` is consumed one by one; `on_progress` is called after each.
+    """
+    report = ImportReport()
+    for chat in chats:
+        report.read += 1
+        _import_one(chat, owner_id, source, report)
+        if on_progress is not None:
+            on_progress(report)
+    return report
+
+
+@contextmanager
+def rehearsal() -> Iterator[None]:
+    """Whatever is written inside is undone at the end: a dry run that reports what a real would."""
+    with transaction.atomic():
+        yield
+        transaction.set_rollback(True)
+
+
+def _import_one(chat: Chat | Rejected, owner_id: int, source: str, report: ImportReport) -> None:
+    if isinstance(chat, Rejected):
+        report.rejected.append(chat)
+        return
+    drafts = [_draft(message) for message in chat.messages]
+    try:
+        created = _store(chat, drafts, owner_id, source)
+    except (ServiceError, IntegrityError) as error:
+        refusal = error if isinstance(error, ServiceError) else not_found_from(error)
+        if refusal is None:
+            raise
+        report.rejected.append(Rejected.at(chat.line, refusal.field, refusal.detail))
+        return
+    if created:
+        report.created += 1
+        report.messages += len(drafts)
+        report.tool_calls += sum(len(draft.tool_calls or ()) for draft in drafts)
+    else:
+        report.already_there += 1
+
+
+def _draft(message: ChatMessage) -> MessageDraft:
+    return MessageDraft(**{name: getattr(message, name) for name in _GIVEN})
+
+
+def _store(chat: Chat, drafts: list[MessageDraft], owner_id: int, source: str) -> bool:
+    """True when stored now, False when it was before; raises ServiceError."""
+    # Checked here as a whole: the key is a hash of what must be sound, and an error in a later
+    # batch would count its messages from the batch's start.
+    _check(chat, drafts)
+    key = f"{source}:{chat.key}"
+    conversation_id = id_from_key(owner_id, key)
+    # What releases before the installation's secret imported under an id that anybody can derive.
+    earlier_id = derived_id(owner_id, key)
+    if Conversation.objects.owned_by(owner_id).filter(pk=earlier_id).exists():
+        conversation_id = earlier_id
+    elif Tombstone.objects.filter(id__in=[conversation_id, earlier_id], user_id=owner_id).exists():
+        raise Deleted(DELETED_CONVERSATION)
+    else:
+        with transaction.atomic():
+            if _insert_conversation(chat, conversation_id, owner_id, source):
+                _append(conversation_id, drafts)
+                return True
+    _check_stored(conversation_id, drafts)
+    return False
+
+
+def _check(chat: Chat, drafts: list[MessageDraft]) -> None:
+    for name, text, limit in [
+        ("id", chat.external_id, None),
+        ("title", chat.title, 255),
+        ("model_used", chat.model_used, 255),
+    ]:
+        check_text(name, text or "")
+        if limit and len(text or "") > limit:
+            raise InvalidValue(LONG_TEXT, field=name, code="max_length")
+    check_json("metadata", chat.metadata, max_bytes=settings.CHAT_MAX_METADATA_BYTES)
+    check_drafts(drafts, from_client=False)
+
+
+def _insert_conversation(
+    chat: Chat, conversation_id: uuid.UUID, owner_id: int, source: str
+) -> bool:
+    """Insert it without messages, its text exactly as given; False when the id is taken."""
+    created_at = chat.created_at or chat.messages[0].created_at or timezone.now()
+    conversation = Conversation(
+        id=conversation_id,
+        user_id=owner_id,
+        title=chat.title or DEFAULT_TITLE,
+        model_used=chat.model_used,
+        metadata=chat.metadata,
+        source=source,
+        created_at=created_at,
+        updated_at=created_at,
+    )
+    row = {column: getattr(conversation, column) for column in columns_of(Conversation)}
+    return insert_new_rows(Conversation, [row]) == 1
+
+
+def _append(conversation_id: uuid.UUID, drafts: list[MessageDraft]) -> None:
+    for start in range(0, len(drafts), MAX_BATCH):
+        append_drafts(
+            conversation_id=conversation_id,
+            access=SCRIPT,
+            drafts=drafts[start : start + MAX_BATCH],
+            key=f"import:{start}",
+            from_client=False,
+        )
+
+
+def _check_stored(conversation_id: uuid.UUID, drafts: list[MessageDraft]) -> None:
+    """Raise Conflict unless the stored conversation begins with these messages."""
+    stored = (
+        Message.objects.filter(conversation_id=conversation_id)
+        .in_order()
+        .values(*_GIVEN, "updated_at")[: len(drafts)]
+    )
+    for index, (row, draft) in enumerate(zip(stored, drafts, strict=False)):
+        if changed := first_difference(row, draft, _SAID):
+            raise Conflict(STORED_DIFFERS, field=f"messages.{index}.{changed}")
+    if len(stored) < len(drafts):
+        text = STORED_IS_SHORTER.format(stored=len(stored), given=len(drafts))
+        raise Conflict(text, field="messages")
