@@ -97,12 +97,14 @@ def caller_with_token(token: str) -> Caller | None:
     if last_used_at is None or last_used_at < now - _USE_NOTED_EVERY:
         mark_used(token_id, now)
     if trusted:
-        return Caller(user=user, trusted=True, namespace=namespace)
+        return Caller(user=user, trusted=True, namespace=namespace, expires_at=expires_at)
     reader = user.is_staff and (
         user.is_superuser or {"view_conversation", "view_message"} <= set(rights)
     )
     writer = reader and (user.is_superuser or "act_for_any_user" in rights)
-    return Caller(user=user, namespace=namespace, reader=reader, writer=writer)
+    return Caller(
+        user=user, namespace=namespace, reader=reader, writer=writer, expires_at=expires_at
+    )
 
 
 def _find(digest: str) -> tuple[Any, ...] | None:

@@ -151,7 +151,7 @@ class ConversationViewSet(ApiViewSet):
         query = self.request.query_params
         asked = ConversationFilters.asked(query)
         if user == EVERYBODY:
-            return self._everybodys(asked)
+            return self._everybodys(asked, field)
         owner = owner_to_read(self.access, user, field=field, detail={"list": True})
         if owner is None:
             ConversationFilters.narrow(query, Conversation.objects.none())
@@ -167,9 +167,9 @@ class ConversationViewSet(ApiViewSet):
             "previous": page.previous,
         }
 
-    def _everybodys(self, asked: builtins.list[str]) -> Row:
+    def _everybodys(self, asked: builtins.list[str], field: str) -> Row:
         """One page over all owners that the caller may see. It is not counted."""
-        check_everybody(self.access, detail={"list": True})
+        check_everybody(self.access, field=field, detail={"list": True})
         query = self.request.query_params
         visible = Conversation.objects.visible_to(self.access)
         narrowed = ConversationFilters.narrow(query, visible) if asked else visible

@@ -25,6 +25,7 @@ from conversations.services.tokens import (
 )
 
 ONLY_TRUSTED = "Only a trusted client makes tokens for other users."
+SHORT_LIVED = "A token for another user is short-lived: say for how many seconds."
 TWO_LIFETIMES = "Give `days` or `expires_in`, not both."
 
 
@@ -36,8 +37,8 @@ TWO_LIFETIMES = "Give `days` or `expires_in`, not both."
         summary="A new token, shown this once",
         description=(
             "A plain token of your own or, with `user_id`, of one of a trusted client's users, "
-            "so that a browser can call for that person. It never carries more rights than its "
-            "user has."
+            "so that a browser can call for that person; that one needs `expires_in`. It never "
+            "carries more rights than its user has, nor outlives the token that made it."
         ),
         request=serializers.NewTokenSerializer,
         responses={201: serializers.CreatedTokenSerializer},
@@ -69,7 +70,7 @@ class TokenViewSet(ApiViewSet):
                 access=self.access,
                 name=body.get("name", ""),
                 namespace=self.caller.namespace,
-                lifetime=_lifetime(body),
+                lifetime=_lifetime(body, for_another=user_id is not None),
             )
         return Response(_shown(row) | {"token": text}, status=201)
 
@@ -110,8 +111,11 @@ class MeViewSet(ApiViewSet):
         )
 
 
-def _lifetime(body: dict[str, Any]) -> timedelta | None:
+def _lifetime(body: dict[str, Any], *, for_another: bool) -> timedelta | None:
+    """None is the setting's. A token for another user, which goes to a browser, is short-lived."""
     if "expires_in" not in body:
+        if for_another:
+            raise ValidationError({"expires_in": [ErrorDetail(SHORT_LIVED, "required")]})
         return lifetime_of(body.get("days"))
     if "days" in body:
         raise ValidationError({"days": [ErrorDetail(TWO_LIFETIMES, "ambiguous")]})

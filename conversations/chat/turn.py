@@ -16,7 +16,7 @@ from conversations.chat.runtime.process_liveness import is_dead
 from conversations.chat.runtime.runner import runner
 from conversations.chat.state import TurnState
 from conversations.models import AccessAction, AccessContext
-from conversations.selectors.turn_log import StoredTurn, find_turn, question_before, read_turns
+from conversations.selectors.turn_log import StoredTurn, find_turn, question_before, read_turn
 from conversations.services import InvalidValue, NotFound, owner_of
 from conversations.services.errors import NO_SUCH_CONVERSATION
 from conversations.services.turns import (
@@ -103,7 +103,7 @@ def _started(begun: Begun, provider: Provider, message: str) -> Watched:
 def _again(begun: Begun) -> Watched:
     turn = begun.turn
     interrupt_abandoned(conversation_id=turn.conversation_id, is_dead=is_dead)
-    stored = read_turns([(turn.conversation_id, turn.id)]).get(turn.id)
+    stored = read_turn((turn.conversation_id, turn.id))
     if stored is None:  # deleted just now
         raise NotFound(NO_SUCH_TURN)
     return runner().watch(replace(stored, user_message_id=turn.user_message_id))
@@ -115,7 +115,7 @@ def join(*, access: AccessContext, message_id: uuid.UUID) -> Watched:
     A staff member's look at somebody else's leaves an AccessRecord.
     """
     found = _find(access, message_id, AccessAction.READ)
-    if found.last.status == "streaming" and runner().watch_live(found.id) is None:
+    if found.last.status == "streaming" and runner().watch_live(found.name) is None:
         interrupt_abandoned(conversation_id=found.conversation_id, is_dead=is_dead)
         found = find_turn(message_id=message_id, access=access) or found
     return runner().watch(replace(found, user_message_id=question_before(found)))
@@ -129,7 +129,7 @@ def stop(*, access: AccessContext, message_id: uuid.UUID) -> StoredTurn:
     """
     found = _find(access, message_id, AccessAction.CHANGE)
     runs = request_stop(conversation_id=found.conversation_id, message_id=found.id)
-    if not runner().stop(found.id):
+    if not runner().stop(found.name):
         runs &= not interrupt_abandoned(conversation_id=found.conversation_id, is_dead=is_dead)
     return found if runs else find_turn(message_id=message_id, access=access) or found
 

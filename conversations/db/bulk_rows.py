@@ -30,8 +30,10 @@ def json_columns_of(model: type[models.Model]) -> frozenset[str]:
     )
 
 
-def insert_new_rows(model: type[models.Model], rows: Sequence[Row]) -> int:
-    """Insert the rows whose primary key is not there yet; how many those were.
+def insert_new_rows(
+    model: type[models.Model], rows: Sequence[Row], *, returning: str = "true"
+) -> list[Any]:
+    """Insert the rows whose primary key is not there yet; the SQL `returning` of each of those.
 
     A row maps every column to a Python value.
     """
@@ -43,8 +45,8 @@ def insert_new_rows(model: type[models.Model], rows: Sequence[Row]) -> int:
     ]
     head, place, tail = _insert_statement(model)
     with connection.cursor() as cursor:
-        cursor.execute(head + ", ".join([place] * len(rows)) + tail, values)
-        return int(cursor.rowcount)
+        cursor.execute(head + ", ".join([place] * len(rows)) + tail + returning, values)
+        return [value for (value,) in cursor.fetchall()]
 
 
 @cache
@@ -57,7 +59,7 @@ def _insert_statement(model: type[models.Model]) -> tuple[str, str, str]:
     return (  # no value comes from outside
         f"INSERT INTO {quote(model._meta.db_table)} ({names}) VALUES ",  # noqa: S608
         f"({', '.join(['%s'] * len(columns))})",
-        f" ON CONFLICT ({key}) DO NOTHING",
+        f" ON CONFLICT ({key}) DO NOTHING RETURNING ",
     )
 
 

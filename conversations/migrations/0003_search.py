@@ -1,7 +1,7 @@
 """Full-text search: stored vectors, kept current by the database, with GIN indexes.
 
 The columns are the database's own: no model has them, so that neither a write nor a read of a
-row carries a vector along. `models/search.py` holds the only query.
+row carries a vector along. `selectors/search_sql.py` holds the only query.
 
 - Text is indexed twice, stemmed as English and word for word.
 - Accents are folded away. Chinese, Japanese and Korean text, which has no spaces that words

@@ -6,7 +6,6 @@
   valid. Those of users who could act for any user were all trusted, and stay so.
 """
 
-from django.contrib.auth.hashers import UNUSABLE_PASSWORD_PREFIX
 from django.db import migrations
 
 COPY_TOKENS = """
@@ -49,13 +48,13 @@ def move_tokens(apps, schema_editor):
         permission.save()
 
 
-def name_numbered_users(apps, schema_editor):
-    users = apps.get_model("auth", "User").objects
-    for user in users.filter(username__startswith="user-", password__startswith=UNUSABLE_PASSWORD_PREFIX).iterator():
-        number = str(user.pk)
-        if user.username == f"user-{number}" and not users.filter(username=number).exists():
-            user.username = number
-            user.save(update_fields=["username"])
+# One statement, however many users there are. `user-3-3` is the name that a user made for the number
+# 3 got where somebody else was called `user-3`.
+NAME_NUMBERED = """
+UPDATE auth_user AS person SET username = id::text
+WHERE username IN ('user-' || id, 'user-' || id || '-' || id) AND password LIKE '!%'
+    AND NOT EXISTS (SELECT FROM auth_user other WHERE other.username = person.id::text)
+"""
 
 
 class Migration(migrations.Migration):
@@ -67,6 +66,6 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.RunPython(name_numbered_users, migrations.RunPython.noop),
+        migrations.RunSQL(NAME_NUMBERED, migrations.RunSQL.noop),
         migrations.RunPython(move_tokens, migrations.RunPython.noop),
     ]

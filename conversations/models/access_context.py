@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Self
 
 from conversations.models.rights import ACT_FOR_ANY_USER, VIEW_CONTENT, VIEW_CONVERSATION
-from conversations.models.user_names import name_of
+from conversations.models.user_names import name_of, namespace_of
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -18,7 +19,7 @@ class Caller:
 
     `trusted` and `namespace` are the token's: an application that acts for the users of its
     namespace, or for those of none. `reader` and `writer` are those of staff: may read, may write
-    in, anybody's conversations; each such act leaves an AccessRecord.
+    in, anybody's conversations; each such act leaves an AccessRecord. `expires_at` is the token's.
     """
 
     user: User
@@ -26,12 +27,13 @@ class Caller:
     namespace: str = ""
     reader: bool = False
     writer: bool = False
+    expires_at: datetime | None = None
 
     @classmethod
     def of(cls, user: User) -> Self:
         """A user without a token; staff rights are asked from Django's permissions."""
         if not user.is_staff:
-            return cls(user=user)
+            return cls(user=user, namespace=namespace_of(user.username))
         reader = user.has_perms([VIEW_CONVERSATION, VIEW_CONTENT])
         return cls(user=user, reader=reader, writer=reader and user.has_perm(ACT_FOR_ANY_USER))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -30,13 +29,10 @@ _RESERVE = """
         updated_at = GREATEST(updated_at, %(moved_at)s),
         title = CASE WHEN title = %(default_title)s AND NOT legal_hold
                      THEN COALESCE(%(title)s, title) ELSE title END
-    WHERE id = %(id)s {owned} {undeleted}
+    WHERE id = %(id)s {owned}
     RETURNING last_sequence
 """
 _OWNED = "AND user_id = %(owner)s"
-_UNDELETED = """AND NOT EXISTS (
-        SELECT FROM conversations_tombstone
-        WHERE conversation_id = %(id)s AND id = ANY(%(ids)s::uuid[]))"""
 
 
 class ConversationQuerySet(models.QuerySet["Conversation"]):
@@ -75,18 +71,14 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
         count: int,
         moved_at: datetime,
         title: str | None,
-        given_ids: Sequence[uuid.UUID] = (),
     ) -> int | None:
         """Lock the conversation, count `count` messages in, and return its last sequence.
 
-        None when this owner (None: anybody) has no such conversation, or when a message with one
-        of `given_ids` was deleted from it. `title` is taken only while the conversation still has
-        the default one and is not on legal hold. One statement, so that appending to a
-        conversation costs the same however long it is.
+        None when this owner (None: anybody) has no such conversation. `title` is taken only while
+        the conversation still has the default one and is not on legal hold. One statement, so
+        that appending to a conversation costs the same however long it is.
         """
-        statement = _RESERVE.format(
-            owned="" if owner_id is None else _OWNED, undeleted=_UNDELETED if given_ids else ""
-        )
+        statement = _RESERVE.format(owned="" if owner_id is None else _OWNED)
         values: dict[str, Any] = {
             "id": conversation_id,
             "count": count,
@@ -94,7 +86,6 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
             "title": title,
             "default_title": DEFAULT_TITLE,
             "owner": owner_id,
-            "ids": list(map(str, given_ids)),
         }
         with connection.cursor() as cursor:
             cursor.execute(statement, values)

@@ -30,6 +30,12 @@ def username_of(name: str, namespace: str = "") -> str:
     return f"{namespace}{MARK}{name}" if namespace else name
 
 
+def namespace_of(username: str) -> str:
+    """The namespace of a user; "" for one of none."""
+    namespace, mark, _ = username.partition(MARK)
+    return namespace if mark else ""
+
+
 def name_of(username: str, namespace: str = "") -> int | str:
     """What a user is called by a caller of this namespace: the `user_id` of the API.
 

@@ -15,7 +15,6 @@ from conversations.models import (
     AccessContext,
     Conversation,
     Message,
-    Tombstone,
     id_from_key,
     new_id,
 )
@@ -53,6 +52,12 @@ _SAID = tuple(
 )
 
 
+_WAS_DELETED = """EXISTS (
+    SELECT FROM conversations_tombstone tombstone
+    WHERE tombstone.conversation_id = conversations_message.conversation_id
+        AND tombstone.id = conversations_message.id)"""
+
+
 @dataclass(frozen=True, slots=True)
 class Appended:
     """The stored messages in order, as column values; `created` is False for a repeated write."""
@@ -83,10 +88,12 @@ def append_drafts(
     """
     _check(drafts, from_client=from_client, single=single)
     ids = _ids_for(conversation_id, drafts, key)
-    given_ids = ids if key or any(draft.id for draft in drafts) else []
+    # Before the transaction: what a refused or repeated append tells of a conversation stays on
+    # record too.
+    owner_id = _owner_id(conversation_id, access)
     try:
         with transaction.atomic():
-            last = _reserve(conversation_id, drafts, access, given_ids)
+            last = _reserve(conversation_id, drafts, owner_id)
             before = last - len(drafts)
             if expected_last_sequence is not None and before != expected_last_sequence:
                 raise StaleSequence(expected=expected_last_sequence, actual=before)
@@ -94,8 +101,7 @@ def append_drafts(
                 _row(conversation_id, before + place, id_, draft)
                 for place, (id_, draft) in enumerate(zip(ids, drafts, strict=True), start=1)
             ]
-            if insert_new_rows(Message, rows) != len(rows):
-                raise _AlreadyThere
+            _insert(rows, repeatable=bool(key) or any(draft.id for draft in drafts))
     except (_AlreadyThere, StaleSequence) as reason:
         return _stored_before(conversation_id, drafts, ids, key, reason)
     return Appended(rows=rows, created=True)
@@ -124,39 +130,39 @@ def _ids_for(
     return ids
 
 
+def _owner_id(conversation_id: uuid.UUID, access: AccessContext) -> int | None:
+    """Whose the conversation has to be; a script appends to anybody's."""
+    if access.caller is None:
+        return None
+    return owner_of(access, conversation_id, action=AccessAction.CHANGE).pk
+
+
 def _reserve(
-    conversation_id: uuid.UUID,
-    drafts: Sequence[MessageDraft],
-    access: AccessContext,
-    given_ids: Sequence[uuid.UUID],
+    conversation_id: uuid.UUID, drafts: Sequence[MessageDraft], owner_id: int | None
 ) -> int:
-    owner_id = None
-    if access.caller is not None:
-        owner_id = owner_of(access, conversation_id, action=AccessAction.CHANGE).pk
     last = Conversation.objects.reserve_sequences(
         conversation_id,
         owner_id=owner_id,
         count=len(drafts),
         moved_at=drafts[-1].created_at or timezone.now(),
         title=title_from(drafts),
-        given_ids=given_ids,
     )
     if last is None:
-        raise _why_refused(conversation_id, owner_id, given_ids)
+        raise NotFound(NO_SUCH_CONVERSATION)
     return last
 
 
-def _why_refused(
-    conversation_id: uuid.UUID, owner_id: int | None, given_ids: Sequence[uuid.UUID]
-) -> Deleted | NotFound:
-    """Nothing of another owner's conversation shows in the answer."""
-    there = Conversation.objects.filter(pk=conversation_id)
-    if owner_id is not None:
-        there = there.owned_by(owner_id)
-    gone = Tombstone.objects.filter(conversation_id=conversation_id, id__in=given_ids)
-    if given_ids and there.exists() and gone.exists():
-        return Deleted(DELETED_MESSAGE)
-    return NotFound(NO_SUCH_CONVERSATION)
+def _insert(rows: Sequence[Row], *, repeatable: bool) -> None:
+    """Store all of them; raises _AlreadyThere, and Deleted, which rolls back.
+
+    Tombstones are looked for here, not where the conversation is locked: a statement that had to
+    wait for a deletion does not see what that left.
+    """
+    was_deleted = insert_new_rows(Message, rows, returning=_WAS_DELETED if repeatable else "false")
+    if any(was_deleted):
+        raise Deleted(DELETED_MESSAGE)
+    if len(was_deleted) != len(rows):
+        raise _AlreadyThere
 
 
 def _row(conversation_id: uuid.UUID, sequence: int, id_: uuid.UUID, draft: MessageDraft) -> Row:

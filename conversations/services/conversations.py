@@ -101,12 +101,14 @@ def create_conversation(
     fresh = Conversation(
         id=id or new_id(), user=owner, source=source, created_at=now, updated_at=now, **values
     )
-    if id is not None:
-        _check_not_deleted(id, owner, field_of_id)
     row = {column: getattr(fresh, column) for column in columns_of(Conversation)}
-    if insert_new_rows(Conversation, [row]):
-        return Found(fresh, created=True)
-    return Found(_stored_before(fresh, field_of_id), created=False)
+    with transaction.atomic():
+        created = bool(insert_new_rows(Conversation, [row]))
+        if created and id is not None:
+            # Not before: an insert waits for the end of a deletion that runs, which leaves the
+            # tombstone.
+            _check_not_deleted(id, owner, field_of_id)
+    return Found(fresh if created else _stored_before(fresh, field_of_id), created)
 
 
 def _check_not_deleted(id: uuid.UUID, owner: User, field: str) -> None:

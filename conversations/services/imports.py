@@ -159,7 +159,7 @@ def _insert_conversation(
         updated_at=created_at,
     )
     row = {column: getattr(conversation, column) for column in columns_of(Conversation)}
-    return insert_new_rows(Conversation, [row]) == 1
+    return bool(insert_new_rows(Conversation, [row]))
 
 
 def _append(conversation_id: uuid.UUID, drafts: list[MessageDraft]) -> None:

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from conversations.models import AccessContext, ApiToken
 from conversations.models.api_token import KEY_CHARS
-from conversations.models.user_names import MAX_NAMESPACE_CHARS, is_namespace
+from conversations.models.user_names import MAX_NAMESPACE_CHARS, is_namespace, namespace_of
 from conversations.services.errors import InvalidValue, NotFound
 from conversations.services.validators import check_text
 
@@ -49,8 +49,8 @@ def create_token(
 
     `trusted` lets this token, and no other, act for the users of `namespace`, or of none. A plain
     token of a namespace's user carries the namespace, so that its user goes by the same name.
-    `lifetime` None is the setting TOKEN_DAYS. Raises InvalidValue. Who may make which token is
-    for the caller to decide.
+    `lifetime` None is the setting TOKEN_DAYS; no token outlives the one that it is made with.
+    Raises InvalidValue. Who may make which token is for the caller to decide.
     """
     if not user.is_active:
         raise InvalidValue(DEACTIVATED_USER, field="user_id")
@@ -66,11 +66,19 @@ def create_token(
         user=user,
         name=name,
         trusted=trusted,
-        namespace=namespace,
+        namespace=namespace or ("" if trusted else namespace_of(user.username)),
         created_by=access.caller.user.username if access.caller else "manage.py",
-        expires_at=timezone.now() + (lifetime or timedelta(days=settings.TOKEN_DAYS)),
+        expires_at=_end_of(lifetime, access),
     )
     return row, text
+
+
+def _end_of(lifetime: timedelta | None, access: AccessContext) -> datetime:
+    """No later than the end of the token that asks: whoever gets hold of a browser's for some
+    minutes makes none for years of it."""
+    end = timezone.now() + (lifetime or timedelta(days=settings.TOKEN_DAYS))
+    limit = access.caller.expires_at if access.caller else None
+    return end if limit is None else min(end, limit)
 
 
 def digest_of(token: str) -> str:

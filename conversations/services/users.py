@@ -26,6 +26,8 @@ UserId = int | str
 BAD_NAME = "invalid_name"
 # Means all users that the caller may see, in lists and searches.
 EVERYBODY = "*"
+# What bytes of an address that are no UTF-8 are read as: different names would become one.
+UNDECODED = "\ufffd"
 
 NO_SUCH_USER = "No such user, or not one that you may act for."
 NOT_FOR_STAFF = "A trusted client does not act for a staff account."
@@ -70,11 +72,12 @@ def check_name(user_id: UserId, *, field: str = "user_id") -> str:
 
 
 def _first_refused(name: str) -> str | None:
-    for char in name:
-        if is_hidden(char) or unicodedata.normalize("NFKC", char) != char:
+    for end, char in enumerate(name, start=1):
+        # With what stands before it: NFKC composes a letter and the accent after it.
+        if is_hidden(char) or char == UNDECODED:
             return char
-    if (normal := unicodedata.normalize("NFKC", name)) != name:  # a letter and its accent apart
-        return next(had for had, has in zip(name, normal + " ", strict=False) if had != has)
+        if not unicodedata.is_normalized("NFKC", name[:end]):
+            return char
     return None
 
 
@@ -129,7 +132,8 @@ def owner_to_write_for(
     if username is None:
         return caller.user
     if caller.trusted:
-        owner = _allowed(caller, _find_or_create(username), field)
+        owner = _find_or_create(username)
+        _check_no_staff(owner, field)
     elif caller.writer:
         owner = _stored_or_not_found(username, field)
     else:
@@ -160,7 +164,7 @@ def owner_to_read(
     if owner is None:
         return None
     if caller.trusted:
-        owner = _allowed(caller, owner, field)
+        _check_no_staff(owner, field)
     record_act(access, action, owner=owner, detail=detail)
     return owner
 
@@ -182,7 +186,11 @@ def check_everybody(
 
 
 def _named(access: AccessContext, user_id: UserId | None, field: str) -> tuple[Caller, str | None]:
-    """The caller, and the username that is meant; None where that is the caller's own."""
+    """The caller, and the username that is meant; None where that is the caller's own.
+
+    Whoever is outside of a trusted client's namespace is not looked up: it makes no difference
+    whether there is such a user.
+    """
     caller = access.caller
     if caller is None:
         raise TypeError("a script names the owner by `find_or_create_user`")
@@ -191,7 +199,11 @@ def _named(access: AccessContext, user_id: UserId | None, field: str) -> tuple[C
     username = username_from(
         user_id, namespace=caller.namespace, absolute=_says_absolute(caller, user_id), field=field
     )
-    return caller, None if username == caller.user.username else username
+    if username == caller.user.username:
+        return caller, None
+    if caller.trusted and not username_is_within(username, caller.namespace):
+        raise NotFound(NO_SUCH_USER, field=field)
+    return caller, username
 
 
 def _says_absolute(caller: Caller, user_id: UserId) -> bool:
@@ -200,13 +212,10 @@ def _says_absolute(caller: Caller, user_id: UserId) -> bool:
     return caller.reader or (bool(caller.namespace) and str(user_id).startswith(MARK))
 
 
-def _allowed(caller: Caller, owner: User, field: str) -> User:
-    """The owner, if this trusted client may act for it."""
+def _check_no_staff(owner: User, field: str) -> None:
+    """Of whom a trusted client acts for."""
     if owner.is_staff or owner.is_superuser:
         raise NotAllowed(NOT_FOR_STAFF, field=field)
-    if not username_is_within(owner.username, caller.namespace):
-        raise NotFound(NO_SUCH_USER, field=field)
-    return owner
 
 
 def username_is_within(username: str, namespace: str) -> bool:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from conversations.chat.events import Event, Position
 from conversations.chat.state import Step, TurnState, events_after
 from conversations.models.turn_ids import step_id
+from conversations.selectors.turn_log import TurnName
 from conversations.services.turns import Progress, Turn
 
 
@@ -21,6 +22,10 @@ class Watched:
     def __init__(self, state: TurnState) -> None:
         self.state = state
         self._changed = threading.Condition()
+
+    @property
+    def name(self) -> TurnName:
+        return self.state.conversation_id, self.state.turn_id
 
     @contextmanager
     def change(self) -> Iterator[TurnState]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-import uuid
 from datetime import timedelta
 from functools import partial
 
@@ -20,7 +19,7 @@ from conversations.chat.runtime.live_turn import Watched
 from conversations.chat.runtime.process_liveness import is_dead
 from conversations.chat.state import TurnState
 from conversations.chat.stored import state_of
-from conversations.selectors.turn_log import StoredTurn, read_turns
+from conversations.selectors.turn_log import StoredTurn, TurnName, read_turns
 from conversations.services.turns import interrupt_abandoned, why_not_stored
 
 LOOK_SECONDS = 0.3
@@ -36,31 +35,31 @@ class Following:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._lock = threading.Lock()
-        self._watched: dict[uuid.UUID, tuple[Watched, int]] = {}
+        self._watched: dict[TurnName, tuple[Watched, int]] = {}
         self._looking = False
 
     def join(self, turn: StoredTurn, loop: asyncio.AbstractEventLoop) -> Watched:
         with self._lock:
-            watched, count = self._watched.get(turn.id, (None, 0))
+            watched, count = self._watched.get(turn.name, (None, 0))
             watched = watched or Watched(state_of(turn))
             if watched.state.ended:
                 return watched
-            self._watched[turn.id] = (watched, count + 1)
+            self._watched[turn.name] = (watched, count + 1)
             if not self._looking:
                 self._looking = True
                 asyncio.run_coroutine_threadsafe(self._look_again_and_again(), loop)
         return watched
 
     def leave(self, watched: Watched) -> None:
-        turn_id = watched.state.turn_id
+        name = watched.name
         with self._lock:
-            known, count = self._watched.get(turn_id, (None, 0))
+            known, count = self._watched.get(name, (None, 0))
             if known is not watched:
                 return
             if count > 1:
-                self._watched[turn_id] = (watched, count - 1)
+                self._watched[name] = (watched, count - 1)
             else:
-                del self._watched[turn_id]
+                del self._watched[name]
 
     async def _look_again_and_again(self) -> None:
         while watched := self._still_watched():
@@ -76,9 +75,9 @@ class Following:
             self._looking = bool(found)
         return found
 
-    def _tell(self, watched: list[Watched], states: dict[uuid.UUID, TurnState | str]) -> None:
+    def _tell(self, watched: list[Watched], states: dict[TurnName, TurnState | str]) -> None:
         for one in watched:
-            state = states[one.state.turn_id]
+            state = states[one.name]
             if isinstance(state, str):
                 with one.change() as gone:
                     gone.status, gone.finish_reason, gone.error = "failed", "not_stored", state
@@ -87,21 +86,21 @@ class Following:
                 one.replace(state)
             if one.state.ended:
                 with self._lock:
-                    self._watched.pop(one.state.turn_id, None)
+                    self._watched.pop(one.name, None)
 
 
-def _look(watched: list[Watched]) -> dict[uuid.UUID, TurnState | str]:
+def _look(watched: list[Watched]) -> dict[TurnName, TurnState | str]:
     """What the rows say of each turn now, or why there are none of its answer any more."""
-    names = [(one.state.conversation_id, one.state.turn_id) for one in watched]
+    names = [one.name for one in watched]
     turns = read_turns(names)
     ended = [_end_if_abandoned(turn) for turn in turns.values()]
     if any(ended):
         turns = read_turns(names)
-    return {one.state.turn_id: _seen(one.state, turns) for one in watched}
+    return {one.name: _seen(one, turns) for one in watched}
 
 
-def _seen(before: TurnState, turns: dict[uuid.UUID, StoredTurn]) -> TurnState | str:
-    turn = turns.get(before.turn_id)
+def _seen(watched: Watched, turns: dict[TurnName, StoredTurn]) -> TurnState | str:
+    turn, before = turns.get(watched.name), watched.state
     if turn is None or len(turn.steps) < len(before.steps):
         return why_not_stored(before.conversation_id)
     return state_of(turn)

@@ -10,7 +10,6 @@ import asyncio
 import logging
 import os
 import threading
-import uuid
 from collections.abc import Callable, Coroutine
 from contextlib import aclosing, suppress
 from dataclasses import replace
@@ -44,7 +43,7 @@ from conversations.chat.stored import state_of
 from conversations.chat.tool_results import storable
 from conversations.models import Status
 from conversations.models.interrupted import INTERRUPTED
-from conversations.selectors.turn_log import StoredTurn, read_turns
+from conversations.selectors.turn_log import StoredTurn, TurnName, read_turn
 from conversations.services.errors import TurnEnded
 from conversations.services.turns import (
     Begun,
@@ -72,7 +71,7 @@ class Runner:
     def __init__(self) -> None:
         self.name = announce()
         self._desk = Desk()
-        self._turns: dict[uuid.UUID, LiveTurn] = {}
+        self._turns: dict[TurnName, LiveTurn] = {}
         self._loop = asyncio.new_event_loop()
         self._following = Following(self._desk)
         self._mcp = McpServers()
@@ -85,23 +84,23 @@ class Runner:
     def start(self, begun: Begun, provider: Provider, question: str) -> LiveTurn:
         """Run a turn whose question is stored."""
         live = LiveTurn(begun.turn)
-        self._turns[begun.turn.id] = live
+        self._turns[live.name] = live
         self._spawn(self._run(live, partial(self._request, live, begun, provider, question)))
         return live
 
     def watch(self, turn: StoredTurn) -> Watched:
         """A turn to look at, whoever runs it; `leave` it afterwards."""
-        return self._turns.get(turn.id) or self._following.join(turn, self._loop)
+        return self._turns.get(turn.name) or self._following.join(turn, self._loop)
 
-    def watch_live(self, turn_id: uuid.UUID) -> LiveTurn | None:
-        return self._turns.get(turn_id)
+    def watch_live(self, turn: TurnName) -> LiveTurn | None:
+        return self._turns.get(turn)
 
     def leave(self, watched: Watched) -> None:
         self._following.leave(watched)
 
-    def stop(self, turn_id: uuid.UUID) -> bool:
+    def stop(self, turn: TurnName) -> bool:
         """End a turn of this process at once, keeping what came. False for any other's."""
-        live = self._turns.get(turn_id)
+        live = self._turns.get(turn)
         if live is None:
             return False
         self._loop.call_soon_threadsafe(live.end, Status.STOPPED)
@@ -152,7 +151,7 @@ class Runner:
         try:
             await self._finish(live, ending)
         finally:
-            self._turns.pop(live.turn.id, None)
+            self._turns.pop(live.name, None)
 
     async def _answer(
         self, live: LiveTurn, request: Callable[[], Coroutine[Any, Any, Request]]
@@ -318,7 +317,7 @@ def _store_end(turn: Turn, step: int, ending: Ending) -> Ending | TurnState:
     """The end as it is stored: `ending`, or what the rows say where they had ended before."""
     if finish_turn(turn=turn, step=step, ending=ending):
         return ending
-    stored = read_turns([(turn.conversation_id, turn.id)]).get(turn.id)
+    stored = read_turn((turn.conversation_id, turn.id))
     if stored is not None and len(stored.steps) == step and stored.last.status != Status.STREAMING:
         return state_of(stored)
     why = why_not_stored(turn.conversation_id)

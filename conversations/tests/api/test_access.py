@@ -85,7 +85,7 @@ TABLE = [
     ("get", "/api/search?q=secret&user_id=*", None, (403, 403, 200, 200, 403, "200!", "200!")),
     ("get", "/api/tokens", None, OPEN),
     ("post", "/api/tokens", {}, (201, 201, 201, 201, 201, 201, 201)),
-    ("post", "/api/tokens", OWNER, (403, 403, 201, 201, 403, 403, 403)),
+    ("post", "/api/tokens", OWNER | {"expires_in": 600}, (403, 403, 201, 201, 403, 403, 403)),
     ("delete", "/api/tokens/0123456789abcde", None, (404, 404, 404, 404, 404, 404, 404)),
     ("get", "/api/me", None, OPEN),
 ]

@@ -1,15 +1,25 @@
 """Who may ask, watch and stop: owner, stranger, staff, trusted client, anonymous, other sites."""
 
 import threading
+import uuid
 
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
 from conversations.models import AccessRecord, Conversation, Message
-from conversations.tests.chat.clients import ChatClient
+from conversations.selectors.turn_log import find_turn, read_turns
+from conversations.services import add_message
+from conversations.tests.chat.clients import Answer, ChatClient, text_of
 from conversations.tests.chat.scripted_behaviours import says
-from conversations.tests.factories import make_staff, make_token, make_trusted, make_user
+from conversations.tests.factories import (
+    access_of,
+    make_conversation,
+    make_staff,
+    make_token,
+    make_trusted,
+    make_user,
+)
 
 
 def client_of(chat, user):
@@ -187,3 +197,41 @@ def test_a_stream_that_waits_sends_comments(chat, scripted, monkeypatch):
     stream = chat.stream()
     assert list(stream)[-1].name == "done"
     assert stream.comments >= 2
+
+
+def test_a_message_under_the_id_of_anothers_answer_opens_and_stops_only_itself(chat, bob, scripted):
+    gate = threading.Event()
+    scripted.script(says("the secret", 0.1, gate, " plan"))
+    stream = iter(chat.stream())
+    answer = next(stream).data["message_id"]
+    try:
+        own = bob.call("POST", "/api/conversations", {})
+        key = Answer(own).body["id"]
+        said = {"id": answer, "role": "assistant", "content": "mine"}
+        assert bob.call("POST", f"/api/conversations/{key}/messages", said).status == 201
+        assert text_of(bob.join(answer)) == "mine"
+        assert bob.stop(answer).body["status"] == "complete"
+    finally:
+        gate.set()
+    events = list(stream)
+    assert (events[-1].name, text_of(events)) == ("done", "the secret plan")
+
+
+def test_turns_of_one_id_in_two_conversations_are_read_apart(db):
+    shared = uuid.uuid4()
+    first, low = make_user("alice"), uuid.UUID(int=1)
+    chats = [make_conversation(first), make_conversation(make_user("bob"), id=low)]
+    for chat in chats:
+        add_message(
+            conversation_id=chat.pk,
+            role="assistant",
+            content=f"of {chat.user.username}",
+            id=shared,
+        )
+    names = [(chat.pk, shared) for chat in chats]
+    for asked in (names, names[::-1]):
+        turns = read_turns(asked)
+        assert [turns[name].last.content for name in names] == ["of alice", "of bob"]
+    # Whoever may see both gets the one that was there before.
+    for access in (access_of(make_staff(), reader=True), access_of(make_trusted(), trusted=True)):
+        assert find_turn(message_id=shared, access=access).conversation_id == chats[0].pk

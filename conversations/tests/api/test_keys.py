@@ -1,12 +1,22 @@
 """Ids that clients give, or that follow from their keys: nobody takes or foresees another's, and
 what was deleted stays deleted."""
 
+import threading
 import uuid
+from functools import partial
 
 import pytest
+from django.db import connection, transaction
 
 from conversations.models import Conversation, Message, derived_id, id_from_key
-from conversations.tests.factories import client_for, make_conversation
+from conversations.services import (
+    ServiceError,
+    add_message,
+    create_conversation,
+    delete_conversation,
+    delete_message,
+)
+from conversations.tests.factories import access_of, client_for, make_conversation, make_user
 
 pytestmark = pytest.mark.django_db
 LIST = "/api/conversations"
@@ -88,3 +98,49 @@ def test_another_client_deletes_an_id_that_was_deleted_before(api, bob):
     api.delete(f"{LIST}/{body['id']}")
     assert client_for(bob).post(LIST, body).status_code == 409
     assert api.post(LIST, body).status_code == 409
+
+
+def while_it_is_deleted(delete, retry):
+    """The outcome of `retry`, which comes while the transaction that deletes is still open."""
+    outcome = []
+
+    def late():
+        try:
+            outcome.append(retry())
+        except ServiceError as refusal:
+            outcome.append(refusal.code)
+        finally:
+            connection.close()
+
+    with transaction.atomic():
+        delete()
+        thread = threading.Thread(target=late)
+        thread.start()
+        thread.join(1)
+        waited = thread.is_alive()
+    thread.join()
+    assert waited
+    return outcome[0]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_message_that_is_just_being_deleted_does_not_come_back_either():
+    alice = make_user("alice")
+    chat, id_ = make_conversation(alice), uuid.uuid4()
+    say = partial(add_message, conversation_id=chat.pk, role="user", content="x", id=id_)
+    say()
+    delete = partial(
+        delete_message, conversation_id=chat.pk, message_id=id_, access=access_of(alice)
+    )
+    assert while_it_is_deleted(delete, say) == "deleted"
+    assert not Message.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_conversation_that_is_just_being_deleted_does_not_come_back_either():
+    alice = make_user("alice")
+    create = partial(create_conversation, owner=alice, id=uuid.uuid4())
+    chat = create().conversation
+    delete = partial(delete_conversation, conversation_id=chat.pk, access=access_of(alice))
+    assert while_it_is_deleted(delete, create) == "deleted"
+    assert not Conversation.objects.exists()

@@ -1,7 +1,9 @@
 import pytest
+from django.contrib.auth.models import User
 from rest_framework.test import APIClient
 
 from conversations.models import ApiToken
+from conversations.services import find_or_create_user
 from conversations.tests.factories import client_for, make_user
 
 pytestmark = pytest.mark.django_db
@@ -109,3 +111,29 @@ def test_a_clients_own_conversations_are_named_apart_from_its_users(db):
     for name, chat in (("\uff1aapp", own), ("app", users)):
         listed = app.get("/api/conversations", {"user_id": name}).json()
         assert [one["id"] for one in listed["conversations"]] == [chat["id"]]
+
+
+@pytest.mark.parametrize("body", [{}, {"days": 30}])
+def test_a_trusted_client_makes_no_long_lived_token_for_its_user(backend, body):
+    refused = backend.post(URL, {"user_id": "carol"} | body)
+    assert (refused.status_code, refused.json()["errors"][0]["attr"]) == (400, "expires_in")
+    assert not User.objects.filter(username="carol").exists()
+
+
+def test_a_user_of_a_namespace_goes_by_its_name_with_any_token_and_login(db):
+    user = find_or_create_user(3, namespace="crm")
+    session = APIClient()
+    session.force_login(user)
+    for client in (client_for(user), session):
+        assert client.get("/api/me").json()["user_id"] == 3
+        assert client.get("/api/conversations?user_id=3").status_code == 200
+
+
+def test_a_token_makes_none_that_outlives_it(backend):
+    short = backend.post(URL, {"user_id": "carol", "expires_in": 600}).json()
+    browser = with_token(short["token"])
+    for body in ({}, {"days": 30}, {"expires_in": 6_000}):
+        made = browser.post(URL, body)
+        assert (made.status_code, made.json()["expires_at"]) == (201, short["expires_at"])
+    sooner = browser.post(URL, {"expires_in": 60}).json()
+    assert sooner["expires_at"] < short["expires_at"]

@@ -60,7 +60,16 @@ def test_users_made_for_a_number_are_called_by_it(before_identity):
     taken.set_unusable_password()
     taken.save()
     make_user("99")
+    make_user("user-4712")
+    second = User(pk=4712, username="user-4712-4712")  # as it was called beside that one
+    second.set_unusable_password()
+    second.save()
     call_command("migrate", verbosity=0)
-    for user, name in ((made, "4711"), (person, "user-12"), (taken, "user-99")):
+    for user, name in (
+        (made, "4711"),
+        (second, "4712"),
+        (person, "user-12"),
+        (taken, "user-99"),
+    ):
         user.refresh_from_db()
         assert user.username == name

@@ -1,8 +1,9 @@
 import uuid
+from functools import partial
 
 import pytest
 
-from conversations.models import Conversation, Message
+from conversations.models import AccessRecord, Conversation, Message
 from conversations.services import (
     SCRIPT,
     InvalidValue,
@@ -18,7 +19,7 @@ from conversations.services import (
     update_message,
 )
 from conversations.services.appending import append_drafts
-from conversations.tests.factories import access_of, fill, make_conversation
+from conversations.tests.factories import access_of, fill, make_conversation, make_staff
 
 pytestmark = pytest.mark.django_db
 
@@ -249,3 +250,20 @@ def test_an_append_costs_two_statements_however_long_the_conversation(chat, stat
     with statements() as seen:
         say(chat)
     assert len(seen) == 2
+
+
+@pytest.mark.parametrize("expected", [None, 7])
+def test_what_a_repeated_or_refused_append_tells_staff_is_on_record(chat, expected):
+    told = say(chat, id=uuid.uuid4(), metadata={"pin": 1})
+    update_message(
+        conversation_id=chat.pk, message_id=told.id, changes={"rating": 1}, access=SCRIPT
+    )
+    root = access_of(make_staff(), reader=True, writer=True)
+    repeat = partial(say, chat, id=told.id if expected is None else uuid.uuid4(), access=root)
+    if expected is None:
+        assert repeat().metadata == {"pin": 1}
+    else:
+        with pytest.raises(StaleSequence):
+            repeat(expected_last_sequence=expected)
+    record = AccessRecord.objects.get()
+    assert (record.action, record.conversation_id) == ("change", chat.pk)

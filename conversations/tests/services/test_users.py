@@ -36,7 +36,8 @@ def test_a_number_is_the_name_of_its_digits_and_no_key(number):
         ("ali\nce", "U+000A"),
         ("ali\u2066ce", "U+2066"),
         ("\ufdfa", "U+FDFA"),
-        ("e\u0301", "U+0065"),  # NFKC composes it
+        ("ale\u0301", "U+0301"),  # NFKC composes it with the letter before
+        ("al\ufffdce", "U+FFFD"),
         ("x\u3164", "U+3164"),
         ("crm\uff1a3", "U+FF1A"),
         ("alice\u2003", "U+2003"),
@@ -109,13 +110,16 @@ def test_a_name_and_its_namespace_fit_together():
 
 @pytest.mark.parametrize("namespace", ["", "crm"])
 def test_a_trusted_client_never_acts_for_staff(namespace):
-    staff, root = make_staff(), make_user("root", is_superuser=True)
-    app = access_of(make_user("app"), trusted=True)
-    for account in (staff, root):
+    staff, root = (find_or_create_user(name, namespace=namespace) for name in ("support", "root"))
+    staff.is_staff = root.is_superuser = True
+    staff.save()
+    root.save()
+    app = access_of(make_user("app"), trusted=True, namespace=namespace)
+    for name in ("support", "root"):
         for resolve in (owner_to_read, owner_to_write_for):
             with pytest.raises(NotAllowed, match="staff account"):
-                resolve(app, account.username)
-    own = access_of(staff, trusted=True)
+                resolve(app, name)
+    own = access_of(staff, trusted=True, namespace=namespace)
     assert owner_to_write_for(own, "support") == staff
 
 
@@ -127,3 +131,14 @@ def test_only_those_who_may_act_for_others_can_name_them(alice, bob):
         with pytest.raises(NotFound):
             resolve(access_of(alice), "nobody")
     assert not User.objects.filter(username="nobody").exists()
+
+
+@pytest.mark.parametrize("name", ["alice", "support", "nobody"])
+def test_a_client_of_a_namespace_neither_makes_nor_learns_of_users_outside_of_it(alice, name):
+    make_staff()
+    app = make_user("app")
+    before = User.objects.count()
+    for resolve in (owner_to_read, owner_to_write_for):
+        with pytest.raises(NotFound):
+            resolve(access_of(app, trusted=True, namespace="crm"), f"\uff1a{name}")
+    assert User.objects.count() == before
