@@ -104,7 +104,8 @@ def find_user(user_id: UserId, *, namespace: str = "", field: str = "user_id") -
 
 def find_or_create_user(user_id: UserId, *, namespace: str = "", field: str = "user_id") -> User:
     """The same; made, without a usable password, where there is none."""
-    return _find_or_create(username_from(user_id, namespace=namespace, absolute=True, field=field))
+    username = username_from(user_id, namespace=namespace, absolute=True, field=field)
+    return _find_or_create(username, field)
 
 
 def similar_names(user: User) -> list[str]:
@@ -129,7 +130,7 @@ def owner_to_write_for(
     if username is None:
         return caller.user
     if caller.trusted:
-        owner = _allowed(caller, _find_or_create(username), field)
+        owner = _allowed(caller, _find_or_create(username, field), field)
     elif caller.writer:
         owner = _stored_or_not_found(username, field)
     else:
@@ -227,7 +228,7 @@ def _stored(username: str) -> User | None:
     return User.objects.filter(username=username).first()
 
 
-def _find_or_create(username: str) -> User:
+def _find_or_create(username: str, field: str) -> User:
     found = _stored(username)
     if found is not None:
         return found
@@ -236,6 +237,6 @@ def _find_or_create(username: str) -> User:
     try:
         with transaction.atomic():
             user.save(force_insert=True)
-    except IntegrityError:  # somebody else made it just now
-        return User.objects.get(username=username)
+    except IntegrityError:  # somebody else made it just now, and may have erased it since
+        return _stored_or_not_found(username, field)
     return user
