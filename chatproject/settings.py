@@ -179,7 +179,7 @@ AXES_HANDLER = (
     if env.str("CACHE_URL", default="")
     else "axes.handlers.database.AxesDatabaseHandler"
 )
-AXES_RESET_ON_SUCCESS = True
+AXES_RESET_ON_SUCCESS = False  # for the account alone: `forget_failures` in api/logins.py
 # Nobody can keep an account locked by trying on and on.
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_USERNAME_CALLABLE = "conversations.api.logins.counted_name"

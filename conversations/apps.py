@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.apps import AppConfig
+from django.contrib.auth.signals import user_logged_in
 from django.db.models.signals import post_migrate
 
 
@@ -14,6 +15,7 @@ class ConversationsConfig(AppConfig):
         # Permissions themselves are made by post_migrate, ahead of this receiver: the app that
         # makes them stands earlier in INSTALLED_APPS.
         post_migrate.connect(_make_rows, sender=self)
+        user_logged_in.connect(_forget_failures)
 
 
 def _make_rows(**kwargs: Any) -> None:
@@ -23,3 +25,9 @@ def _make_rows(**kwargs: Any) -> None:
 
     ensure_groups()
     ensure_secret()
+
+
+def _forget_failures(**kwargs: Any) -> None:
+    from conversations.api.logins import forget_failures
+
+    forget_failures(**kwargs)

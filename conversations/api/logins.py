@@ -5,7 +5,9 @@ from __future__ import annotations
 import ipaddress
 from typing import Any
 
+from axes.utils import reset
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse
 from django.views import defaults
 
@@ -18,12 +20,24 @@ def counted_name(request: HttpRequest, credentials: dict[str, Any] | None) -> st
     The cache holds names and addresses side by side: whoever gives somebody's address as a name
     must not lock that address.
     """
-    name = str((credentials or {}).get("username") or request.POST.get("username", ""))
+    return _as_counted(str((credentials or {}).get("username") or request.POST.get("username", "")))
+
+
+def _as_counted(name: str) -> str:
     try:
         ipaddress.ip_address(name)
     except ValueError:
         return name
     return f"user {name}"
+
+
+def forget_failures(sender: type[User], user: User, **kwargs: Any) -> None:
+    """After a login that succeeded: the failures of its account, and no others.
+
+    Those of its address stay: whoever has an account of their own could otherwise log in to it
+    between any number of guesses at somebody else's password.
+    """
+    reset(username=_as_counted(user.get_username()))
 
 
 def locked_out(

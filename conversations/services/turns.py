@@ -82,11 +82,11 @@ class Begun:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What is new of a running step; `content` None leaves the text as it is stored."""
+    """What has come of a running step: all of its text."""
 
     conversation_id: uuid.UUID
     message_id: uuid.UUID
-    content: str | None = None
+    content: str
     first_token_ms: int | None = None
 
 
@@ -215,9 +215,10 @@ def _begun_before(question: Question, content: str) -> Begun | None:
 def save_progress(progress: Sequence[Progress]) -> dict[uuid.UUID, bool]:
     """Write what has come of many running turns, in one statement, and show that they live.
 
-    Text only grows: of two writes that overtake each other the longer stays. Maps the messages
-    that are still `streaming` to whether somebody asked them to stop; one that is missing was
-    ended or deleted by somebody else.
+    Text only grows: of two writes that overtake each other the longer stays. A row that another
+    transaction has locked is left to the next call: if one waited for it, all would look
+    abandoned. Maps the messages that are still `streaming` to whether somebody asked them to stop;
+    one that is missing was ended or deleted by somebody else.
     """
     place = "(%s::uuid, %s::uuid, %s::text, %s::integer)"
     values = [
@@ -228,21 +229,31 @@ def save_progress(progress: Sequence[Progress]) -> dict[uuid.UUID, bool]:
     with connection.cursor() as cursor:
         cursor.execute(
             _SAVE.format(rows=", ".join([place] * len(progress))),
-            [timezone.now(), *values, Status.STREAMING, STOPPING],
+            [*values, Status.STREAMING, timezone.now(), STOPPING, Status.STREAMING],
         )
         return {row[0]: row[1] for row in cursor.fetchall()}
 
 
 _SAVE = """
-    UPDATE conversations_message AS stored SET
-        content = CASE WHEN length(new.content) > length(stored.content)
-                       THEN new.content ELSE stored.content END,
-        first_token_ms = COALESCE(new.first_token_ms, stored.first_token_ms),
-        updated_at = %s
-    FROM (VALUES {rows}) AS new (conversation_id, id, content, first_token_ms)
-    WHERE stored.conversation_id = new.conversation_id AND stored.id = new.id
-        AND stored.status = %s
-    RETURNING stored.id, COALESCE(stored.finish_reason = %s, false)
+    WITH new (conversation_id, id, content, first_token_ms) AS (VALUES {rows}),
+    unlocked AS MATERIALIZED (
+        SELECT conversation_id, id
+        FROM conversations_message AS stored JOIN new USING (conversation_id, id)
+        WHERE stored.status = %s
+        FOR NO KEY UPDATE OF stored SKIP LOCKED
+    ),
+    saved AS (
+        UPDATE conversations_message AS stored SET
+            content = CASE WHEN starts_with(new.content, stored.content)
+                           THEN new.content ELSE stored.content END,
+            first_token_ms = COALESCE(new.first_token_ms, stored.first_token_ms),
+            updated_at = %s
+        FROM new JOIN unlocked USING (conversation_id, id)
+        WHERE stored.conversation_id = new.conversation_id AND stored.id = new.id
+    )
+    SELECT id, COALESCE(stored.finish_reason = %s, false)
+    FROM conversations_message AS stored JOIN new USING (conversation_id, id)
+    WHERE stored.status = %s
 """
 
 

@@ -107,7 +107,8 @@ def find_user(user_id: UserId, *, namespace: str = "", field: str = "user_id") -
 
 def find_or_create_user(user_id: UserId, *, namespace: str = "", field: str = "user_id") -> User:
     """The same; made, without a usable password, where there is none."""
-    return _find_or_create(username_from(user_id, namespace=namespace, absolute=True, field=field))
+    username = username_from(user_id, namespace=namespace, absolute=True, field=field)
+    return _find_or_create(username, field)
 
 
 def similar_names(user: User) -> list[str]:
@@ -132,7 +133,7 @@ def owner_to_write_for(
     if username is None:
         return caller.user
     if caller.trusted:
-        owner = _find_or_create(username)
+        owner = _find_or_create(username, field)
         _check_no_staff(owner, field)
     elif caller.writer:
         owner = _stored_or_not_found(username, field)
@@ -236,7 +237,7 @@ def _stored(username: str) -> User | None:
     return User.objects.filter(username=username).first()
 
 
-def _find_or_create(username: str) -> User:
+def _find_or_create(username: str, field: str) -> User:
     found = _stored(username)
     if found is not None:
         return found
@@ -245,6 +246,6 @@ def _find_or_create(username: str) -> User:
     try:
         with transaction.atomic():
             user.save(force_insert=True)
-    except IntegrityError:  # somebody else made it just now
-        return User.objects.get(username=username)
+    except IntegrityError:  # somebody else made it just now, and may have erased it since
+        return _stored_or_not_found(username, field)
     return user

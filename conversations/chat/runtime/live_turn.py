@@ -78,7 +78,6 @@ class LiveTurn(Watched):
         self.writing = False
         # Seconds after which the provider takes requests again, where it said so.
         self.retry_after: int | None = None
-        self._saved_characters = -1
 
     def step_id(self, step: int) -> uuid.UUID:
         return step_id(self.turn.id, step)
@@ -96,11 +95,9 @@ class LiveTurn(Watched):
     def progress(self) -> Progress:
         """What to write now; called from the loop's thread, which alone changes the state."""
         step = self.state.last
-        changed = len(step.content) != self._saved_characters
-        self._saved_characters = len(step.content)
         return Progress(
             conversation_id=self.turn.conversation_id,
             message_id=step.message_id,
-            content=step.content if changed else None,
+            content=step.content,
             first_token_ms=self.state.first_token_ms if len(self.state.steps) == 1 else None,
         )

@@ -86,6 +86,18 @@ def test_a_trusted_client_that_writes_for_someone_erased_meanwhile_may_do_it_aga
     assert api.post(LIST, {"user_id": "ann"}).status_code == 201
 
 
+def test_a_user_who_is_made_and_erased_by_others_meanwhile_is_404(monkeypatch):
+    def made_and_erased(user, **options):
+        raise IntegrityError
+
+    api = client_for(make_trusted())
+    monkeypatch.setattr(User, "save", made_and_erased)
+    answer = api.post(LIST, {"user_id": "ann"})
+    assert answer.status_code == 404
+    error = answer.json()["errors"][0]
+    assert (error["detail"], error["attr"]) == (NO_SUCH_USER, "user_id")
+
+
 def test_an_import_for_someone_who_is_erased_meanwhile_is_rejected_line_by_line():
     user = make_user("ann")
     message = ChatMessage(role="user", content="x")

@@ -67,6 +67,20 @@ def test_a_login_that_succeeds_begins_the_count_anew(root):
     assert fail(2) == [200, 200]
 
 
+def test_an_account_of_ones_own_does_not_help_to_guess_at_another(root):
+    make_user("own", password="mine", is_staff=True)
+    assert fail(1, addresses="192.0.2.1") == [200]
+    assert log_in("own", "mine").status_code == 302
+    assert fail(2, addresses="192.0.2.1") == [200, 429]
+
+
+def test_a_name_that_looks_like_an_address_begins_its_count_anew():
+    make_user("192.0.2.9", password="right", is_staff=True)
+    assert fail(2, name="192.0.2.9") == [200, 200]
+    assert log_in("192.0.2.9", "right", "198.51.100.7").status_code == 302
+    assert fail(2, name="192.0.2.9", addresses="198.51.100.{}") == [200, 200]
+
+
 def test_sessions_and_tokens_go_on(root):
     session, token = Client(), client_for(root)
     assert log_in("root", "right", client=session).status_code == 302

@@ -7,7 +7,7 @@ from datetime import timedelta
 from importlib import import_module
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -152,7 +152,6 @@ def test_text_only_grows(alice):
     turn = begin(alice)
     assert save(turn, "abc") == {turn.id: False}
     save(turn, "ab")
-    save(turn, None)
     assert answer_of(turn).content == "abc"
     request_stop(conversation_id=turn.conversation_id, message_id=turn.id)
     assert save(turn, "abcd") == {turn.id: True}
@@ -317,6 +316,42 @@ def test_a_wish_to_stop_goes_along_to_the_next_step(alice):
     # Also one that comes from somebody who saw the first step running.
     finish_turn(turn=turn, step=2, ending=Ending("stopped", content="y"))
     assert not request_stop(conversation_id=turn.conversation_id, message_id=turn.id)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_answer_that_is_locked_keeps_no_other_from_being_saved():
+    alice = make_user("alice")
+    locked, other = begin(alice), begin(alice)
+
+    def save_both():
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SET lock_timeout = '1s'")
+            return save_progress(
+                [Progress(turn.conversation_id, turn.id, "abc") for turn in (locked, other)]
+            )
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as pool, transaction.atomic():
+        Message.objects.select_for_update().get(id=locked.id)
+        assert pool.submit(save_both).result() == {locked.id: False, other.id: False}
+    assert [answer_of(turn).content for turn in (locked, other)] == ["", "abc"]
+    save(locked, "abcd")
+    assert answer_of(locked).content == "abcd"
+
+
+def test_an_answer_that_somebody_changed_keeps_no_other_from_being_saved(alice):
+    changed, other = begin(alice), begin(alice)
+    save(changed, "abc")
+    Conversation.objects.filter(pk=changed.conversation_id).update(legal_hold=True)
+    Message.objects.filter(id=changed.id).update(content="abc, added")
+    saved = save_progress(
+        [Progress(turn.conversation_id, turn.id, "abc and so on, on") for turn in (changed, other)]
+    )
+    assert saved == {changed.id: False, other.id: False}
+    assert answer_of(changed).content == "abc, added"
+    assert answer_of(other).content == "abc and so on, on"
 
 
 @pytest.mark.django_db(transaction=True)
