@@ -35,7 +35,8 @@ _USE_NOTED_EVERY = timedelta(minutes=5)
 # Token, user and the rights of staff that reach beyond one's own conversations, in one statement:
 # Django's permission backend would take three more. Nobody but staff is asked for theirs.
 _FIND = f"""
-    SELECT token.id, token.expires_at, token.last_used_at, token.trusted, token.namespace,
+    SELECT token.id, token.expires_at, token.last_used_at, token.trusted,
+        token.delegated, token.namespace,
         {", ".join(f"person.{column}" for column in _USER_COLUMNS)}, ARRAY(
         SELECT permission.codename
         FROM auth_permission permission
@@ -89,7 +90,7 @@ def caller_with_token(token: str) -> Caller | None:
     row = _find(digest_of(token))
     if row is None:
         return None
-    token_id, expires_at, last_used_at, trusted, namespace, *person, rights = row
+    token_id, expires_at, last_used_at, trusted, delegated, namespace, *person, rights = row
     user: User = User.from_db(connection.alias, _USER_COLUMNS, person)
     now = timezone.now()
     if not user.is_active or (expires_at is not None and expires_at <= now):
@@ -98,12 +99,19 @@ def caller_with_token(token: str) -> Caller | None:
         mark_used(token_id, now)
     if trusted:
         return Caller(user=user, trusted=True, namespace=namespace, expires_at=expires_at)
-    reader = user.is_staff and (
-        user.is_superuser or {"view_conversation", "view_message"} <= set(rights)
+    reader = (
+        user.is_staff
+        and not delegated
+        and (user.is_superuser or {"view_conversation", "view_message"} <= set(rights))
     )
     writer = reader and (user.is_superuser or "act_for_any_user" in rights)
     return Caller(
-        user=user, namespace=namespace, reader=reader, writer=writer, expires_at=expires_at
+        user=user,
+        namespace=namespace,
+        reader=reader,
+        writer=writer,
+        delegated=delegated,
+        expires_at=expires_at,
     )
 
 

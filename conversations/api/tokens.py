@@ -69,6 +69,7 @@ class TokenViewSet(ApiViewSet):
                 user=user,
                 access=self.access,
                 name=body.get("name", ""),
+                delegated=self.caller.delegated or user_id is not None,
                 namespace=self.caller.namespace,
                 lifetime=_lifetime(body, for_another=user_id is not None),
             )

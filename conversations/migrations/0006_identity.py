@@ -46,6 +46,7 @@ class Migration(migrations.Migration):
                 ('name', models.CharField(blank=True, default='', max_length=100)),
                 ('trusted', models.BooleanField(default=False)),
                 ('namespace', models.CharField(blank=True, default='', max_length=32)),
+                ('delegated', models.BooleanField(default=False)),
                 ('created_by', models.CharField(blank=True, default='', max_length=150)),
                 ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
                 ('expires_at', models.DateTimeField(blank=True, null=True)),

@@ -10,7 +10,8 @@ from django.db import migrations
 
 COPY_TOKENS = """
 INSERT INTO conversations_apitoken
-    (id, digest, key, user_id, name, trusted, namespace, created_by, created_at, expires_at)
+    (id, digest, key, user_id, name, trusted, delegated, namespace, created_by, created_at,
+        expires_at)
 SELECT gen_random_uuid(), token.digest, left(token.token_key, 15), token.user_id, '',
     NOT (person.is_staff OR person.is_superuser) AND EXISTS (
         SELECT FROM auth_permission permission
@@ -22,7 +23,7 @@ SELECT gen_random_uuid(), token.digest, left(token.token_key, 15), token.user_id
                 SELECT permission_id FROM auth_group_permissions
                 JOIN auth_user_groups USING (group_id) WHERE user_id = person.id
             )
-    ), '', '', token.created, token.expiry
+    ), false, '', '', token.created, token.expiry
 FROM knox_authtoken token JOIN auth_user person ON person.id = token.user_id
 """
 
@@ -53,8 +54,28 @@ def move_tokens(apps, schema_editor):
 NAME_NUMBERED = """
 UPDATE auth_user AS person SET username = id::text
 WHERE username IN ('user-' || id, 'user-' || id || '-' || id) AND password LIKE '!%'
-    AND NOT EXISTS (SELECT FROM auth_user other WHERE other.username = person.id::text)
 """
+# An application's user 12 must not become the account that is called "12".
+AMBIGUOUS = """
+SELECT person.username, other.username FROM auth_user person
+JOIN auth_user other ON other.username = person.id::text AND other.id <> person.id
+WHERE person.username IN ('user-' || person.id, 'user-' || person.id || '-' || person.id)
+    AND person.password LIKE '!%'
+"""
+RENAME_ONE = (
+    "Clients know the user {user!r} by the number {number}, and an account is called so. Rename one "
+    "of the two, then migrate again."
+)
+
+
+def name_numbered_users(apps, schema_editor):
+    with schema_editor.connection.cursor() as cursor:
+        cursor.execute(AMBIGUOUS)
+        if pairs := cursor.fetchall():
+            raise RuntimeError(
+                " ".join(RENAME_ONE.format(user=user, number=number) for user, number in pairs)
+            )
+        cursor.execute(NAME_NUMBERED)
 
 
 class Migration(migrations.Migration):
@@ -66,6 +87,6 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.RunSQL(NAME_NUMBERED, migrations.RunSQL.noop),
+        migrations.RunPython(name_numbered_users, migrations.RunPython.noop),
         migrations.RunPython(move_tokens, migrations.RunPython.noop),
     ]

@@ -19,7 +19,8 @@ class Caller:
 
     `trusted` and `namespace` are the token's: an application that acts for the users of its
     namespace, or for those of none. `reader` and `writer` are those of staff: may read, may write
-    in, anybody's conversations; each such act leaves an AccessRecord. `expires_at` is the token's.
+    in, anybody's conversations; each such act leaves an AccessRecord. `delegated` and `expires_at`
+    are the token's.
     """
 
     user: User
@@ -27,6 +28,7 @@ class Caller:
     namespace: str = ""
     reader: bool = False
     writer: bool = False
+    delegated: bool = False
     expires_at: datetime | None = None
 
     @classmethod

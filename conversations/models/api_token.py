@@ -17,8 +17,10 @@ KEY_CHARS = 15
 class ApiToken(models.Model):
     """A token of a user. Only its SHA-512 is stored, as hexadecimal digits.
 
-    `trusted` lets it act for other users: those of its `namespace`, or of none. `created_by` is
-    the username of who made it; a copy, since staff accounts come and go.
+    `trusted` lets it act for other users: those of its `namespace`, or of none. A `delegated` one
+    was made by a trusted client for one of its users: it never has rights of staff, whatever that
+    user becomes. `created_by` is the username of who made it; a copy, since staff accounts come and
+    go.
     """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
@@ -34,6 +36,7 @@ class ApiToken(models.Model):
     name = models.CharField(max_length=100, default="", blank=True)
     trusted = models.BooleanField(default=False)
     namespace = models.CharField(max_length=MAX_NAMESPACE_CHARS, default="", blank=True)
+    delegated = models.BooleanField(default=False)
     created_by = models.CharField(max_length=150, default="", blank=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     expires_at = models.DateTimeField(null=True, blank=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -21,7 +22,7 @@ from conversations.models import (
     Tombstone,
     new_id,
 )
-from conversations.services.audit import Detail, owner_of
+from conversations.services.audit import Detail, owner_of, record_act
 from conversations.services.errors import (
     NO_SUCH_CONVERSATION,
     Deleted,
@@ -29,6 +30,7 @@ from conversations.services.errors import (
     KeyReused,
     NotFound,
     OnLegalHold,
+    ServiceError,
 )
 from conversations.services.users import NO_SUCH_USER, UserId, find_or_create_user, find_user
 from conversations.services.validators import as_stored, check_metadata, check_text
@@ -159,10 +161,10 @@ def update_conversation(
     """
     values = dict(changes)
     _check_values(values)
-    with transaction.atomic():
-        conversation = lock_for_change(
-            conversation_id, access, AccessAction.CHANGE, {"fields": sorted(values)}
-        )
+    detail = {"fields": sorted(values)}
+    with conversation_to_change(
+        conversation_id, access, AccessAction.CHANGE, detail
+    ) as conversation:
         if "archived" in values and conversation.archived != values.pop("archived"):
             values["archived_at"] = None if conversation.archived else timezone.now()
         values.pop("archived", None)
@@ -175,13 +177,11 @@ def update_conversation(
 
 def delete_conversation(*, conversation_id: uuid.UUID, access: AccessContext) -> None:
     """Remove a conversation and its messages. Raises NotFound, NotAllowed, OnLegalHold."""
-    with transaction.atomic():
-        conversation = lock_for_change(
-            conversation_id,
-            access,
-            AccessAction.DELETE,
-            lambda found: {"messages": found.message_count},
-        )
+
+    def size(conversation: Conversation) -> Detail:
+        return {"messages": conversation.message_count}
+
+    with conversation_to_change(conversation_id, access, AccessAction.DELETE, size) as conversation:
         Tombstone.objects.filter(conversation_id=conversation_id).delete()
         Tombstone.objects.create(
             conversation_id=conversation_id, id=conversation_id, user_id=conversation.user_id
@@ -189,22 +189,39 @@ def delete_conversation(*, conversation_id: uuid.UUID, access: AccessContext) ->
         Conversation.objects.filter(pk=conversation_id).delete()
 
 
-def lock_for_change(
+@contextmanager
+def conversation_to_change(
     conversation_id: uuid.UUID,
     access: AccessContext,
     action: AccessAction,
     detail: Detail | Callable[[Conversation], Detail] | None = None,
-) -> Conversation:
-    """Lock a conversation of which something is about to change or to go away, its user beside it.
+) -> Iterator[Conversation]:
+    """A transaction in which the conversation is locked, its user beside it, for something of it to
+    change or to go away.
 
-    Raises NotFound, NotAllowed, ReasonRequired, OnLegalHold.
+    What is refused is undone with its AccessRecord; another one says that it was refused. Raises
+    NotFound, NotAllowed, ReasonRequired, OnLegalHold, and what the block raises.
     """
-    conversation = locked_conversation(conversation_id, access, action, detail)
-    if conversation.legal_hold:
-        # That there is a hold is for staff to know, and only of what is not their own.
-        told = access.caller is None or access.leaves_record(conversation.user_id)
-        raise OnLegalHold.told() if told else OnLegalHold()
-    return conversation
+    conversation = None
+    try:
+        with transaction.atomic():
+            conversation = locked_conversation(conversation_id, access, action, detail)
+            if conversation.legal_hold:
+                # That there is a hold is for staff to know, and only of what is not their own.
+                told = access.caller is None or access.leaves_record(conversation.user_id)
+                raise OnLegalHold.told() if told else OnLegalHold()
+            yield conversation
+    except ServiceError as refusal:
+        if conversation is not None:
+            said = detail(conversation) if callable(detail) else dict(detail or {})
+            record_act(
+                access,
+                action,
+                owner=conversation.user,
+                conversation_id=conversation_id,
+                detail={**said, "refused": refusal.code},
+            )
+        raise
 
 
 def locked_conversation(
@@ -213,7 +230,7 @@ def locked_conversation(
     action: AccessAction,
     detail: Detail | Callable[[Conversation], Detail] | None = None,
 ) -> Conversation:
-    """The same, on legal hold or not."""
+    """The conversation, locked until the transaction ends, on legal hold or not."""
     owner = owner_of(access, conversation_id, action=action, detail=detail)
     mine = Conversation.objects.owned_by(owner.pk).filter(pk=conversation_id)
     found = mine.select_for_update().first()

@@ -35,6 +35,7 @@ _LOST = Unavailability(UNREACHABLE, connection_lost=True)
 _BY_SQLSTATE = {
     "08": _LOST,  # connection exceptions
     "57P": _LOST,  # ended by an administrator, by a crash, or not up yet
+    "25006": _LOST,  # read_only_sql_transaction: this server has become a standby
     "25P03": _LOST,  # idle_in_transaction_session_timeout, which ends the session
     "25P04": _LOST,  # transaction_timeout, which ends it too
     "57014": Unavailability(TIMED_OUT),  # query_canceled, by statement_timeout

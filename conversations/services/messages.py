@@ -6,7 +6,6 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
-from django.db import transaction
 from django.db.models import Case, F, Value, When
 from django.utils import timezone
 
@@ -21,7 +20,7 @@ from conversations.models import (
 )
 from conversations.services.appending import append_drafts
 from conversations.services.audit import SCRIPT, owner_of
-from conversations.services.conversations import lock_for_change
+from conversations.services.conversations import conversation_to_change
 from conversations.services.drafts import MessageDraft
 from conversations.services.errors import NO_SUCH_CONVERSATION, NO_SUCH_MESSAGE, NotFound
 from conversations.services.validators import check_metadata, check_rating, check_text
@@ -99,8 +98,7 @@ def update_message(
     """
     _check_changes(changes)
     detail = {"message": str(message_id), "fields": sorted(changes)}
-    with transaction.atomic():
-        lock_for_change(conversation_id, access, AccessAction.CHANGE, detail)
+    with conversation_to_change(conversation_id, access, AccessAction.CHANGE, detail):
         stored = Message.objects.filter(conversation_id=conversation_id, id=message_id)
         if changes:
             stored.update(**changes, updated_at=_moved())
@@ -132,8 +130,9 @@ def delete_message(
     NotAllowed, OnLegalHold.
     """
     detail = {"message": str(message_id)}
-    with transaction.atomic():
-        conversation = lock_for_change(conversation_id, access, AccessAction.DELETE, detail)
+    with conversation_to_change(
+        conversation_id, access, AccessAction.DELETE, detail
+    ) as conversation:
         stored = Message.objects.filter(conversation_id=conversation_id, id=message_id)
         removed, _ = stored.delete()
         if not removed:

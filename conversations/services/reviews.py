@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
-from django.db import transaction
 from django.utils import timezone
 
 from conversations.models import AccessAction, AccessContext, Message, Review
-from conversations.services.conversations import lock_for_change
+from conversations.services.conversations import conversation_to_change
 from conversations.services.errors import NO_SUCH_MESSAGE, InvalidValue, NotFound
 from conversations.services.validators import check_text
 
@@ -34,8 +34,7 @@ def review_message(
     Raises InvalidValue, NotFound, OnLegalHold. The owner's own rating is not touched.
     """
     _check(score, labels, comment)
-    with transaction.atomic():
-        _lock(conversation_id, message_id, access)
+    with _change_of_reviews(conversation_id, message_id, access):
         reviewer = _reviewer(access)
         review, _ = Review.objects.update_or_create(
             conversation_id=conversation_id,
@@ -56,8 +55,7 @@ def withdraw_review(
     *, conversation_id: uuid.UUID, message_id: uuid.UUID, access: AccessContext
 ) -> bool:
     """Remove the caller's own review of a message; whether there was one."""
-    with transaction.atomic():
-        _lock(conversation_id, message_id, access)
+    with _change_of_reviews(conversation_id, message_id, access):
         removed, _ = Review.objects.filter(
             conversation_id=conversation_id,
             message_id=message_id,
@@ -66,11 +64,15 @@ def withdraw_review(
     return bool(removed)
 
 
-def _lock(conversation_id: uuid.UUID, message_id: uuid.UUID, access: AccessContext) -> None:
+@contextmanager
+def _change_of_reviews(
+    conversation_id: uuid.UUID, message_id: uuid.UUID, access: AccessContext
+) -> Iterator[None]:
     detail = {"review": str(message_id)}
-    lock_for_change(conversation_id, access, AccessAction.CHANGE, detail)
-    if not Message.objects.filter(conversation_id=conversation_id, id=message_id).exists():
-        raise NotFound(NO_SUCH_MESSAGE)
+    with conversation_to_change(conversation_id, access, AccessAction.CHANGE, detail):
+        if not Message.objects.filter(conversation_id=conversation_id, id=message_id).exists():
+            raise NotFound(NO_SUCH_MESSAGE)
+        yield
 
 
 def _reviewer(access: AccessContext) -> tuple[int, str]:

@@ -42,6 +42,7 @@ def create_token(
     access: AccessContext,
     name: str = "",
     trusted: bool = False,
+    delegated: bool = False,
     namespace: str = "",
     lifetime: timedelta | None = None,
 ) -> tuple[ApiToken, str]:
@@ -49,6 +50,7 @@ def create_token(
 
     `trusted` lets this token, and no other, act for the users of `namespace`, or of none. A plain
     token of a namespace's user carries the namespace, so that its user goes by the same name.
+    A `delegated` one never has rights of staff.
     `lifetime` None is the setting TOKEN_DAYS; no token outlives the one that it is made with.
     Raises InvalidValue. Who may make which token is for the caller to decide.
     """
@@ -66,6 +68,7 @@ def create_token(
         user=user,
         name=name,
         trusted=trusted,
+        delegated=delegated,
         namespace=namespace or ("" if trusted else namespace_of(user.username)),
         created_by=access.caller.user.username if access.caller else "manage.py",
         expires_at=_end_of(lifetime, access),

@@ -26,6 +26,7 @@ from conversations.chat.llm.agent_loop import (
     StepEnded,
     Text,
     converse,
+    library,
 )
 from conversations.chat.llm.context_window import history_before
 from conversations.chat.llm.intent import detect_mode
@@ -172,6 +173,8 @@ class Runner:
         self, live: LiveTurn, begun: Begun, provider: Provider, question: str
     ) -> Request:
         turn = live.turn
+        # Its import takes seconds, in which this thread must see a wish to end the process.
+        await asyncio.to_thread(library)
         history, sources, mode, servers = await asyncio.gather(
             self._desk.run(
                 partial(

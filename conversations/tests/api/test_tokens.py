@@ -137,3 +137,16 @@ def test_a_token_makes_none_that_outlives_it(backend):
         assert (made.status_code, made.json()["expires_at"]) == (201, short["expires_at"])
     sooner = browser.post(URL, {"expires_in": 60}).json()
     assert sooner["expires_at"] < short["expires_at"]
+
+
+def test_a_token_for_a_browser_never_has_rights_of_staff(bob):
+    """Whatever its user becomes, and through whatever token is made with it."""
+    app = client_for(make_user("app"), trusted=True)
+    made = app.post(URL, {"user_id": "bob", "expires_in": 600}).json()["token"]
+    User.objects.filter(pk=bob.pk).update(is_staff=True, is_superuser=True)
+    another = with_token(made).post(URL, {}).json()["token"]
+    for text in (made, another):
+        me = with_token(text).get("/api/me").json()
+        assert (me["may_read_any"], me["may_write_any"]) == (False, False)
+        assert with_token(text).get("/api/conversations?user_id=*").status_code == 403
+    assert client_for(bob).get("/api/me").json()["may_read_any"]

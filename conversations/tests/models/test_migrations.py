@@ -56,10 +56,6 @@ def test_users_made_for_a_number_are_called_by_it(before_identity):
     made.set_unusable_password()
     made.save()
     person = make_user("user-12", password="secret")
-    taken = User(pk=99, username="user-99")
-    taken.set_unusable_password()
-    taken.save()
-    make_user("99")
     make_user("user-4712")
     second = User(pk=4712, username="user-4712-4712")  # as it was called beside that one
     second.set_unusable_password()
@@ -69,7 +65,19 @@ def test_users_made_for_a_number_are_called_by_it(before_identity):
         (made, "4711"),
         (second, "4712"),
         (person, "user-12"),
-        (taken, "user-99"),
     ):
         user.refresh_from_db()
         assert user.username == name
+
+
+def test_a_number_that_would_mean_another_account_stops_the_migration(before_identity):
+    made = User(pk=99, username="user-99")
+    made.set_unusable_password()
+    made.save()
+    account = make_user("99")
+    with pytest.raises(RuntimeError, match="'user-99' by the number 99"):
+        call_command("migrate", verbosity=0)
+    made.refresh_from_db()
+    assert made.username == "user-99"
+    account.username = "ninety-nine"
+    account.save()

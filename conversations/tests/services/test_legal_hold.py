@@ -250,3 +250,30 @@ def test_what_is_deleted_while_a_hold_is_placed_goes_before_it_or_stays():
         Message.objects.filter(conversation_id=chat.pk)._raw_delete("default")
     assert Message.objects.count() == 1
     assert not Review.objects.exists()
+
+
+def test_a_refused_act_of_staff_leaves_a_record_that_says_so(alice):
+    chat = make_conversation(alice, messages=2)
+    root = make_user("root", is_staff=True, is_superuser=True)
+    message = Message.objects.filter(conversation=chat).first()
+    access = access_of(root, reader=True, writer=True)
+    set_legal_hold(conversation_id=chat.pk, on_hold=True, access=replace(access, reason="Case"))
+    place = {"conversation_id": chat.pk, "access": access}
+    for act in (
+        lambda: update_conversation(**place, changes={"title": "x"}),
+        lambda: delete_conversation(**place),
+        lambda: update_message(**place, message_id=message.id, changes={"rating": 1}),
+        lambda: delete_message(**place, message_id=message.id),
+        lambda: review_message(**place, message_id=message.id, score=1),
+    ):
+        with pytest.raises(OnLegalHold):
+            act()
+    refused = AccessRecord.objects.exclude(action="hold").order_by("created_at")
+    assert [record.action for record in refused] == [
+        "change",
+        "delete",
+        "change",
+        "delete",
+        "change",
+    ]
+    assert {record.detail["refused"] for record in refused} == {"legal_hold"}
