@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-SAMPLE = Path(__file__).parent.parent / "conversations" / "sample" / "sgd_20.openai.jsonl"
+SAMPLE = Path(__file__).parent.parent / "conversations" / "sample" / "support_20.jsonl"
 TEXTS = 5_000
 # Words of what a user types and of what a model answers, shortest and longest.
 USER_WORDS, ASSISTANT_WORDS = (5, 40), (30, 120)
@@ -85,5 +85,6 @@ def _words_of_sample() -> list[str]:
         word
         for chat in chats
         for message in chat["messages"]
+        if message["role"] in ("user", "assistant")
         for word in (message.get("content") or "").split()
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from typing import Any
 
@@ -23,6 +23,17 @@ class ChatMessage:
     name: str | None = None
     provider: str = ""  # the table's default would claim a provider that no file named
     model: str = ""
+    sources: list[Any] | None = None
+    detected_mode: str | None = None
+    status: str = "complete"
+    finish_reason: str | None = None
+    error: str | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    latency_ms: int | None = None
+    first_token_ms: int | None = None
+    rating: int | None = None
+    rating_comment: str | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
     created_at: datetime | None = None
 
@@ -40,7 +51,10 @@ class Chat:
     title: str | None = None
     model_used: str = ""
     metadata: dict[str, Any] = field(default_factory=dict)
+    pinned: bool = False
+    archived_at: datetime | None = None
     created_at: datetime | None = None
+    updated_at: datetime | None = None
 
     @property
     def key(self) -> str:
@@ -71,6 +85,19 @@ class Malformed(Exception):
         self.detail = detail
 
 
+# What version 1 of the hash has of every message. Any other field counts only where it is not the
+# default, so that conversations imported before the field existed keep their hash.
+_ALWAYS_HASHED = {
+    *("role", "content", "parts", "tool_calls", "tool_call_id", "name"),
+    *("provider", "model", "metadata", "created_at"),
+}
+_DEFAULTS = {
+    column.name: column.default
+    for column in fields(ChatMessage)
+    if column.name not in _ALWAYS_HASHED
+}
+
+
 def content_hash(chat: Chat) -> str:
     """SHA-256 over title, metadata and messages: "v1:sha256:<hex>".
 
@@ -80,10 +107,19 @@ def content_hash(chat: Chat) -> str:
     said = {
         "title": chat.title,
         "metadata": chat.metadata,
-        "messages": [asdict(message) for message in chat.messages],
+        "messages": [_hashed(message) for message in chat.messages],
     }
     text = json.dumps(said, sort_keys=True, separators=(",", ":"), default=_isoformat)
     return f"v1:sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def _hashed(message: ChatMessage) -> dict[str, Any]:
+    values = asdict(message)
+    return {
+        name: value
+        for name, value in values.items()
+        if name not in _DEFAULTS or value != _DEFAULTS[name]
+    }
 
 
 def _isoformat(value: datetime) -> str:

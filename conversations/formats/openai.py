@@ -24,14 +24,18 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from conversations.formats.chat import Chat, ChatMessage, Malformed, Rejected
-from conversations.formats.lines import NOT_AN_OBJECT, parse_object, read_lines
+from conversations.formats.checks import (
+    as_id,
+    as_list,
+    as_object,
+    as_text,
+    as_text_or_none,
+    present,
+)
+from conversations.formats.lines import parse_object, read_lines
 
 EXTRAS = "openai"
 
-MISSING = "Missing."
-NOT_TEXT = "Not a string."
-NOT_AN_ID = "Neither a string that is not empty nor a whole number."
-NOT_A_LIST = "Not a list."
 NO_MESSAGES = "Holds no message."
 NOT_CONTENT = "Neither a string, nor null, nor a list of parts."
 NO_CALL_ANSWERED = "A tool message names the call that it answers."
@@ -57,33 +61,25 @@ def parse_line(number: int, line: bytes) -> Chat | Rejected:
 
 
 def _chat(number: int, data: _Object) -> Chat:
-    messages = _list("messages", _required("messages", data.get("messages")))
+    messages = as_list("messages", present("messages", data.get("messages")))
     if not messages:
         raise Malformed("messages", NO_MESSAGES)
     return Chat(
         line=number,
-        external_id=_external_id(data.get("id")),
+        external_id=as_id("id", data.get("id")),
         title=_title(data.get("title")),
         metadata=_chat_metadata(data),
         messages=tuple(_message(f"messages.{at}", item) for at, item in enumerate(messages)),
     )
 
 
-def _external_id(value: object) -> str | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
-        raise Malformed("id", NOT_AN_ID)
-    return str(value)
-
-
 def _title(value: object) -> str | None:
-    title = _text_or_none("title", value)
+    title = as_text_or_none("title", value)
     return None if title is None or not title.strip() else title
 
 
 def _chat_metadata(data: _Object) -> _Object:
-    metadata = {} if data.get("metadata") is None else _object("metadata", data["metadata"])
+    metadata = {} if data.get("metadata") is None else as_object("metadata", data["metadata"])
     extras = {key: value for key, value in data.items() if key not in _CHAT_KEYS}
     if EXTRAS in metadata:
         extras["metadata"] = {EXTRAS: metadata[EXTRAS]}
@@ -91,8 +87,8 @@ def _chat_metadata(data: _Object) -> _Object:
 
 
 def _message(at: str, item: object) -> ChatMessage:
-    data = _object(at, item)
-    role = _text(f"{at}.role", _required(f"{at}.role", data.get("role")))
+    data = as_object(at, item)
+    role = as_text(f"{at}.role", present(f"{at}.role", data.get("role")))
     content, parts = _content(f"{at}.content", data.get("content"))
     tool_calls = _tool_calls(f"{at}.tool_calls", data.get("tool_calls"))
     extras = {key: value for key, value in data.items() if key not in _MESSAGE_KEYS}
@@ -104,7 +100,7 @@ def _message(at: str, item: object) -> ChatMessage:
         parts=parts,
         tool_calls=tool_calls,
         tool_call_id=_tool_call_id(f"{at}.tool_call_id", data.get("tool_call_id"), role),
-        name=_text_or_none(f"{at}.name", data.get("name")),
+        name=as_text_or_none(f"{at}.name", data.get("name")),
         metadata={EXTRAS: extras} if extras else {},
     )
 
@@ -124,60 +120,32 @@ def _content(at: str, value: object) -> tuple[str, list[Any] | None]:
 
 
 def _text_of_part(at: str, part: object) -> str | None:
-    data = _object(at, part)
-    kind = _text(f"{at}.type", _required(f"{at}.type", data.get("type")))
-    return _text(f"{at}.text", data.get("text")) if kind == "text" else None
+    data = as_object(at, part)
+    kind = as_text(f"{at}.type", present(f"{at}.type", data.get("type")))
+    return as_text(f"{at}.text", data.get("text")) if kind == "text" else None
 
 
 def _tool_calls(at: str, value: object) -> list[Any] | None:
     if value is None:
         return None
-    calls = _list(at, value)
+    calls = as_list(at, value)
     for index, call in enumerate(calls):
-        _check_tool_call(f"{at}.{index}", _object(f"{at}.{index}", call))
+        _check_tool_call(f"{at}.{index}", as_object(f"{at}.{index}", call))
     return calls
 
 
 def _check_tool_call(at: str, call: _Object) -> None:
     """Results are linked by the id; `type` may be absent, and others than "function" may come."""
-    _text(f"{at}.id", _required(f"{at}.id", call.get("id")))
+    as_text(f"{at}.id", present(f"{at}.id", call.get("id")))
     if call.get("type", "function") != "function":
         return
-    function = _object(f"{at}.function", _required(f"{at}.function", call.get("function")))
+    function = as_object(f"{at}.function", present(f"{at}.function", call.get("function")))
     for key in ("name", "arguments"):
-        _text(f"{at}.function.{key}", _required(f"{at}.function.{key}", function.get(key)))
+        as_text(f"{at}.function.{key}", present(f"{at}.function.{key}", function.get(key)))
 
 
 def _tool_call_id(at: str, value: object, role: str) -> str | None:
-    answered = _text_or_none(at, value)
+    answered = as_text_or_none(at, value)
     if role == "tool" and not answered:
         raise Malformed(at, NO_CALL_ANSWERED)
     return answered
-
-
-def _required(at: str, value: object) -> object:
-    if value is None:
-        raise Malformed(at, MISSING)
-    return value
-
-
-def _text(at: str, value: object) -> str:
-    if not isinstance(value, str):
-        raise Malformed(at, NOT_TEXT)
-    return value
-
-
-def _text_or_none(at: str, value: object) -> str | None:
-    return None if value is None else _text(at, value)
-
-
-def _list(at: str, value: object) -> list[Any]:
-    if not isinstance(value, list):
-        raise Malformed(at, NOT_A_LIST)
-    return value
-
-
-def _object(at: str, value: object) -> _Object:
-    if not isinstance(value, dict):
-        raise Malformed(at, NOT_AN_OBJECT)
-    return value

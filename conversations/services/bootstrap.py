@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from django.contrib.auth import get_user_model
+from django.utils import timezone
 
-from conversations.formats import READERS
+from conversations.formats import READERS, Chat, Rejected
 from conversations.services.imports import ImportReport, import_conversations
 from conversations.services.users import find_or_create_user
 
 ADMIN_NAME = "admin"
 SAMPLE_OWNER = "sample"
-SAMPLE_FILE = Path(__file__).resolve().parent.parent / "sample" / "sgd_20.openai.jsonl"
+SAMPLE_FILE = Path(__file__).resolve().parent.parent / "sample" / "support_20.jsonl"
 
 _PASSWORD_BYTES = 12  # 16 characters
 
@@ -41,6 +44,37 @@ def load_sample() -> ImportReport:
     """Import the sample conversations as those of the user `sample`; again, it adds nothing."""
     owner = find_or_create_user(SAMPLE_OWNER)
     with SAMPLE_FILE.open("rb") as file:
-        return import_conversations(
-            chats=READERS["openai"](file), owner_id=owner.pk, source="import:openai"
-        )
+        chats = list(READERS["json"](file))
+    return import_conversations(chats=_moved_to_now(chats), owner_id=owner.pk, source="import:json")
+
+
+def _moved_to_now(chats: list[Chat | Rejected]) -> list[Chat | Rejected]:
+    """All times moved by one interval, so that the newest is now and the dashboard shows them.
+
+    An import does not compare times, so that a later run still finds what the first one stored.
+    """
+    interval = timezone.now() - max(
+        time for chat in chats if isinstance(chat, Chat) for time in _times_of(chat)
+    )
+    return [_moved(chat, interval) if isinstance(chat, Chat) else chat for chat in chats]
+
+
+def _times_of(chat: Chat) -> list[datetime]:
+    times = [chat.created_at, chat.updated_at, chat.archived_at]
+    times += [message.created_at for message in chat.messages]
+    return [time for time in times if time is not None]
+
+
+def _moved(chat: Chat, interval: timedelta) -> Chat:
+    def later(time: datetime | None) -> datetime | None:
+        return None if time is None else time + interval
+
+    return replace(
+        chat,
+        created_at=later(chat.created_at),
+        updated_at=later(chat.updated_at),
+        archived_at=later(chat.archived_at),
+        messages=tuple(
+            replace(message, created_at=later(message.created_at)) for message in chat.messages
+        ),
+    )

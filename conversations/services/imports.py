@@ -17,10 +17,12 @@ from conversations.models import (
     DEFAULT_TITLE,
     Conversation,
     Message,
+    Status,
     Tombstone,
     derived_id,
     id_from_key,
 )
+from conversations.models.interrupted import INTERRUPTED_COLUMNS
 from conversations.services.appending import MAX_BATCH, append_drafts
 from conversations.services.audit import SCRIPT
 from conversations.services.conversations import DELETED_CONVERSATION, LONG_TEXT
@@ -35,8 +37,10 @@ STORED_IS_SHORTER = (
 )
 
 _GIVEN = tuple(given.name for given in fields(ChatMessage))
-# What a message says for good; its metadata may be changed after the import.
-_SAID = tuple(name for name in _GIVEN if name not in {"metadata", "created_at"})
+# What a message says for good; its metadata and rating may be changed after the import.
+_SAID = tuple(
+    name for name in _GIVEN if name not in {"metadata", "rating", "rating_comment", "created_at"}
+)
 
 
 @dataclass(slots=True)
@@ -105,7 +109,10 @@ def _import_one(chat: Chat | Rejected, owner_id: int, source: str, report: Impor
 
 
 def _draft(message: ChatMessage) -> MessageDraft:
-    return MessageDraft(**{name: getattr(message, name) for name in _GIVEN})
+    values = {name: getattr(message, name) for name in _GIVEN}
+    if message.status == Status.STREAMING:  # exported while it ran, which no process does here
+        values |= INTERRUPTED_COLUMNS
+    return MessageDraft(**values)
 
 
 def _store(chat: Chat, drafts: list[MessageDraft], owner_id: int, source: str) -> bool:
@@ -147,16 +154,19 @@ def _insert_conversation(
     chat: Chat, conversation_id: uuid.UUID, owner_id: int, source: str
 ) -> bool:
     """Insert it without messages, its text exactly as given; False when the id is taken."""
-    created_at = chat.created_at or chat.messages[0].created_at or timezone.now()
+    said_at = next((message.created_at for message in chat.messages), None)
+    created_at = chat.created_at or said_at or timezone.now()
     conversation = Conversation(
         id=conversation_id,
         user_id=owner_id,
         title=chat.title or DEFAULT_TITLE,
         model_used=chat.model_used,
         metadata=chat.metadata,
+        pinned=chat.pinned,
+        archived_at=chat.archived_at,
         source=source,
         created_at=created_at,
-        updated_at=created_at,
+        updated_at=chat.updated_at or created_at,
     )
     row = {column: getattr(conversation, column) for column in columns_of(Conversation)}
     return bool(insert_new_rows(Conversation, [row]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from django.contrib.auth.models import Permission, User
 from django.utils import timezone
 from rest_framework.test import APIClient
@@ -14,6 +16,9 @@ from conversations.services import (
     create_conversation,
     create_token,
 )
+
+# OpenAI chat JSONL with tool calls of another system: 5 conversations, 58 messages, 8 calls.
+BOOKINGS_FILE = Path(__file__).parent / "data" / "bookings.openai.jsonl"
 
 
 def make_user(username="alice", *permissions, **fields):

@@ -29,10 +29,11 @@ STOPPED = "Stopped."
 REST_REMAINS = "What was imported so far is stored; run the same command again for the rest."
 
 EPILOG = """
-A conversation is stored whole or not at all, and a bad one never keeps out the others. Running
-the same import again adds nothing: a conversation is known by its id in the file or, without
-one, by its content. Exit status: 0 when nothing was rejected, 1 when something was, 2 when the
-import could not run.
+Formats: openai is OpenAI chat JSONL; json is what an export as "JSON Lines, everything stored"
+writes. A conversation is stored whole or not at all, and a bad one never keeps out the others.
+Running the same import again adds nothing: a conversation is known by its id in the file or,
+without one, by its content. Exit status: 0 when nothing was rejected, 1 when something was, 2 when
+the import could not run.
 """
 
 

@@ -10,6 +10,7 @@ from django.core.management import CommandError, call_command
 from conversations.formats.openai import parse_line
 from conversations.models import Conversation, Message
 from conversations.services.bootstrap import SAMPLE_FILE
+from conversations.tests.factories import BOOKINGS_FILE
 
 pytestmark = pytest.mark.django_db
 
@@ -20,10 +21,10 @@ GOOD = {"id": "a", "messages": [{"role": "user", "content": "Hello"}]}
 def run(capsys):
     """Run the command and return its exit status, standard output and standard error."""
 
-    def run_command(file, *arguments):
-        status = 0
+    def run_command(file, *arguments, file_format="openai"):
+        status, options = 0, {"format": file_format, "user": "ann"}
         try:
-            call_command("import_conversations", str(file), *arguments, format="openai", user="ann")
+            call_command("import_conversations", str(file), *arguments, **options)
         except SystemExit as stop:
             status = stop.code
         return status, *capsys.readouterr()
@@ -42,25 +43,32 @@ def write(tmp_path):
 
 
 def test_the_report_is_exact(run):
-    status, out, err = run(SAMPLE_FILE)
+    status, out, err = run(BOOKINGS_FILE)
     assert status == 0
     assert out.splitlines() == [
-        "read           20",
-        "created        20 (338 messages, 32 tool calls)",
+        "read           5",
+        "created        5 (58 messages, 8 tool calls)",
         "already there  0",
         "rejected       0",
     ]
     assert err == ""
-    assert Conversation.objects.filter(user__username="ann").count() == 20
+    assert Conversation.objects.filter(user__username="ann").count() == 5
+
+
+def test_an_export_is_imported_by_the_name_of_its_format(run):
+    status, out, _ = run(SAMPLE_FILE, file_format="json")
+    assert status == 0
+    assert "created        20 (" in out
+    assert run(SAMPLE_FILE, file_format="json")[1].splitlines()[2] == "already there  20"
 
 
 def test_a_second_run_says_that_all_is_there(run):
-    run(SAMPLE_FILE)
-    status, out, _ = run(SAMPLE_FILE)
+    run(BOOKINGS_FILE)
+    status, out, _ = run(BOOKINGS_FILE)
     assert status == 0
     assert out.splitlines()[1:3] == [
         "created        0 (0 messages, 0 tool calls)",
-        "already there  20",
+        "already there  5",
     ]
 
 
@@ -93,10 +101,10 @@ def test_many_rejections_are_listed_in_part_and_reported_in_full(run, write, tmp
 
 
 def test_a_dry_run_reports_the_same_and_stores_nothing(run):
-    status, out, _ = run(SAMPLE_FILE, "--dry-run")
+    status, out, _ = run(BOOKINGS_FILE, "--dry-run")
     assert status == 0
     assert out.startswith("Dry run: nothing was stored.")
-    assert "created        20 (338 messages, 32 tool calls)" in out
+    assert "created        5 (58 messages, 8 tool calls)" in out
     assert not Message.objects.exists()
     assert not User.objects.exists()
 
@@ -122,14 +130,14 @@ def test_a_file_that_cannot_be_read_is_a_usage_error(run, tmp_path, missing):
 
 def test_a_report_that_cannot_be_written_stops_before_anything_is_stored(run, tmp_path):
     with pytest.raises(CommandError, match="nowhere") as caught:
-        run(SAMPLE_FILE, "--report", str(tmp_path / "nowhere" / "r.jsonl"))
+        run(BOOKINGS_FILE, "--report", str(tmp_path / "nowhere" / "r.jsonl"))
     assert caught.value.returncode == 2
     assert not Conversation.objects.exists()
 
 
 def test_a_user_that_cannot_be_is_a_usage_error():
     with pytest.raises(CommandError, match="--user: ") as caught:
-        call_command("import_conversations", str(SAMPLE_FILE), format="openai", user="ann ")
+        call_command("import_conversations", str(BOOKINGS_FILE), format="openai", user="ann ")
     assert caught.value.returncode == 2
 
 
@@ -142,6 +150,6 @@ def test_an_interrupted_import_keeps_what_it_has_and_says_so(run, monkeypatch):
         "conversations.management.commands.import_conversations.READERS", {"openai": interrupted}
     )
     with pytest.raises(CommandError, match="run the same command again") as caught:
-        run(SAMPLE_FILE)
+        run(BOOKINGS_FILE)
     assert caught.value.returncode == 130
     assert Conversation.objects.count() == 1

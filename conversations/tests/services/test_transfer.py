@@ -6,8 +6,7 @@ import pytest
 
 from conversations.formats import READERS, Chat, ChatMessage, Rejected
 from conversations.models import Conversation, Message, derived_id
-from conversations.services import SCRIPT, delete_conversation
-from conversations.services.bootstrap import SAMPLE_FILE
+from conversations.services import SCRIPT, delete_conversation, export_conversations
 from conversations.services.imports import (
     STORED_DIFFERS,
     STORED_IS_SHORTER,
@@ -16,6 +15,7 @@ from conversations.services.imports import (
 )
 from conversations.services.messages import add_message, delete_message, update_message
 from conversations.services.users import find_or_create_user
+from conversations.tests.factories import BOOKINGS_FILE
 
 pytestmark = pytest.mark.django_db
 
@@ -37,13 +37,13 @@ def import_chats(owner, chats, **options):
     return import_conversations(chats=chats, owner_id=owner.pk, source="import:openai", **options)
 
 
-def import_sample(owner):
-    with SAMPLE_FILE.open("rb") as file:
+def import_bookings(owner):
+    with BOOKINGS_FILE.open("rb") as file:
         return import_chats(owner, READERS["openai"](file))
 
 
-def lines_of_sample():
-    return [json.loads(line) for line in SAMPLE_FILE.read_text().splitlines()]
+def lines_of_bookings():
+    return [json.loads(line) for line in BOOKINGS_FILE.read_text().splitlines()]
 
 
 def stored_conversation(external_id):
@@ -60,11 +60,11 @@ def as_in_file(message):
     return said
 
 
-def test_the_sample_is_stored_field_by_field(owner):
-    report = import_sample(owner)
-    assert (report.read, report.created, report.already_there) == (20, 20, 0)
-    assert (report.messages, report.tool_calls, report.rejected) == (338, 32, [])
-    for line in lines_of_sample():
+def test_a_file_is_stored_field_by_field(owner):
+    report = import_bookings(owner)
+    assert (report.read, report.created, report.already_there) == (5, 5, 0)
+    assert (report.messages, report.tool_calls, report.rejected) == (58, 8, [])
+    for line in lines_of_bookings():
         conversation = stored_conversation(line["id"])
         messages = list(conversation.messages.in_order())
         assert [as_in_file(message) for message in messages] == line["messages"]
@@ -77,9 +77,9 @@ def test_the_sample_is_stored_field_by_field(owner):
 
 
 def test_each_tool_result_answers_a_call_of_the_same_conversation(owner):
-    import_sample(owner)
+    import_bookings(owner)
     results = Message.objects.filter(role="tool")
-    assert results.count() == 32
+    assert results.count() == 8
     for result in results:
         before = Message.objects.filter(
             conversation_id=result.conversation_id, sequence=result.sequence - 1
@@ -88,13 +88,13 @@ def test_each_tool_result_answers_a_call_of_the_same_conversation(owner):
 
 
 def test_a_second_run_creates_nothing(owner):
-    import_sample(owner)
+    import_bookings(owner)
     rows = list(Message.objects.order_by("conversation_id", "sequence").values())
-    report = import_sample(owner)
-    assert (report.read, report.created, report.already_there) == (20, 0, 20)
+    report = import_bookings(owner)
+    assert (report.read, report.created, report.already_there) == (5, 0, 5)
     assert (report.messages, report.tool_calls, report.rejected) == (0, 0, [])
     assert list(Message.objects.order_by("conversation_id", "sequence").values()) == rows
-    assert Conversation.objects.count() == 20
+    assert Conversation.objects.count() == 5
 
 
 def test_a_second_run_knows_numbers_as_the_database_writes_them(owner):
@@ -318,3 +318,108 @@ def test_a_deleted_conversation_is_not_imported_again(owner):
     report = import_lines(owner, line)
     assert (report.created, len(report.rejected)) == (0, 1)
     assert "deleted" in report.rejected[0].reason
+
+
+RATED = {
+    "role": "assistant",
+    "content": "Hi",
+    "provider": "vllm",
+    "model": "qwen3",
+    "sources": [{"title": "T"}],
+    "detected_mode": "support",
+    "status": "failed",
+    "finish_reason": "provider_error",
+    "error": "E",
+    "latency_ms": 7,
+    "rating": -1,
+    "rating_comment": "No",
+    "created_at": "2026-01-02T03:04:05.600000+00:00",
+}
+
+
+def import_json(owner, *lines):
+    text = "\n".join(map(json.dumps, lines)).encode()
+    return import_conversations(
+        chats=READERS["json"](io.BytesIO(text)), owner_id=owner.pk, source="import:json"
+    )
+
+
+def exported(owner):
+    """The owner's conversations as an export has them, by title."""
+    pieces = export_conversations(
+        conversations=Conversation.objects.owned_by(owner.pk), file_format="json", access=SCRIPT
+    )
+    lines = [json.loads(line) for line in "".join(pieces).splitlines()]
+    return sorted(lines, key=lambda line: line["title"])
+
+
+def without(values, *names):
+    return {name: value for name, value in values.items() if name not in names}
+
+
+def test_what_was_exported_is_imported_as_it_was(owner):
+    given = {
+        "id": "a",
+        "title": "A",
+        "model_used": "qwen3",
+        "metadata": {"b": 1},
+        "pinned": True,
+        "archived_at": "2026-01-04T00:00:00+00:00",
+        "created_at": "2026-01-01T00:00:00+00:00",
+        "updated_at": "2026-01-05T00:00:00+00:00",
+        "messages": [HELLO, RATED],
+    }
+    import_json(owner, given, {"title": "Empty", "messages": []})
+    first = exported(owner)
+    assert first[0] | without(given, "id", "messages") == first[0]
+    assert first[0]["messages"][1] | RATED == first[0]["messages"][1]
+
+    bob = find_or_create_user("bob")
+    assert import_json(bob, *first).created == 2
+    assert import_json(bob, *first).already_there == 2
+    for before, after in zip(first, exported(bob), strict=True):
+        own = ("id", "owner", "messages")
+        assert without(after, *own) == without(before, *own)
+        assert [without(said, "id") for said in after["messages"]] == [
+            without(said, "id") for said in before["messages"]
+        ]
+
+
+def test_an_answer_that_was_exported_while_it_ran_is_interrupted(owner):
+    line = {"id": "a", "messages": [HELLO, RATED | {"status": "streaming", "error": None}]}
+    assert import_json(owner, line).created == 1
+    answer = Message.objects.get(role="assistant")
+    assert (answer.status, answer.finish_reason) == ("interrupted", "interrupted")
+    assert "before the answer was complete" in answer.error
+    assert import_json(owner, line).already_there == 1
+
+
+def test_an_imported_rating_that_was_changed_here_is_left_alone(owner):
+    line = {"id": "a", "messages": [HELLO, RATED]}
+    import_json(owner, line)
+    answer = Message.objects.get(role="assistant")
+    update_message(
+        conversation_id=answer.conversation_id,
+        message_id=answer.id,
+        changes={"rating": 1},
+        access=SCRIPT,
+    )
+    assert import_json(owner, line).already_there == 1
+    assert Message.objects.get(role="assistant").rating == 1
+
+
+@pytest.mark.parametrize(
+    ("changed", "field"),
+    [
+        ({"status": "done"}, "status"),
+        ({"rating": 2}, "rating"),
+        ({"latency_ms": -1}, "latency_ms"),
+        ({"model": "x" * 256}, "model"),
+        ({"error": "\x00"}, "error"),
+        ({"sources": [float("nan")]}, "sources.0"),
+    ],
+)
+def test_a_value_that_no_row_may_have_is_named(owner, changed, field):
+    report = import_json(owner, {"messages": [RATED | changed]})
+    assert report.rejected[0].reason.startswith(f"messages.0.{field}: ")
+    assert not Conversation.objects.exists()

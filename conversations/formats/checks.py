@@ -1,0 +1,85 @@
+"""Checks of values that a file gives: each returns the value, or names the place at fault."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from conversations.formats.chat import Malformed
+from conversations.formats.lines import NOT_AN_OBJECT
+
+MISSING = "Missing."
+NOT_TEXT = "Not a string."
+NOT_AN_ID = "Neither a string that is not empty nor a whole number."
+NOT_A_LIST = "Not a list."
+NOT_A_NUMBER = "Not a whole number."
+NOT_A_BOOLEAN = "Neither true nor false."
+NOT_A_TIME = "Not a date and time with an offset, such as 2026-01-31T09:30:00Z."
+
+
+def present(at: str, value: object) -> object:
+    """`at` is the path of the value in its line ("messages.3.role"), here and below."""
+    if value is None:
+        raise Malformed(at, MISSING)
+    return value
+
+
+def as_text(at: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise Malformed(at, NOT_TEXT)
+    return value
+
+
+def as_text_or_none(at: str, value: object) -> str | None:
+    return None if value is None else as_text(at, value)
+
+
+def as_id(at: str, value: object) -> str | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
+        raise Malformed(at, NOT_AN_ID)
+    return str(value)
+
+
+def as_list(at: str, value: object) -> list[Any]:
+    if not isinstance(value, list):
+        raise Malformed(at, NOT_A_LIST)
+    return value
+
+
+def as_list_or_none(at: str, value: object) -> list[Any] | None:
+    return None if value is None else as_list(at, value)
+
+
+def as_object(at: str, value: object) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise Malformed(at, NOT_AN_OBJECT)
+    return value
+
+
+def as_number_or_none(at: str, value: object) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise Malformed(at, NOT_A_NUMBER)
+    return value
+
+
+def as_boolean(at: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise Malformed(at, NOT_A_BOOLEAN)
+    return value
+
+
+def as_time_or_none(at: str, value: object) -> datetime | None:
+    """ISO 8601 with an offset, as UTC."""
+    if value is None:
+        return None
+    try:
+        time = datetime.fromisoformat(as_text(at, value))
+        if time.tzinfo is None:
+            raise Malformed(at, NOT_A_TIME)
+        return time.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise Malformed(at, NOT_A_TIME) from None

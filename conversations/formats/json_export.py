@@ -1,0 +1,116 @@
+"""The project's own JSON Lines, as `write_json` exports them: one conversation a line.
+
+    {"id": …, "title": …, "metadata": {…}, "pinned": …, "created_at": …,
+     "messages": [{"role", "content", "sources", "status", "rating", "created_at", …}, …]}
+
+Names and meanings are those of the API. Every field but a message's role may be absent, and is
+then what a new row has. An unknown name is refused, so that nothing of a file is lost unnoticed.
+
+Ignored, since each installation sets them itself: `owner` and `source` (given with the import),
+the `id` and `sequence` of a message (its position in the list counts), and the `reviews` of staff,
+whose accounts belong to the installation that wrote the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, BinaryIO
+
+from conversations.formats.chat import Chat, ChatMessage, Malformed, Rejected
+from conversations.formats.checks import (
+    as_boolean,
+    as_id,
+    as_list,
+    as_list_or_none,
+    as_number_or_none,
+    as_object,
+    as_text,
+    as_text_or_none,
+    as_time_or_none,
+    present,
+)
+from conversations.formats.lines import parse_object, read_lines
+
+UNKNOWN_FIELD = "There is no such field."
+
+Check = Callable[[str, object], Any]
+
+CHAT_FIELDS: dict[str, Check] = {
+    "title": as_text_or_none,
+    "model_used": as_text,
+    "metadata": as_object,
+    "pinned": as_boolean,
+    "archived_at": as_time_or_none,
+    "created_at": as_time_or_none,
+    "updated_at": as_time_or_none,
+}
+CHAT_FIELDS_LEFT_OUT = frozenset({"owner", "source"})
+
+MESSAGE_FIELDS: dict[str, Check] = {
+    "role": as_text,
+    "content": as_text,
+    "parts": as_list_or_none,
+    "tool_calls": as_list_or_none,
+    "tool_call_id": as_text_or_none,
+    "name": as_text_or_none,
+    "provider": as_text,
+    "model": as_text,
+    "sources": as_list_or_none,
+    "detected_mode": as_text_or_none,
+    "status": as_text,
+    "finish_reason": as_text_or_none,
+    "error": as_text_or_none,
+    "prompt_tokens": as_number_or_none,
+    "completion_tokens": as_number_or_none,
+    "latency_ms": as_number_or_none,
+    "first_token_ms": as_number_or_none,
+    "rating": as_number_or_none,
+    "rating_comment": as_text_or_none,
+    "metadata": as_object,
+    "created_at": as_time_or_none,
+}
+MESSAGE_FIELDS_LEFT_OUT = frozenset({"id", "sequence", "reviews"})
+
+
+def read_json(file: BinaryIO) -> Iterator[Chat | Rejected]:
+    """Each line of a file that is open for reading bytes; nothing is read ahead."""
+    for line in read_lines(file):
+        yield line if isinstance(line, Rejected) else parse_line(*line)
+
+
+def parse_line(number: int, line: bytes) -> Chat | Rejected:
+    try:
+        return _chat(number, parse_object(line))
+    except Malformed as error:
+        return Rejected.at(number, error.field, error.detail)
+
+
+def _chat(number: int, data: dict[str, Any]) -> Chat:
+    rest = dict(data)
+    external_id = as_id("id", rest.pop("id", None))
+    messages = as_list("messages", present("messages", rest.pop("messages", None)))
+    return Chat(
+        line=number,
+        external_id=external_id,
+        messages=tuple(_message(f"messages.{at}", item) for at, item in enumerate(messages)),
+        **_fields("", rest, CHAT_FIELDS, CHAT_FIELDS_LEFT_OUT),
+    )
+
+
+def _message(at: str, item: object) -> ChatMessage:
+    data = as_object(at, item)
+    present(f"{at}.role", data.get("role"))
+    return ChatMessage(**_fields(f"{at}.", data, MESSAGE_FIELDS, MESSAGE_FIELDS_LEFT_OUT))
+
+
+def _fields(
+    prefix: str, data: dict[str, Any], checks: Mapping[str, Check], left_out: frozenset[str]
+) -> dict[str, Any]:
+    """The values of the known names, checked; `prefix` is the path that they stand under."""
+    if unknown := data.keys() - checks.keys() - left_out:
+        raise Malformed(f"{prefix}{min(unknown)}", UNKNOWN_FIELD)
+    return {
+        name: checks[name](f"{prefix}{name}", value)
+        for name, value in data.items()
+        if name in checks
+    }
