@@ -31,7 +31,7 @@ from conversations.api.views import ApiViewSet, idempotency_key_of, read_body, u
 from conversations.chat.errors import failure_named
 from conversations.chat.events import AT_END
 from conversations.chat.state import GOOD_ENDS, TurnState
-from conversations.chat.turn import Asked, ask, join, let_go, result_of, stop
+from conversations.chat.turn import Asked, ask, join, release_connection, result_of, stop
 from conversations.models import Message
 from conversations.services import InvalidValue, owner_to_write_for
 
@@ -231,7 +231,7 @@ class ChatViewSet(ApiViewSet):
 
     def _go_on(self, request: Request, stream_id: uuid.UUID) -> HttpResponseBase:
         watched = join(access=self.access, message_id=stream_id)
-        let_go()
+        release_connection()
         seen = seen_by(request)
         if seen is not None and seen.position >= AT_END:
             # To an EventSource this says: do not come back.

@@ -79,7 +79,7 @@ def ask(
     )
     begun = begin_turn(question)
     watched = _started(begun, found, message) if begun.created else _again(begun)
-    let_go()
+    release_connection()
     return Asked(watched, begun.turn.id, begun.turn.conversation_id, begun.created)
 
 
@@ -158,7 +158,7 @@ def result_of(watched: Watched) -> TurnState:
         runner().leave(watched)
 
 
-def let_go() -> None:
+def release_connection() -> None:
     """Close this thread's database connection, unless a transaction is open in it."""
     if not connection.in_atomic_block:
         connection.close()

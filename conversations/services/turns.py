@@ -294,7 +294,7 @@ def record_tool_result(
 def open_step(*, turn: Turn, step: int, before: Ending) -> None:
     """End step `step - 1`, which called tools, and open the next: the answer goes on there.
 
-    Sources, mode and a wish to stop belong to the answer, so they move along. It may be called
+    Sources, mode and a stop request belong to the answer, so they move along. It may be called
     again when it is not known whether it was done. Raises TurnEnded.
     """
     with transaction.atomic():
@@ -349,7 +349,7 @@ def request_stop(*, conversation_id: uuid.UUID, message_id: uuid.UUID) -> bool:
         conversation_id=conversation_id, id__in=step_ids(message_id), status=Status.STREAMING
     )
     with transaction.atomic():
-        # Before or after a next step is opened, not while: either way the wish is seen.
+        # Before or after a next step is opened, not while: either way the request is seen.
         _lock_conversation(conversation_id)
         return bool(rows.update(finish_reason=STOPPING))
 

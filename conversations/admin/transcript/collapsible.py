@@ -26,7 +26,7 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Fold:
+class Collapsible:
     """A line that says what it is, and what it holds. `call` is the id of a tool call."""
 
     label: str
@@ -45,43 +45,43 @@ class Fold:
         return " ".join(text.split())[:PREVIEW_CHARS]
 
 
-def result_fold(content: str) -> Fold:
+def result_collapsible(content: str) -> Collapsible:
     """What a tool answered: its JSON laid out, anything else as it is."""
-    return Fold("Result", pretty(content) or content)
+    return Collapsible("Result", pretty(content) or content)
 
 
-def call_folds(text: str | None, limit: int | None) -> Iterable[Fold]:
+def call_collapsibles(text: str | None, limit: int | None) -> Iterable[Collapsible]:
     calls = None if text is None or _is_cut(text, limit) else parsed(text)
     if not isinstance(calls, list):
-        return [] if text is None else [json_fold("Tool calls", text, limit)]
+        return [] if text is None else [json_collapsible("Tool calls", text, limit)]
     return [_call(call) for call in calls]
 
 
-def source_fold(text: str | None, limit: int | None) -> Iterable[Fold]:
+def source_collapsible(text: str | None, limit: int | None) -> Iterable[Collapsible]:
     found = None if text is None or _is_cut(text, limit) else parsed(text)
     if not isinstance(found, list):
-        return [] if text is None else [json_fold("Sources", text, limit)]
+        return [] if text is None else [json_collapsible("Sources", text, limit)]
     if not found:
         return []
     label = f"{len(found)} source{'' if len(found) == 1 else 's'}"
-    return [Fold(label, "", sources=tuple(map(_source, found)))]
+    return [Collapsible(label, "", sources=tuple(map(_source, found)))]
 
 
-def json_fold(label: str, text: str, limit: int | None) -> Fold:
+def json_collapsible(label: str, text: str, limit: int | None) -> Collapsible:
     if _is_cut(text, limit):
-        return Fold(label, text[:limit], cut=True)
-    return Fold(label, pretty(text) or text)
+        return Collapsible(label, text[:limit], cut=True)
+    return Collapsible(label, pretty(text) or text)
 
 
-def _call(call: Any) -> Fold:
+def _call(call: Any) -> Collapsible:
     """One tool call in the form of OpenAI's chat messages; any other as the JSON that it is."""
     function = call.get("function") if isinstance(call, dict) else None
     if not isinstance(function, dict) or "name" not in function:
-        return Fold("Tool call", dumped(call))
+        return Collapsible("Tool call", dumped(call))
     arguments = function.get("arguments", "")
     text = arguments if isinstance(arguments, str) else dumped(arguments)
     name, call_id = str(function["name"]), str(call.get("id") or "")
-    return Fold("Tool call", pretty(text) or text, name=name, call=call_id)
+    return Collapsible("Tool call", pretty(text) or text, name=name, call=call_id)
 
 
 def _source(item: Any) -> Source:

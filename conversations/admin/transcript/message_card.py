@@ -12,11 +12,11 @@ from django.utils.safestring import SafeString
 
 from conversations.admin.formatting import visible_html
 from conversations.admin.transcript.collapsible import (
-    Fold,
-    call_folds,
-    json_fold,
-    result_fold,
-    source_fold,
+    Collapsible,
+    call_collapsibles,
+    json_collapsible,
+    result_collapsible,
+    source_collapsible,
 )
 from conversations.admin.transcript.markdown import as_html, reads_as_markdown
 from conversations.admin.transcript.queries import CUT_AT
@@ -62,7 +62,7 @@ class Card:
     html: SafeString | None
     cut: bool
     error: str
-    folds: list[Fold]
+    collapsibles: list[Collapsible]
     facts: list[str]
     size: int
     missing: int = 0
@@ -73,16 +73,19 @@ class Card:
 
     @property
     def is_cut(self) -> bool:
-        return self.cut or any(fold.cut for fold in self.folds)
+        return self.cut or any(collapsible.cut for collapsible in self.collapsibles)
 
     @property
     def unfinished(self) -> bool:
         return self.message.status != Status.COMPLETE
 
     @property
-    def linked_folds(self) -> list[tuple[Fold, int | None]]:
-        """Each fold, and the sequence of the message that holds its result."""
-        return [(fold, self.results.get(fold.call) if fold.call else None) for fold in self.folds]
+    def linked_collapsibles(self) -> list[tuple[Collapsible, int | None]]:
+        """Each collapsible, and the sequence of the message that holds its result."""
+        return [
+            (collapsible, self.results.get(collapsible.call) if collapsible.call else None)
+            for collapsible in self.collapsibles
+        ]
 
 
 def cards_of(
@@ -135,7 +138,7 @@ def card_of(
         html=visible_html(as_html(content)) if laid_out else None,
         cut=len(content) < len(message.content_text),
         error=(message.error_text or "")[:limit],
-        folds=list(_folds(message, content if result else "", limit)),
+        collapsibles=list(_collapsibles(message, content if result else "", limit)),
         facts=list(_facts(message)),
         size=message.size,
         missing=missing,
@@ -146,15 +149,15 @@ def card_of(
     )
 
 
-def _folds(message: Any, result: str, limit: int | None) -> Iterable[Fold]:
+def _collapsibles(message: Any, result: str, limit: int | None) -> Iterable[Collapsible]:
     if result:
-        yield result_fold(result)
-    yield from call_folds(message.tool_calls_text, limit)
+        yield result_collapsible(result)
+    yield from call_collapsibles(message.tool_calls_text, limit)
     if message.parts_text not in (None, "[]"):
-        yield json_fold("Parts", message.parts_text, limit)
-    yield from source_fold(message.sources_text, limit)
+        yield json_collapsible("Parts", message.parts_text, limit)
+    yield from source_collapsible(message.sources_text, limit)
     if message.metadata_text not in (None, "{}"):
-        yield json_fold("Metadata", message.metadata_text, limit)
+        yield json_collapsible("Metadata", message.metadata_text, limit)
 
 
 def _facts(message: Message) -> Iterable[str]:

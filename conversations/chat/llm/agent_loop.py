@@ -56,7 +56,7 @@ class StepEnded:
     completion_tokens: int | None
 
 
-Happening = StepBegan | Text | StepEnded | ToolResult
+AgentEvent = StepBegan | Text | StepEnded | ToolResult
 
 
 @cache
@@ -74,7 +74,7 @@ def _client(provider: Provider) -> AsyncOpenAI:
     return client_for(provider)
 
 
-async def converse(request: Request) -> AsyncIterator[Happening]:
+async def converse(request: Request) -> AsyncIterator[AgentEvent]:
     """What the model does, as it does it. Raises what the client and the library raise."""
     agents = library()
     watch = _Watch(CallIds(_call_ids(request.history)))
@@ -98,8 +98,8 @@ async def converse(request: Request) -> AsyncIterator[Happening]:
     )
     try:
         async for event in run.stream_events():
-            if (happening := _happening(event, watch)) is not None:
-                yield happening
+            if (agent_event := _agent_event(event, watch)) is not None:
+                yield agent_event
     finally:
         run.cancel()
 
@@ -108,7 +108,7 @@ def _call_ids(history: Sequence[dict[str, Any]]) -> Iterator[str]:
     return (item["call_id"] for item in history if "call_id" in item)
 
 
-def _happening(event: Any, watch: _Watch) -> Happening | None:
+def _agent_event(event: Any, watch: _Watch) -> AgentEvent | None:
     if event.type == "raw_response_event":
         return _of_model(event.data, watch)
     if event.type == "run_item_stream_event" and event.name == "tool_output":
@@ -116,7 +116,7 @@ def _happening(event: Any, watch: _Watch) -> Happening | None:
     return None
 
 
-def _of_model(event: Any, watch: _Watch) -> Happening | None:
+def _of_model(event: Any, watch: _Watch) -> AgentEvent | None:
     if event.type == "response.created":
         return StepBegan()
     if event.type in ("response.output_text.delta", "response.refusal.delta"):

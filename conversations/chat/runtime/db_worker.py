@@ -20,13 +20,13 @@ T = TypeVar("T")
 _Job = tuple[Callable[[], Any], "Future[Any]"]
 
 
-class Desk:
+class DatabaseWorker:
     """Runs jobs in turn. A thread closes its connection as soon as no job waits."""
 
     def __init__(self) -> None:
         self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
         for number in range(THREADS):
-            threading.Thread(target=self._work, name=f"turn-desk-{number}", daemon=True).start()
+            threading.Thread(target=self._work, name=f"turn-database-{number}", daemon=True).start()
 
     async def run(self, job: Callable[[], T]) -> T:
         """The job's result; a database that is away is tried a few times again."""

@@ -14,7 +14,7 @@ from functools import partial
 
 from django.utils import timezone
 
-from conversations.chat.runtime.db_worker import Desk
+from conversations.chat.runtime.db_worker import DatabaseWorker
 from conversations.chat.runtime.live_turn import Watched
 from conversations.chat.runtime.process_liveness import is_dead
 from conversations.chat.state import TurnState
@@ -29,11 +29,11 @@ SUSPECT_SECONDS = 2.5
 log = logging.getLogger(__name__)
 
 
-class Following:
+class RemoteTurns:
     """The turns that clients of this process watch and others run."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, database_worker: DatabaseWorker) -> None:
+        self._database = database_worker
         self._lock = threading.Lock()
         self._watched: dict[TurnName, tuple[Watched, int]] = {}
         self._looking = False
@@ -64,7 +64,7 @@ class Following:
     async def _look_again_and_again(self) -> None:
         while watched := self._still_watched():
             try:
-                self._tell(watched, await self._desk.run(partial(_look, watched)))
+                self._tell(watched, await self._database.run(partial(_look, watched)))
             except Exception as error:
                 log.warning("Turns could not be followed: %s", type(error).__name__)
             await asyncio.sleep(LOOK_SECONDS)

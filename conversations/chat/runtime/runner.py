@@ -20,7 +20,7 @@ from django.conf import settings
 
 from conversations.chat.errors import FAILURES, failure_of
 from conversations.chat.llm.agent_loop import (
-    Happening,
+    AgentEvent,
     Request,
     StepBegan,
     StepEnded,
@@ -34,10 +34,10 @@ from conversations.chat.llm.mcp_servers import McpServers
 from conversations.chat.llm.providers import Provider
 from conversations.chat.llm.retrieval import retrieve_sources, with_sources
 from conversations.chat.llm.tools import tools
-from conversations.chat.runtime.db_worker import Desk
+from conversations.chat.runtime.db_worker import DatabaseWorker
 from conversations.chat.runtime.live_turn import LiveTurn, Watched
 from conversations.chat.runtime.process_liveness import announce
-from conversations.chat.runtime.remote_turns import Following
+from conversations.chat.runtime.remote_turns import RemoteTurns
 from conversations.chat.runtime.shutdown import before_end
 from conversations.chat.state import Step, ToolResult, TurnState
 from conversations.chat.stored import state_of
@@ -71,10 +71,10 @@ class Runner:
 
     def __init__(self) -> None:
         self.name = announce()
-        self._desk = Desk()
+        self._database = DatabaseWorker()
         self._turns: dict[TurnName, LiveTurn] = {}
         self._loop = asyncio.new_event_loop()
-        self._following = Following(self._desk)
+        self._remote = RemoteTurns(self._database)
         self._mcp = McpServers()
         self._ending = False
         threading.Thread(target=self._run_loop, name="turns", daemon=True).start()
@@ -91,13 +91,13 @@ class Runner:
 
     def watch(self, turn: StoredTurn) -> Watched:
         """A turn to look at, whoever runs it; `leave` it afterwards."""
-        return self._turns.get(turn.name) or self._following.join(turn, self._loop)
+        return self._turns.get(turn.name) or self._remote.join(turn, self._loop)
 
     def watch_live(self, turn: TurnName) -> LiveTurn | None:
         return self._turns.get(turn)
 
     def leave(self, watched: Watched) -> None:
-        self._following.leave(watched)
+        self._remote.leave(watched)
 
     def stop(self, turn: TurnName) -> bool:
         """End a turn of this process at once, keeping what came. False for any other's."""
@@ -158,13 +158,13 @@ class Runner:
         self, live: LiveTurn, request: Callable[[], Coroutine[Any, Any, Request]]
     ) -> Ending:
         async with asyncio.timeout(settings.CHAT_TURN_SECONDS):
-            happenings = converse(await request())
+            agent_events = converse(await request())
             finish_reason = None
-            async with aclosing(happenings):  # type: ignore[type-var]
-                async for happening in happenings:
-                    await self._take(live, happening)
-                    if isinstance(happening, StepEnded):
-                        finish_reason = happening.finish_reason
+            async with aclosing(agent_events):  # type: ignore[type-var]
+                async for agent_event in agent_events:
+                    await self._take(live, agent_event)
+                    if isinstance(agent_event, StepEnded):
+                        finish_reason = agent_event.finish_reason
         if not live.state.last.content:
             return _ending(live, Status.FAILED, "empty_answer", FAILURES["empty_answer"].text)
         return _ending(live, Status.COMPLETE, finish_reason)
@@ -173,10 +173,10 @@ class Runner:
         self, live: LiveTurn, begun: Begun, provider: Provider, question: str
     ) -> Request:
         turn = live.turn
-        # Its import takes seconds, in which this thread must see a wish to end the process.
+        # Its import takes seconds, in which this thread must see a request to end the process.
         await asyncio.to_thread(library)
         history, sources, mode, servers = await asyncio.gather(
-            self._desk.run(
+            self._database.run(
                 partial(
                     history_before,
                     turn.conversation_id,
@@ -189,7 +189,7 @@ class Runner:
             self._mcp.ready(),
         )
         if sources is not None or mode is not None:
-            await self._desk.run(partial(record_opening, turn=turn, mode=mode, sources=sources))
+            await self._database.run(partial(record_opening, turn=turn, mode=mode, sources=sources))
             with live.change() as state:
                 state.sources, state.mode = sources, mode
         return Request(
@@ -202,16 +202,16 @@ class Runner:
             max_tool_rounds=settings.CHAT_MAX_TOOL_ROUNDS,
         )
 
-    async def _take(self, live: LiveTurn, happening: Happening) -> None:
-        match happening:
+    async def _take(self, live: LiveTurn, agent_event: AgentEvent) -> None:
+        match agent_event:
             case Text(text):
                 self._take_text(live, storable(text))
             case StepBegan():
                 await self._take_step(live)
             case StepEnded():
-                await self._take_end_of_step(live, happening)
+                await self._take_end_of_step(live, agent_event)
             case ToolResult():
-                await self._take_result(live, happening)
+                await self._take_result(live, agent_event)
 
     def _take_text(self, live: LiveTurn, text: str) -> None:
         if not text:
@@ -227,7 +227,7 @@ class Runner:
         step = len(live.state.steps) + 1
         before = _ending(live, Status.COMPLETE, "tool_calls")
         live.writing = True
-        await self._desk.run(partial(open_step, turn=live.turn, step=step, before=before))
+        await self._database.run(partial(open_step, turn=live.turn, step=step, before=before))
         with live.change() as state:
             state.steps.append(Step(live.step_id(step)))
         live.writing = False
@@ -238,7 +238,7 @@ class Runner:
             state.last.completion_tokens = ended.completion_tokens
         if not ended.calls:
             return
-        await self._desk.run(
+        await self._database.run(
             partial(
                 record_tool_calls,
                 turn=live.turn,
@@ -260,7 +260,7 @@ class Runner:
     async def _take_result(self, live: LiveTurn, result: ToolResult) -> None:
         step = live.state.last
         place = [call.id for call in step.calls].index(result.tool_call_id)
-        await self._desk.run(
+        await self._database.run(
             partial(
                 record_tool_result,
                 turn=live.turn,
@@ -281,7 +281,7 @@ class Runner:
         """
         step = len(live.state.steps)
         try:
-            stored = await self._desk.run(partial(_store_end, live.turn, step, ending))
+            stored = await self._database.run(partial(_store_end, live.turn, step, ending))
         except Exception:
             log.exception("The end of a turn could not be stored")
             stored = _ending(live, Status.FAILED, "not_stored", FAILURES["not_stored"].text)
@@ -306,7 +306,7 @@ class Runner:
 
     async def _save(self, turns: list[LiveTurn]) -> None:
         progress = [live.progress() for live in turns]
-        alive = await self._desk.run(partial(save_progress, progress))
+        alive = await self._database.run(partial(save_progress, progress))
         for live, saved in zip(turns, progress, strict=True):
             if live.writing or live.state.last.message_id != saved.message_id:
                 continue

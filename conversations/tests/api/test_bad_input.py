@@ -231,9 +231,9 @@ def test_the_same_key_in_two_objects_is_no_repetition(api, chat):
 def test_a_repeated_key_is_found_in_time_that_grows_with_the_body(api, chat):
     nested = '{"a": [' * 400 + '{"z": 1, "z": 1}' + "]}" * 400
     body = '{"metadata": [' + ",".join(["{}"] * 300_000 + [nested]) + "]}"
-    began = time.perf_counter()
+    began = time.thread_time()  # of this thread alone, whatever else the machine does
     answer = send(api, f"{LIST}/{chat.pk}/messages", body)
-    assert time.perf_counter() - began < 5
+    assert time.thread_time() - began < 5
     assert answer.json()["errors"][0]["code"] == "repeated_key"
 
 

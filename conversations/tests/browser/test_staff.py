@@ -93,7 +93,7 @@ def test_find_read_jump_export_and_the_trail_that_it_leaves(page, long_chat):
     page.locator("#result_list mark").first.wait_for()
     page.click("#result_list .conversation-title")
 
-    call = page.locator("#m-3 details.fold:not(.review-form)")
+    call = page.locator("#m-3 details.collapsible:not(.review-form)")
     call.locator("pre").wait_for(state="hidden")
     call.locator("summary").focus()
     page.keyboard.press("Enter")
