@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from chatproject.shares import Share
+from conversations.process_locks import SharedServer
 
 from .endpoint import Endpoint
 from .errors import EmbeddedModelError
@@ -13,8 +13,8 @@ from .process import ModelProcess
 _by_directory: dict[Path, "EmbeddedModel"] = {}
 
 
-class EmbeddedModel:
-    """This process's share of the model's server in `directory`.
+class EmbeddedModel(SharedServer):
+    """This process's use of the model's server in `directory`.
 
     `options` count for the process that starts it; the others use it as it is.
     """
@@ -22,13 +22,8 @@ class EmbeddedModel:
     _endpoint: Endpoint | None = None
 
     def __init__(self, directory: Path, options: Options | None = None) -> None:
-        self.directory = Path(directory).resolve()
+        super().__init__(directory)
         self._process = ModelProcess(self.directory, options or Options())
-        self._share = Share(self.directory, start=self._start, stop=self._process.stop)
-
-    @property
-    def is_held(self) -> bool:
-        return self._share.is_held
 
     @property
     def api_key(self) -> str:
@@ -44,7 +39,7 @@ class EmbeddedModel:
         """
         try:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._share.take()
+            self._start_and_hold()
         except OSError as error:
             raise EmbeddedModelError(
                 f"The embedded model cannot be used in {self.directory} by user {os.geteuid()}: "
@@ -52,10 +47,6 @@ class EmbeddedModel:
             ) from error
         assert self._endpoint is not None
         return self._endpoint.url
-
-    def release(self) -> None:
-        """Give the share up, and stop the server if it was the last. Runs when the process ends."""
-        self._share.give_up()
 
     def _start(self) -> None:
         endpoint = self._process.ensure_runs()
@@ -65,6 +56,9 @@ class EmbeddedModel:
                 f"{endpoint.url}. Processes in several containers need a folder each."
             )
         self._endpoint = endpoint
+
+    def _stop(self) -> None:
+        self._process.stop()
 
 
 def model_at(directory: Path, options: Options | None = None) -> EmbeddedModel:

@@ -1,6 +1,6 @@
 """The server process of the model in one folder: whether it runs, its start and its stop.
 
-Whoever calls `ensure_runs` or `stop` holds the start lock of `shares.py`. The process holds
+Whoever calls `ensure_runs` or `stop` holds the start lock of a SharedServer. The process holds
 `server.lock` for as long as it lives, and writes `server.json` once it is ready.
 """
 
@@ -13,7 +13,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from chatproject import locks
+from conversations import process_locks
 
 from . import wheels
 from .endpoint import Endpoint
@@ -62,7 +62,7 @@ class ModelProcess:
             time.sleep(SECONDS_BETWEEN_LOOKS)
 
     def _is_alive(self) -> bool:
-        return not locks.is_free(self._lock_file)
+        return process_locks.is_locked(self._lock_file)
 
     def _launch(self) -> None:
         wheels.weights()
@@ -70,7 +70,7 @@ class ModelProcess:
         self._endpoint_file.unlink(missing_ok=True)
         log = open_log(self._log_file)
         try:
-            with locks.lent(self._lock_file) as lock:
+            with process_locks.locked_for_children(self._lock_file) as lock:
                 subprocess.run(
                     [sys.executable, "-m", "chatproject.embedded_model.serve", *self._arguments()],
                     stdin=subprocess.DEVNULL,

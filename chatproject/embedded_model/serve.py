@@ -4,7 +4,6 @@
 """
 
 import faulthandler
-import fcntl
 import os
 import secrets
 import sys
@@ -12,8 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from chatproject import locks
-from chatproject.shares import clients_lock, start_lock
+from conversations.process_locks import clients_lock, lock, start_lock, unlock
 
 from .endpoint import Endpoint
 from .log import bound_log
@@ -95,15 +93,15 @@ def is_abandoned(directory: Path) -> bool:
     """Whether nobody holds a share. The locks that tell are then kept, so that nobody gets one
     before this process has ended."""
     try:
-        starting = locks.hold(start_lock(directory), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        starting = lock(start_lock(directory), wait=False)
     except BlockingIOError:
         return False  # somebody is about to take a share, or stops this process
     except OSError:
         return True  # the folder is gone
     try:
-        locks.hold(clients_lock(directory), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock(clients_lock(directory), wait=False)
     except BlockingIOError:
-        locks.drop(starting)
+        unlock(starting)
         return False
     return True
 

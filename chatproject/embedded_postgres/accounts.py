@@ -1,4 +1,4 @@
-"""The operating-system account that the server runs as, and the permissions that it needs.
+"""The operating-system account that the server runs as, and the permissions of its files.
 
 An ordinary user runs the server directly. PostgreSQL refuses to run as root: then it runs as the
 owner of the data, or as the system account `pgserver`, which is made when there is none.
@@ -11,6 +11,7 @@ import shutil
 import stat
 import subprocess
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,7 @@ def account_for(directory: Path, data: Path) -> Account:
     return _system_account()
 
 
-def refuse_stranger(data: Path) -> None:
+def refuse_other_owner(data: Path) -> None:
     """An error where `data` belongs to somebody whom this process cannot run PostgreSQL as."""
     if os.geteuid() == 0 or not data.exists() or data.stat().st_uid == os.geteuid():
         return
@@ -85,6 +86,21 @@ def refuse_stranger(data: Path) -> None:
         f"{name_of(os.geteuid())}. Run it as {owner} or as root, or name another folder in "
         "CHATPROJECT_DATA."
     )
+
+
+def make_private(folder: Path, account: Account) -> None:
+    """Make `folder` for `account` alone; an error where somebody else was there first."""
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    if account.is_another and _is_folder_of_this_user(folder):  # root has just made or restored it
+        account.own_tree(folder)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != account.uid or found.st_mode & 0o077:
+        raise EmbeddedPostgresError(
+            f"{folder} must be a folder of {name_of(account.uid)} with mode drwx------, but it is "
+            f"{stat.filemode(found.st_mode)} of {name_of(found.st_uid)}: another program or user "
+            "made it. Remove it, or name another folder for the database in CHATPROJECT_DATA."
+        )
 
 
 def let_pass(account: Account, targets: Iterable[Path]) -> None:
@@ -148,3 +164,8 @@ def name_of(uid: int) -> str:
         return f"{pwd.getpwuid(uid).pw_name} (uid {uid})"
     except KeyError:
         return f"uid {uid}"
+
+
+def _is_folder_of_this_user(folder: Path) -> bool:
+    found = folder.lstat()
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()

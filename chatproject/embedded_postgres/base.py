@@ -7,8 +7,8 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 from django.db.backends.postgresql import base, client
 
-from . import binaries
 from .errors import is_away
+from .programs import newest, shipped
 from .server import EmbeddedPostgres, server_at
 
 
@@ -22,7 +22,7 @@ class DatabaseClient(client.DatabaseClient):
         cls, settings_dict: dict[str, Any], parameters: Iterable[str]
     ) -> tuple[list[str], dict[str, str] | None]:
         (_, *arguments), env = super().settings_to_cmd_args_env(settings_dict, parameters)
-        return [str(binaries.shipped()[binaries.newest()] / "psql"), *arguments], env
+        return [str(shipped()[newest()] / "psql"), *arguments], env
 
     def runshell(self, parameters: Iterable[str]) -> None:
         self.connection.server.acquire()

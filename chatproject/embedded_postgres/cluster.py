@@ -1,8 +1,12 @@
-"""Makes the data directory of a new server, whole or not at all, with its settings."""
+"""The files of a server: its data directory, made whole or not at all, and its logs.
+
+`log/startup.log` has what the server says before it opens the day's `log/postgres-Mon.log`.
+"""
 
 import os
 import shutil
 import tempfile
+import time
 from pathlib import Path
 
 from .errors import EmbeddedPostgresError
@@ -30,6 +34,9 @@ SETTINGS = {
     "log_error_verbosity": "terse",
 }
 
+DAYS_KEPT = 6  # the server empties a weekday's file a week later, but only if it runs at midnight
+LINES_SHOWN = 15
+
 
 def version_of(data: Path) -> str | None:
     """The major version of PostgreSQL that made `data`; None where there is no data yet."""
@@ -50,6 +57,20 @@ def make_cluster(data: Path, programs: Programs, *, durable: bool) -> None:
         raise EmbeddedPostgresError(f"PostgreSQL could not make its data in {data}.", log=failure)
     new.rename(data)
     _flush(data.parent)
+
+
+def remove_old_logs(folder: Path) -> None:
+    oldest = time.time() - DAYS_KEPT * 24 * 60 * 60
+    for path in folder.glob("*.log"):
+        if path.name == "startup.log" or path.stat().st_mtime < oldest:
+            path.unlink()
+
+
+def end_of_logs(folder: Path) -> str:
+    """The last lines that the server wrote, whichever file they are in."""
+    paths = sorted(folder.glob("*.log"), key=lambda path: path.stat().st_mtime)
+    text = "".join(path.read_text(errors="replace") for path in paths[-2:])
+    return "\n".join(text.splitlines()[-LINES_SHOWN:])
 
 
 def _initdb_options(data: Path, durable: bool) -> list[str]:

@@ -1,9 +1,10 @@
 """The server process on one data directory: whether it runs, its start and its stop.
 
-Whoever calls `ensure_runs` or `stop` holds the start lock of `shares.py`; nothing here knows who
+Whoever calls `ensure_runs` or `stop` holds the start lock of a SharedServer; nothing here knows who
 shares the server.
 """
 
+import hashlib
 import logging
 import os
 import shlex
@@ -14,15 +15,15 @@ from pathlib import Path
 
 import psycopg2
 
-from chatproject import locks
+from conversations import process_locks
 
-from . import binaries, cluster
-from .accounts import Account, account_for, let_pass, let_read
+from . import cluster
+from .accounts import Account, account_for, let_pass, let_read, make_private
 from .errors import EmbeddedPostgresError, is_away
-from .folders import PORT, make_private, socket_folder
-from .logs import end_of_logs, remove_old_logs
-from .programs import Programs
+from .programs import Programs, files_to_run, newest, programs_for
 
+PORT = "5432"
+LONGEST_SOCKET_PATH = 103  # bytes on macOS; Linux takes 107
 SECONDS_TO_START = 60  # a server that was killed replays its log first
 SECONDS_TO_STOP = 60
 SECONDS_BETWEEN_LOOKS = 0.01
@@ -89,7 +90,7 @@ class Postmaster:
 
     def _is_alive(self) -> bool:
         """Whether any process of it runs, even one that outlived a killed postmaster or initdb."""
-        return not locks.is_free(self._lock_file) or self._pid() is not None
+        return process_locks.is_locked(self._lock_file) or self._pid() is not None
 
     @property
     def _lock_file(self) -> Path:
@@ -105,11 +106,11 @@ class Postmaster:
 
     def _start(self, account: Account) -> None:
         version = cluster.version_of(self.data)
-        folder = binaries.programs_for(version or binaries.newest(), self.data)
+        folder = programs_for(version or newest(), self.data)
         make_private(self.logs, account)
         if account.is_another:
-            self._give_access(account, binaries.files_to_run(folder))
-        with locks.lent(self._lock_file) as lock:
+            self._give_access(account, files_to_run(folder))
+        with process_locks.locked_for_children(self._lock_file) as lock:
             programs = Programs(folder, account, lock)
             if version is None:
                 cluster.make_cluster(self.data, programs, durable=self.durable)
@@ -126,7 +127,7 @@ class Postmaster:
     def _launch(self, programs: Programs) -> str | None:
         logger.info("Starting PostgreSQL in %s", self.data)
         self._remove_stale_files()
-        remove_old_logs(self.logs)
+        cluster.remove_old_logs(self.logs)
         return programs.run("pg_ctl", "start", *self._start_options())
 
     def _remove_stale_files(self) -> None:
@@ -152,9 +153,21 @@ class Postmaster:
         ]
 
     def _error(self, what: str) -> EmbeddedPostgresError:
-        return EmbeddedPostgresError(
-            f"The embedded PostgreSQL in {self.directory} {what}", log=end_of_logs(self.logs)
-        )
+        log = cluster.end_of_logs(self.logs)
+        return EmbeddedPostgresError(f"The embedded PostgreSQL in {self.directory} {what}", log=log)
+
+
+def socket_folder(directory: Path) -> Path:
+    """The folder of the socket: inside `directory` if that is short enough for a socket."""
+    inside = directory / "run"
+    path = os.fsencode(inside / f".s.PGSQL.{PORT}")
+    # The driver takes a comma for the end of a host name.
+    if len(path) <= LONGEST_SOCKET_PATH and b"," not in path:
+        return inside
+    # Not TMPDIR or XDG_RUNTIME_DIR: a login, a cron job and a service see different ones, and
+    # each process must find the same socket.
+    name = hashlib.sha256(os.fsencode(directory)).hexdigest()[:16]
+    return Path("/tmp", f"chatproject-{name}")  # noqa: S108 - make_private() checks it
 
 
 def _works_in(folder: Path, pid: int) -> bool:

@@ -4,37 +4,31 @@ import os
 from pathlib import Path
 from typing import Any
 
-from chatproject.shares import Share
+from conversations.process_locks import SharedServer
 
-from .accounts import name_of, refuse_stranger
+from .accounts import name_of, refuse_other_owner
 from .errors import EmbeddedPostgresError
-from .folders import PORT, socket_folder
-from .postmaster import Postmaster
+from .postmaster import PORT, Postmaster, socket_folder
 
 DATABASE = "chatproject"
 
 _by_directory: dict[Path, "EmbeddedPostgres"] = {}
 
 
-class EmbeddedPostgres:
-    """This process's share of the server in `directory`.
+class EmbeddedPostgres(SharedServer):
+    """This process's use of the server in `directory`.
 
     `durable=False` is for tests: a crash of the machine may then lose or break the data.
     """
 
     def __init__(self, directory: Path, *, durable: bool = True) -> None:
-        self.directory = Path(directory).resolve()
+        super().__init__(directory)
         self._postmaster = Postmaster(self.directory, durable=durable)
-        self._share = Share(self.directory, start=self._start, stop=self._postmaster.stop)
 
     @property
     def socket_directory(self) -> Path:
         """Where clients connect; known before anything has started."""
         return self._postmaster.socket_directory
-
-    @property
-    def is_held(self) -> bool:
-        return self._share.is_held
 
     def acquire(self) -> None:
         """Return with the server accepting connections and this process counted as a user of it.
@@ -44,21 +38,20 @@ class EmbeddedPostgres:
         try:
             # Root's server runs as another account, which has to pass through here.
             self.directory.mkdir(mode=0o711, parents=True, exist_ok=True)
-            refuse_stranger(self._postmaster.data)
-            self._share.take()
+            refuse_other_owner(self._postmaster.data)
+            self._start_and_hold()
         except OSError as error:
             user = name_of(os.geteuid())
             raise EmbeddedPostgresError(
                 f"{user} cannot use the embedded PostgreSQL in {self.directory}: {error}"
             ) from error
 
-    def release(self) -> None:
-        """Give the share up, and stop the server if it was the last. Runs when the process ends."""
-        self._share.give_up()
-
     def _start(self) -> None:
         self._postmaster.ensure_runs()
         self._postmaster.ensure_database(DATABASE)
+
+    def _stop(self) -> None:
+        self._postmaster.stop()
 
 
 def server_at(directory: Path, *, durable: bool = True) -> EmbeddedPostgres:

@@ -1,6 +1,5 @@
 """The real model in temporary folders, shared by real processes that come, go and get killed."""
 
-import fcntl
 import http.client
 import json
 import os
@@ -15,7 +14,6 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from chatproject import locks
 from chatproject.embedded_model import (
     MODEL,
     EmbeddedModel,
@@ -28,7 +26,8 @@ from chatproject.embedded_model import (
 from chatproject.embedded_model.endpoint import Endpoint
 from chatproject.embedded_model.log import MOST_BYTES, bound_log, end_of_log, open_log
 from chatproject.embedded_model.serve import is_abandoned, is_replaced
-from chatproject.shares import clients_lock, start_lock
+from conversations import process_locks
+from conversations.process_locks import clients_lock, start_lock
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SMALL = Options(slots=1, context=256)
@@ -100,7 +99,7 @@ def endpoint_in(folder):
 
 
 def is_alive(folder):
-    return not locks.is_free(folder / "server.lock")
+    return process_locks.is_locked(folder / "server.lock")
 
 
 def kill(pid):
@@ -298,14 +297,14 @@ def test_says_so_when_the_server_is_out_of_reach(model, monkeypatch):
 def test_a_share_keeps_the_server(tmp_path):
     Endpoint("http://127.0.0.1:1/v1", os.getpid(), "key").write(tmp_path / "server.json")
     assert not is_replaced(tmp_path)
-    share = locks.hold(clients_lock(tmp_path), fcntl.LOCK_SH)
+    share = process_locks.lock(clients_lock(tmp_path), shared=True)
     assert not is_abandoned(tmp_path)
-    assert locks.is_free(start_lock(tmp_path))
-    locks.drop(share)
-    with locks.exclusive(start_lock(tmp_path)):
+    assert not process_locks.is_locked(start_lock(tmp_path))
+    process_locks.unlock(share)
+    with process_locks.locked(start_lock(tmp_path)):
         assert not is_abandoned(tmp_path)
     assert is_abandoned(tmp_path)
-    assert not locks.is_free(clients_lock(tmp_path))
+    assert process_locks.is_locked(clients_lock(tmp_path))
     assert is_replaced(tmp_path / "elsewhere")
 
 

@@ -20,8 +20,8 @@ from chatproject.embedded_postgres import (
     database_settings,
     server_at,
 )
-from chatproject.embedded_postgres.accounts import account_for, refuse_stranger
-from chatproject.embedded_postgres.folders import LONGEST_SOCKET_PATH
+from chatproject.embedded_postgres.accounts import account_for, refuse_other_owner
+from chatproject.embedded_postgres.postmaster import LONGEST_SOCKET_PATH
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 IS_ROOT = os.geteuid() == 0
@@ -394,4 +394,4 @@ def test_data_of_another_user_is_refused_by_name(tmp_path, monkeypatch):
     stranger = os.geteuid() + 12345
     monkeypatch.setattr(os, "geteuid", lambda: stranger)
     with pytest.raises(EmbeddedPostgresError, match=f"uid {stranger}. Run it as "):
-        refuse_stranger(tmp_path)
+        refuse_other_owner(tmp_path)

@@ -1,4 +1,9 @@
-"""Content-Security-Policy of the admin: nothing runs, loads or is sent but what is ours."""
+"""Content-Security-Policy of the admin: nothing runs, loads or is sent but what is ours.
+
+Not django-csp: it can leave addresses out but not name those that it is for, and it puts the
+policy together for every response, 0.09 ms for each of the API too. Django 6.0 brings a
+middleware of its own.
+"""
 
 from __future__ import annotations
 

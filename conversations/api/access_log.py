@@ -1,6 +1,10 @@
 """One structured line for each request: who, which route, what came of it, at what cost.
 
 Never a query string, a body or a token: what people say belongs in the record alone.
+
+Not django-structlog: its lines hold the query string and the text of exceptions, and neither the
+route, the duration nor the number of statements. Set up to write one line a request as well, it
+makes GET /api/me cost 1.25 times the processor time.
 """
 
 from __future__ import annotations

@@ -114,6 +114,7 @@ class ConversationViewSet(ApiViewSet):
     new_serializer: type[StrictSerializer] = serializers.NewConversationSerializer
     lookup_field = "conversation_id"
     lookup_value_regex = "[^/]+"
+    filterset_class = ConversationFilters
     query_names = {"list": LISTING, "create": {"user_id"}}
 
     def list(self, request: Request) -> Response:

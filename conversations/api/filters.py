@@ -1,4 +1,7 @@
-"""Filters of the lists, by django-filter: what may be asked, and the conditions it becomes."""
+"""Filters of the lists, by django-filter: what may be asked, and the conditions it becomes.
+
+drf-spectacular reads the query parameters of the OpenAPI page from them.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +11,17 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 from django import forms
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet, TextChoices
 from django.http import QueryDict
 from django_filters.filters import (
     CharFilter,
+    Filter,
     MultipleChoiceFilter,
     NumberFilter,
     TypedChoiceFilter,
 )
 from django_filters.filterset import FilterSet
+from drf_spectacular.drainage import set_override
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
 from conversations.api.times import BAD_TIME, moment_of
@@ -25,11 +30,38 @@ from conversations.services.validators import check_text
 
 NEEDS_KEY = "Give `metadata_key` too."
 EMPTY = "Give a value, or leave the filter out."
-SEQUENCE = {"min_value": 0, "max_value": 2**31 - 1}
+HIGHEST_SEQUENCE = 2**31 - 1
 
 
-class WholeNumberFilter(NumberFilter):
+class DescribedFilter(Filter):
+    """Tells drf-spectacular its JSON schema, with its help text as the description."""
+
+    schema: ClassVar[dict[str, Any]] = {"type": "string"}
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        # Left alone, drf-spectacular would take type and description from the model's field.
+        set_override(self, "field", self.schema | {"description": self.description})
+
+    @property
+    def description(self) -> str:
+        return str(self.extra.get("help_text", ""))
+
+
+class AnyTextFilter(DescribedFilter, CharFilter):
+    """A text that may be empty."""
+
+
+class TextFilter(DescribedFilter, CharFilter):
+    schema = {"type": "string", "pattern": r"\S"}
+
+
+class SequenceFilter(DescribedFilter, NumberFilter):
+    schema = {"type": "integer", "minimum": 0, "maximum": HIGHEST_SEQUENCE}
     field_class = forms.IntegerField  # type: ignore[assignment]
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, min_value=0, max_value=HIGHEST_SEQUENCE, **options)
 
 
 class MomentField(forms.CharField):
@@ -41,17 +73,33 @@ class MomentField(forms.CharField):
             raise forms.ValidationError(BAD_TIME) from None
 
 
-class MomentFilter(CharFilter):
+class MomentFilter(DescribedFilter, CharFilter):
+    schema = {"anyOf": [{"type": "string", "format": kind} for kind in ("date-time", "date")]}
     field_class = MomentField
 
+    @property
+    def description(self) -> str:
+        bound = "from this time on" if self.lookup_expr == "gte" else "before this time"
+        return f"Only what was {str(self.field_name).removesuffix('_at')} {bound} (ISO 8601)."
 
-class YesNoFilter(TypedChoiceFilter):
+
+class YesNoFilter(DescribedFilter, TypedChoiceFilter):
     """`true` or `false`; django-filter's own takes anything else for no filter at all."""
+
+    schema = {"type": "boolean"}
 
     def __init__(self, **options: Any) -> None:
         choices = [("true", "true"), ("false", "false")]
         coerce = "true".__eq__
         super().__init__(choices=choices, coerce=coerce, **options)
+
+
+class SomeOfFilter(DescribedFilter, MultipleChoiceFilter):
+    """One or more of the choices, the parameter repeated for each."""
+
+    def __init__(self, *, choices: type[TextChoices], **options: Any) -> None:
+        self.schema = {"type": "string", "enum": choices.values}  # type: ignore[misc]
+        super().__init__(choices=choices.choices, help_text="May be repeated.", **options)
 
 
 class Filters(FilterSet):
@@ -93,20 +141,21 @@ class Filters(FilterSet):
 
 class ConversationFilters(Filters):
     may_be_empty = ("metadata_value",)
-    title = CharFilter(lookup_expr="icontains", help_text="Part of the title.")
-    model = CharFilter("model_used", help_text="The model, exactly.")
+    title = TextFilter(lookup_expr="icontains", help_text="Part of the title.")
+    model = TextFilter("model_used", help_text="The conversation's `model_used`, exactly.")
     archived = YesNoFilter(field_name="archived_at", lookup_expr="isnull", exclude=True)
     pinned = YesNoFilter()
-    has_rating = YesNoFilter(method="by_rating", help_text="Whether any message is rated.")
+    has_rating = YesNoFilter(method="by_rating", help_text="Whether any of its messages is rated.")
     created_after = MomentFilter("created_at", lookup_expr="gte")
     created_before = MomentFilter("created_at", lookup_expr="lt")
     updated_after = MomentFilter("updated_at", lookup_expr="gte")
     updated_before = MomentFilter("updated_at", lookup_expr="lt")
-    metadata_key = CharFilter(
+    metadata_key = TextFilter(
         method="by_metadata", help_text="A key at the top level of `metadata`."
     )
-    metadata_value = CharFilter(
-        method="with_key", help_text="Its value: a text, or a value as JSON."
+    metadata_value = AnyTextFilter(
+        method="with_key",
+        help_text="The value under `metadata_key`: a text, a number, true, false, null.",
     )
 
     class Meta:
@@ -139,15 +188,17 @@ class ConversationFilters(Filters):
 
 
 class MessageFilters(Filters):
-    role = MultipleChoiceFilter(choices=Role.choices, help_text="May be repeated.")
-    status = MultipleChoiceFilter(
-        choices=Status.choices, method="by_status", help_text="May be repeated."
+    role = SomeOfFilter(choices=Role)
+    status = SomeOfFilter(choices=Status, method="by_status")
+    provider = TextFilter()
+    model = TextFilter()
+    mode = TextFilter("detected_mode", help_text="The message's `detected_mode`.")
+    after_sequence = SequenceFilter(
+        "sequence", lookup_expr="gt", help_text="Only messages with a higher sequence."
     )
-    provider = CharFilter()
-    model = CharFilter()
-    mode = CharFilter("detected_mode")
-    after_sequence = WholeNumberFilter("sequence", lookup_expr="gt", **SEQUENCE)
-    before_sequence = WholeNumberFilter("sequence", lookup_expr="lt", **SEQUENCE)
+    before_sequence = SequenceFilter(
+        "sequence", lookup_expr="lt", help_text="Only messages with a lower sequence."
+    )
     created_after = MomentFilter("created_at", lookup_expr="gte")
     created_before = MomentFilter("created_at", lookup_expr="lt")
 

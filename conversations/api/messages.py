@@ -111,6 +111,7 @@ class MessageViewSet(ApiViewSet):
     serializer_class = serializers.MessageSerializer
     lookup_field = "message_id"
     lookup_value_regex = "[^/]+"
+    filterset_class = MessageFilters
     query_names = {
         "list": {"order", "cursor", "page_size", *MessageFilters.names()},
         "create": NO_BODY_FIELDS,

@@ -1,4 +1,7 @@
-"""Path, query and header parameters that several operations of the OpenAPI page share."""
+"""Path, query and header parameters that several operations of the OpenAPI page share.
+
+The filters of the lists are not among them: they come from the filtersets (filters.py).
+"""
 
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter
@@ -6,7 +9,7 @@ from drf_spectacular.utils import OpenApiParameter
 from conversations.api.errors import REASON_HEADER
 from conversations.api.fields import USER
 from conversations.api.pagination import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
-from conversations.models import Role, Status
+from conversations.models import Role
 from conversations.services.audit import MAX_REASON_CHARS
 
 _WHOSE = "The owner's name, as the caller knows it. Without it, the caller."
@@ -60,14 +63,6 @@ def _text(name: str, description: str = "", **schema: object) -> OpenApiParamete
     return OpenApiParameter(name, {"type": "string", **schema}, description=description)
 
 
-def _filter(name: str, description: str = "") -> OpenApiParameter:
-    return _text(name, description, pattern=r"\S")
-
-
-def _flag(name: str, description: str = "") -> OpenApiParameter:
-    return OpenApiParameter(name, OpenApiTypes.BOOL, description=description)
-
-
 def _time(name: str) -> OpenApiParameter:
     bound = "from this time on" if name.endswith("after") else "before this time"
     when = {"anyOf": [{"type": "string", "format": kind} for kind in ("date-time", "date")]}
@@ -76,29 +71,7 @@ def _time(name: str) -> OpenApiParameter:
     )
 
 
-def _sequence(name: str, description: str) -> OpenApiParameter:
-    return OpenApiParameter(
-        name, {"type": "integer", "minimum": 0, "maximum": 2**31 - 1}, description=description
-    )
-
-
-def _some_of(name: str, choices: list[str]) -> OpenApiParameter:
-    several = {"type": "array", "items": {"type": "string", "enum": choices}}
-    return OpenApiParameter(name, several, description="May be repeated.")
-
-
 CONVERSATION_LISTING = [
-    _filter("title", "Part of the title."),
-    _filter("model", "The conversation's `model_used`, exactly."),
-    _flag("archived"),
-    _flag("pinned"),
-    _flag("has_rating", "Whether any of its messages is rated."),
-    _time("created_after"),
-    _time("created_before"),
-    _time("updated_after"),
-    _time("updated_before"),
-    _filter("metadata_key", "A key at the top level of `metadata`."),
-    _text("metadata_value", "The value under `metadata_key`: a text, a number, true, false, null."),
     OpenApiParameter(
         "order",
         {
@@ -112,15 +85,6 @@ CONVERSATION_LISTING = [
     PAGE_SIZE,
 ]
 MESSAGE_LISTING = [
-    _some_of("role", Role.values),
-    _some_of("status", Status.values),
-    _filter("provider"),
-    _filter("model"),
-    _filter("mode", "The message's `detected_mode`."),
-    _sequence("after_sequence", "Only messages with a higher sequence."),
-    _sequence("before_sequence", "Only messages with a lower sequence."),
-    _time("created_after"),
-    _time("created_before"),
     OpenApiParameter(
         "order",
         {"type": "string", "enum": ["asc", "desc"], "default": "asc"},

@@ -1,4 +1,8 @@
-"""One id a request: in the answer's header, in every error body, in every log line."""
+"""One id a request: in the answer's header, in every error body, in every log line.
+
+Not django-structlog: it sends no id back to the client, takes any text that a client sends for
+one, and costs more (see access_log.py).
+"""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from django_filters.rest_framework.backends import DjangoFilterBackend
 from drf_spectacular.extensions import (
     OpenApiAuthenticationExtension,
     OpenApiSerializerExtension,
@@ -84,6 +85,11 @@ class Schema(AutoSchema):
     def _is_list_view(self, serializer: Any = None) -> bool:
         """No answer is a bare array: a list is an object that holds one page."""
         return serializer is None and super()._is_list_view()
+
+    def get_filter_backends(self) -> list[Any]:
+        """Views narrow their lists themselves, by the filterset that they name here."""
+        is_list = getattr(self.view, "action", None) == "list"
+        return [DjangoFilterBackend] if is_list and hasattr(self.view, "filterset_class") else []
 
     def get_override_parameters(self) -> list[Any]:
         kinds = {

@@ -1,4 +1,4 @@
-"""Which processes run turns: each holds a lock that the system lets go of when it dies.
+"""Which processes run turns: each holds a lock on a file that bears its name until it ends.
 
 So a process of the same machine that was killed is known to be dead at once. Of other machines
 nothing is known here: their turns count as abandoned by their age alone.
@@ -6,18 +6,16 @@ nothing is known here: their turns count as abandoned by their age alone.
 
 from __future__ import annotations
 
-import fcntl
-import os
 import uuid
 from contextlib import suppress
 from pathlib import Path
 
 from django.conf import settings
 
+from conversations.process_locks import is_locked, lock
+
 # So many names are kept, of the processes that came last.
 _KEPT = 200
-
-_held: dict[str, int] = {}
 
 
 def announce() -> str:
@@ -25,29 +23,18 @@ def announce() -> str:
     name = uuid.uuid4().hex
     folder = _folder()
     folder.mkdir(parents=True, exist_ok=True)
-    file = os.open(folder / name, os.O_CREAT | os.O_RDWR, 0o600)
-    fcntl.flock(file, fcntl.LOCK_EX)
-    _held[name] = file
+    lock(folder / name)
     _sweep(folder)
     return name
 
 
 def is_dead(name: str) -> bool:
     """Whether that process ran on this machine and has ended."""
-    if not name.isalnum() or name in _held:
-        return False
+    file = _folder() / name
     try:
-        file = os.open(_folder() / name, os.O_RDWR)
-    except OSError:
+        return name.isalnum() and file.exists() and not is_locked(file)
+    except OSError:  # another user's, for one
         return False
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    else:
-        return True
-    finally:
-        os.close(file)
 
 
 def _folder() -> Path:

@@ -87,9 +87,9 @@ def test_chips_stand_between_tags_and_never_inside_of_them():
 
 def test_a_long_text_is_looked_through_quickly():
     text = ("\u4f60\u597d, world! " * 100_000)[:1_000_000] + RLO
-    started = time.monotonic()
+    started = time.thread_time()
     assert chips(visible(text)) == 1
-    assert time.monotonic() - started < 2
+    assert time.thread_time() - started < 2
 
 
 def test_every_page_of_the_admin_shows_them(root, superuser):

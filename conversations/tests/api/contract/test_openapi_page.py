@@ -6,6 +6,9 @@ import pytest
 import yaml
 from django.core.management import call_command
 
+from conversations.api.conversations import ConversationViewSet, UserConversationViewSet
+from conversations.api.messages import MessageViewSet
+from conversations.api.sessions import SessionMessageViewSet, SessionViewSet
 from conversations.tests.api.contract.openapi import SCHEMA_FILE, operations, schema
 
 ALL = pytest.mark.parametrize(
@@ -34,6 +37,22 @@ def test_an_operation_names_its_errors_and_who_may_call(method, path, operation)
     assert answers & {"200", "201"}
     assert answers & {"400", "422"}
     assert operation["security"] == [{"token": []}, {"session": []}]
+
+
+@pytest.mark.parametrize(
+    ("path", "view"),
+    [
+        ("/api/conversations", ConversationViewSet),
+        ("/api/users/{user}/conversations", UserConversationViewSet),
+        ("/api/conversations/{conversation_id}/messages", MessageViewSet),
+        ("/api/chat-history/sessions", SessionViewSet),
+        ("/api/chat-history/sessions/{session_id}/messages", SessionMessageViewSet),
+    ],
+)
+def test_a_list_shows_every_query_parameter_that_it_takes(path, view):
+    shown = schema()["paths"][path]["get"]["parameters"]
+    names = {parameter["name"] for parameter in shown if parameter["in"] == "query"}
+    assert names == set(view.query_names["list"])
 
 
 def test_no_two_operations_have_one_name():
