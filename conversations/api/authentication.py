@@ -1,10 +1,14 @@
-"""Who is calling: an API token, or the Django login session with CSRF."""
+"""Who is calling: an API token, or the Django login session with CSRF.
+
+Of a GET that asks a model, where no CSRF token can be, also whether this site's own page asks.
+"""
 
 from __future__ import annotations
 
 from datetime import timedelta
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import DatabaseError, InterfaceError, connection
 from django.utils import timezone
@@ -13,13 +17,14 @@ from rest_framework.authentication import (
     SessionAuthentication,
     get_authorization_header,
 )
-from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from rest_framework.request import Request
 
 from conversations.models import Caller
 from conversations.services.database_errors import close_lost_connection, unavailability
 from conversations.services.tokens import digest_of, mark_used
 
+CROSS_SITE = "Only this site's own pages may ask for a logged-in user. Send a token instead."
 BAD_HEADER = "Send one token: Authorization: Bearer <token>."
 BAD_TOKEN = "The token is unknown, expired or revoked, or its user is not active."
 _SCHEMES = (b"bearer", b"token")
@@ -134,3 +139,34 @@ def _ask(digest: str) -> tuple[Any, ...] | None:
         cursor.execute(_FIND, [digest])
         row: tuple[Any, ...] | None = cursor.fetchone()
     return row
+
+
+def refuse_cross_site(request: Request) -> None:
+    """PermissionDenied unless the browser itself says that a page of this site asks.
+
+    Sec-Fetch-Site and Origin are set by the browser; no page can change them. `none` is an
+    address that was typed or a link in a mail, a Referer can be left out by whoever links, and
+    a request without any of them may come from a page that hides itself: they need a token.
+    """
+    if not _is_of_this_site(request):
+        raise PermissionDenied(CROSS_SITE)
+
+
+def _is_of_this_site(request: Request) -> bool:
+    origin = request.headers.get("Origin")
+    if origin is not None and origin in settings.CSRF_TRUSTED_ORIGINS:
+        return True
+    site = request.headers.get("Sec-Fetch-Site")
+    if site is not None:
+        return site == "same-origin" and _is_a_script(request)
+    # Browsers send no Sec-Fetch-Site over plain HTTP.
+    return origin is not None and _origin_of(request) == origin
+
+
+def _is_a_script(request: Request) -> bool:
+    """Not a link or an image in a page of this site, which may show what strangers wrote."""
+    return request.headers.get("Sec-Fetch-Dest", "empty") == "empty"
+
+
+def _origin_of(request: Request) -> str:
+    return f"{request.scheme}://{request.get_host()}"

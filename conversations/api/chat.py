@@ -16,7 +16,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from conversations.api import parameters
-from conversations.api.cross_site import refuse_cross_site
+from conversations.api.authentication import refuse_cross_site
 from conversations.api.fields import (
     ListField,
     StrictCharField,

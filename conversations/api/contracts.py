@@ -9,7 +9,7 @@ from conversations.models import as_read
 
 
 @dataclass(frozen=True, slots=True)
-class Face:
+class Contract:
     """How a contract names the resource.
 
     `errors`: "standard" is this API's own form, "422" answers validation errors as
@@ -34,7 +34,7 @@ class Face:
         }
 
 
-CONVERSATIONS = Face("conversation", "conversations", "conversation_id", "message-list")
-SESSIONS = Face(
+CONVERSATIONS = Contract("conversation", "conversations", "conversation_id", "message-list")
+SESSIONS = Contract(
     "session", "sessions", "session_id", "session-message-list", errors="422", wrapped=True
 )

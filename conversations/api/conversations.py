@@ -27,7 +27,13 @@ from conversations.api.representations import (
     conversation_from_model,
     conversation_from_row,
 )
-from conversations.api.views import ApiViewSet, choice_of, idempotency_key_of, read_body, said
+from conversations.api.views import (
+    ApiViewSet,
+    choice_of,
+    idempotency_key_of,
+    query_string_of,
+    read_body,
+)
 from conversations.db.bulk_rows import Row
 from conversations.db.compiled import Prepared, PreparedCount, slot
 from conversations.models import Conversation, id_from_key
@@ -131,7 +137,7 @@ class ConversationViewSet(ApiViewSet):
     def retrieve(self, request: Request, **path: str) -> Response:
         owner, conversation = read_conversation(self.access, self.conversation_id)
         messages, beyond = self._first_messages(conversation["id"], owner)
-        body = {self.face.name: conversation} if self.face.wrapped else conversation
+        body = {self.contract.name: conversation} if self.contract.wrapped else conversation
         return Response(body | {"messages": messages, "messages_next": beyond})
 
     def partial_update(self, request: Request, **path: str) -> Response:
@@ -145,7 +151,7 @@ class ConversationViewSet(ApiViewSet):
     def destroy(self, request: Request, **path: str) -> Response:
         key = self.conversation_id
         delete_conversation(conversation_id=key, access=self.access)
-        return Response({"status": "deleted", self.face.id_name: key})
+        return Response({"status": "deleted", self.contract.id_name: key})
 
     def conversations_of(self, user: str | None, field: str = "user_id") -> Row:
         """One page of what this user has, for a caller who may see it; `*` is everybody."""
@@ -156,13 +162,13 @@ class ConversationViewSet(ApiViewSet):
         owner = owner_to_read(self.access, user, field=field, detail={"list": True})
         if owner is None:
             ConversationFilters.narrow(query, Conversation.objects.none())
-            return {self.face.plural: [], "count": 0, "next": None, "previous": None}
+            return {self.contract.plural: [], "count": 0, "next": None, "previous": None}
         name = self.caller.name_of(owner)
         narrowed = ConversationFilters.narrow(query, _owned()) if asked else None
         page = page_of(self.request, self._listing(owner, asked, narrowed))
         counted = _count_of_owner() if narrowed is None else PreparedCount(narrowed)
         return {
-            self.face.plural: [conversation_from_row(row, name) for row in page.rows],
+            self.contract.plural: [conversation_from_row(row, name) for row in page.rows],
             "count": counted.fetch({"owner": owner.pk}),
             "next": page.next,
             "previous": page.previous,
@@ -174,16 +180,17 @@ class ConversationViewSet(ApiViewSet):
         query = self.request.query_params
         visible = Conversation.objects.visible_to(self.access)
         narrowed = ConversationFilters.narrow(query, visible) if asked else visible
+        filters = query_string_of(query, [*asked, "order"])
         listing = Listing(
             build=lambda: narrowed,
             columns=(*CONVERSATION_COLUMNS, "user__username"),
             order=choice_of(self.request, "order", ORDERS),
-            scope=f"conversations:*:{self.caller.user.pk}:{said(query, [*asked, 'order'])}",
+            scope=f"conversations:*:{self.caller.user.pk}:{filters}",
         )
         page = page_of(self.request, listing)
         names = [name_of(row.pop("user__username"), self.caller.namespace) for row in page.rows]
         return {
-            self.face.plural: [
+            self.contract.plural: [
                 conversation_from_row(row, name) for row, name in zip(page.rows, names, strict=True)
             ],
             "count": None,
@@ -202,7 +209,7 @@ class ConversationViewSet(ApiViewSet):
             build=lambda: _owned() if narrowed is None else narrowed,
             columns=CONVERSATION_COLUMNS,
             order=choice_of(self.request, "order", ORDERS),
-            scope=f"conversations:{owner.pk}:{said(query, [*asked, 'order'])}",
+            scope=f"conversations:{owner.pk}:{query_string_of(query, [*asked, 'order'])}",
             values={"owner": owner.pk},
             shape="conversations" if narrowed is None else None,
         )
@@ -218,10 +225,10 @@ class ConversationViewSet(ApiViewSet):
         beyond = None
         if len(rows) > DETAIL_MESSAGES:
             rows.pop()
-            route, names = self.face.messages_route, {self.face.id_name: conversation_id}
+            route, names = self.contract.messages_route, {self.contract.id_name: conversation_id}
             path = reverse(route, kwargs=names, request=self.request)
             beyond = f"{path}?{urlencode({'after_sequence': rows[-1]['sequence']})}"
-        return [self.face.message(row) for row in rows], beyond
+        return [self.contract.message(row) for row in rows], beyond
 
     def _find_or_start(self, request: Request) -> Found:
         return find_or_start(owner=self._owner(request.query_params.get("user_id")))

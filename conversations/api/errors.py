@@ -112,8 +112,8 @@ class ErrorHandler(ExceptionHandler):
         return Unavailable(found, writes=kind in ("write", "chat"))
 
     def get_response(self, exc: exceptions.APIException, data: dict[str, Any]) -> Response:
-        face = getattr(self.context.get("view"), "face", None)
-        if exc.status_code == 400 and face is not None and face.errors == "422":
+        contract = getattr(self.context.get("view"), "contract", None)
+        if exc.status_code == 400 and contract is not None and contract.errors == "422":
             request = cast("Request", self.context["request"])
             found = problems(data["errors"], request, self.context.get("kwargs") or {})
             return Response({"detail": found}, status=422)

@@ -28,8 +28,8 @@ from conversations.api.views import (
     ApiViewSet,
     choice_of,
     idempotency_key_of,
+    query_string_of,
     read_body,
-    said,
     uuid_of,
 )
 from conversations.models import AccessAction, Message
@@ -123,7 +123,7 @@ class MessageViewSet(ApiViewSet):
         page = page_of(request, self._listing(key, owner))
         if not page.rows:
             check_is_there(key, owner)  # an empty page, or none of theirs?
-        rows = [self.face.message(row) for row in page.rows]
+        rows = [self.contract.message(row) for row in page.rows]
         return Response({"messages": rows, "next": page.next, "previous": page.previous})
 
     def create(self, request: Request, **path: str) -> Response:
@@ -140,7 +140,7 @@ class MessageViewSet(ApiViewSet):
 
     def retrieve(self, request: Request, message_id: str, **path: str) -> Response:
         key = uuid_of(message_id, "message_id")
-        return Response(self.face.message(read_message(self.access, self.conversation_id, key)))
+        return Response(self.contract.message(read_message(self.access, self.conversation_id, key)))
 
     def partial_update(self, request: Request, message_id: str, **path: str) -> Response:
         message = update_message(
@@ -150,7 +150,7 @@ class MessageViewSet(ApiViewSet):
             access=self.access,
         )
         row = {name: getattr(message, name) for name in MESSAGE_COLUMNS}
-        return Response(self.face.message(row))
+        return Response(self.contract.message(row))
 
     def destroy(self, request: Request, message_id: str, **path: str) -> Response:
         key = uuid_of(message_id, "message_id")
@@ -169,7 +169,7 @@ class MessageViewSet(ApiViewSet):
             build=build,
             columns=MESSAGE_COLUMNS,
             order=choice_of(self.request, "order", ORDERS),
-            scope=f"messages:{conversation_id}:{said(query, [*asked, 'order'])}",
+            scope=f"messages:{conversation_id}:{query_string_of(query, [*asked, 'order'])}",
             values={"conversation": conversation_id, "owner": owner.pk},
             shape=None if asked else "messages",
         )
@@ -209,7 +209,7 @@ class MessageViewSet(ApiViewSet):
         )
 
     def _answer(self, appended: Appended, *, single: bool) -> Response:
-        rows = [self.face.message(message_from_row(row)) for row in appended.rows]
+        rows = [self.contract.message(message_from_row(row)) for row in appended.rows]
         return Response(
             rows[0] if single else {"messages": rows}, status=201 if appended.created else 200
         )

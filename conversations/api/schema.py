@@ -107,14 +107,14 @@ class Schema(AutoSchema):
         return self.method == "GET" and getattr(self.view, "shows_others", False)
 
     def _describe_answers(self, responses: dict[str, Any]) -> None:
-        face = getattr(self.view, "face", CONVERSATIONS)
+        contract = getattr(self.view, "contract", CONVERSATIONS)
         errors = dict(_ALWAYS) | (_WRITES if self.method != "GET" else {})
         if self.method != "GET" or self._shows_others:
             errors |= _REFUSALS
         if self.method in ("POST", "PATCH"):
             errors |= _BODIES
-        problem = ErrorSerializer if face.errors == "standard" else ValidationErrorSerializer
-        described = {400 if face.errors == "standard" else 422: (problem, MALFORMED)}
+        problem = ErrorSerializer if contract.errors == "standard" else ValidationErrorSerializer
+        described = {400 if contract.errors == "standard" else 422: (problem, MALFORMED)}
         described |= {status: (ErrorSerializer, text) for status, text in errors.items()}
         for code, answer in responses.items():
             answer["description"] = answer["description"] or _DONE[code]

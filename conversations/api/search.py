@@ -15,7 +15,7 @@ from conversations.api import parameters, serializers
 from conversations.api.pagination import Position, cut_page
 from conversations.api.queries import check_is_there
 from conversations.api.times import BAD_TIME, moment_of
-from conversations.api.views import ApiViewSet, choice_of, said, uuid_of
+from conversations.api.views import ApiViewSet, choice_of, query_string_of, uuid_of
 from conversations.db.bulk_rows import Row
 from conversations.models import AccessAction, Conversation, Role
 from conversations.models.user_names import name_of
@@ -59,7 +59,7 @@ class SearchViewSet(ApiViewSet):
 
         page = cut_page(
             request,
-            f"search:{self.caller.user.pk}:{scope.owner_id}:{said(query, _NAMES)}",
+            f"search:{self.caller.user.pk}:{scope.owner_id}:{query_string_of(query, _NAMES)}",
             ("rank", "key"),
             fetch,
             both=False,

@@ -1,4 +1,4 @@
-"""The session-named face of conversations: /api/chat-history/sessions, /api/chat/history/{id}."""
+"""Conversations by their older name: /api/chat-history/sessions, /api/chat/history/{id}."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ from conversations.api.queries import read_conversation
 class SessionViewSet(ConversationViewSet):
     """Conversations under their other name; validation errors are 422."""
 
-    face = SESSIONS
+    contract = SESSIONS
     new_serializer = serializers.NewSessionSerializer
     lookup_field = "session_id"
     query_names = {"list": LISTING}
@@ -90,7 +90,7 @@ class SessionViewSet(ConversationViewSet):
 )
 @extend_schema(tags=["sessions"])
 class SessionMessageViewSet(MessageViewSet):
-    face = SESSIONS
+    contract = SESSIONS
 
 
 @extend_schema_view(
@@ -104,7 +104,7 @@ class SessionMessageViewSet(MessageViewSet):
 class ChatHistoryViewSet(ConversationViewSet):
     """What was said in a session, for clients that show a chat and nothing else."""
 
-    face = replace(SESSIONS, errors="standard")
+    contract = replace(SESSIONS, errors="standard")
     lookup_field = "session_id"
 
     def retrieve(self, request: Request, **path: str) -> Response:

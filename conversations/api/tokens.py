@@ -12,7 +12,7 @@ from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from conversations.api import serializers
+from conversations.api import token_serializers as serializers
 from conversations.api.views import ApiViewSet, read_body
 from conversations.models import ApiToken
 from conversations.services import NotAllowed, owner_to_write_for

@@ -13,7 +13,7 @@ from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.request import Request
 from rest_framework.viewsets import GenericViewSet
 
-from conversations.api.contracts import CONVERSATIONS, Face
+from conversations.api.contracts import CONVERSATIONS, Contract
 from conversations.api.errors import REASON_HEADER
 from conversations.api.fields import StrictSerializer, reader, unknown_name
 from conversations.models import AccessContext, Caller
@@ -44,7 +44,7 @@ class ApiViewSet(GenericViewSet[Any]):
     query_names: ClassVar[dict[str, Collection[str]]] = {}
     # The actions that a throttle counts as another kind than `read` or `write`.
     throttle_kinds: ClassVar[dict[str, str]] = {}
-    face: ClassVar[Face] = CONVERSATIONS
+    contract: ClassVar[Contract] = CONVERSATIONS
     # Staff may read or change other people's here, and say why in a header.
     shows_others: ClassVar[bool] = True
     access: AccessContext
@@ -77,7 +77,7 @@ class ApiViewSet(GenericViewSet[Any]):
     @property
     def conversation_id(self) -> uuid.UUID:
         """The conversation that the path names."""
-        return uuid_of(self.kwargs[self.face.id_name], self.face.id_name)
+        return uuid_of(self.kwargs[self.contract.id_name], self.contract.id_name)
 
 
 def read_body(request: Request, serializer: type[StrictSerializer]) -> dict[str, Any]:
@@ -91,7 +91,7 @@ def read_body(request: Request, serializer: type[StrictSerializer]) -> dict[str,
 T = TypeVar("T")
 
 
-def said(query: QueryDict, names: list[str]) -> str:
+def query_string_of(query: QueryDict, names: list[str]) -> str:
     """What a query string says of these names: part of a list's identity."""
     return urlencode([(name, value) for name in names for value in query.getlist(name)])
 

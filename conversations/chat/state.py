@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -10,6 +11,8 @@ from typing import Any
 from conversations.chat import events
 from conversations.chat.events import CALL, RESULT, TEXT, Event, Position
 from conversations.chat.tool_results import parsed, task_id_of
+from conversations.models import Message
+from conversations.selectors.turn_log import StoredStep, StoredTurn
 
 STREAMING = "streaming"
 GOOD_ENDS = ("complete", "stopped")
@@ -149,3 +152,57 @@ def _action(result: ToolResult) -> events.Action:
 def _sum(counts: Iterator[int | None]) -> int | None:
     known = [count for count in counts if count is not None]
     return sum(known) if known else None
+
+
+def state_of(turn: StoredTurn) -> TurnState:
+    """A turn as its rows tell it: the same for every process."""
+    last = turn.last
+    firsts = (step.message.first_token_ms for step in turn.steps)
+    return TurnState(
+        turn_id=turn.id,
+        conversation_id=turn.conversation_id,
+        user_message_id=turn.user_message_id,
+        provider=last.provider,
+        model=last.model,
+        steps=[_stored_step(step) for step in turn.steps],
+        sources=last.sources,
+        mode=last.detected_mode,
+        status=last.status,
+        finish_reason=last.finish_reason,
+        error=last.error,
+        latency_ms=last.latency_ms,
+        first_token_ms=next((first for first in firsts if first is not None), None),
+    )
+
+
+def _stored_step(stored: StoredStep) -> Step:
+    message = stored.message
+    return Step(
+        message_id=message.id,
+        content=message.content,
+        calls=[call_of(call) for call in message.tool_calls or ()],
+        results=[_stored_result(result) for result in stored.results],
+        prompt_tokens=message.prompt_tokens,
+        completion_tokens=message.completion_tokens,
+    )
+
+
+def call_of(call: object) -> ToolCall:
+    """A call in OpenAI's shape; of another shape, which older rows may hold, what fits it."""
+    call = call if isinstance(call, dict) else {}
+    function = call.get("function")
+    function = function if isinstance(function, dict) else {}
+    return ToolCall(
+        _text(call.get("id")), _text(function.get("name")), _text(function.get("arguments"))
+    )
+
+
+def _text(value: object) -> str:
+    """Text as it is, anything else as its JSON: some clients send arguments as an object."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _stored_result(message: Message) -> ToolResult:
+    return ToolResult(message.tool_call_id or "", message.name or "", message.content)

@@ -18,12 +18,12 @@ from conversations.chat.state import TurnState
 from conversations.models import AccessAction, AccessContext
 from conversations.selectors.turn_log import StoredTurn, find_turn, question_before, read_turn
 from conversations.services import InvalidValue, NotFound, owner_of
+from conversations.services.abandoned_turns import interrupt_abandoned
 from conversations.services.errors import NO_SUCH_CONVERSATION
 from conversations.services.turns import (
     Begun,
     Question,
     begin_turn,
-    interrupt_abandoned,
     request_stop,
 )
 

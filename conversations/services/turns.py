@@ -9,13 +9,12 @@ to the client: `metadata` and ratings.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from django.contrib.auth.models import User
 from django.db import IntegrityError, connection, transaction
-from django.db.models import Q
 from django.utils import timezone
 
 from conversations.models import (
@@ -27,7 +26,6 @@ from conversations.models import (
     Status,
     new_id,
 )
-from conversations.models.interrupted import INTERRUPTED_COLUMNS, oldest_sign_of_life
 from conversations.models.turn_ids import (
     conversation_id_from_key,
     result_id,
@@ -36,6 +34,7 @@ from conversations.models.turn_ids import (
     turn_id_from_key,
     user_message_id,
 )
+from conversations.services.abandoned_turns import IsDead, interrupt_abandoned
 from conversations.services.appending import append_drafts
 from conversations.services.audit import SCRIPT
 from conversations.services.conversations import create_conversation
@@ -54,10 +53,6 @@ CONVERSATION_DELETED = "The conversation was deleted while it was answered."
 ANSWER_DELETED = "The answer was deleted while it was written."
 # What `finish_reason` says while somebody has asked for an end that has not come yet.
 STOPPING = "stopping"
-# Abandoned answers are ended this many at a time.
-BATCH = 500
-
-IsDead = Callable[[str], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,74 +347,6 @@ def request_stop(*, conversation_id: uuid.UUID, message_id: uuid.UUID) -> bool:
         # Before or after a next step is opened, not while: either way the request is seen.
         _lock_conversation(conversation_id)
         return bool(rows.update(finish_reason=STOPPING))
-
-
-def interrupt_abandoned(*, conversation_id: uuid.UUID, is_dead: IsDead) -> bool:
-    """End the conversation's running answer if nobody runs it any more, keeping what it had.
-
-    Nobody does when its process is known to be dead, or has not shown a sign of life for
-    CHAT_TURN_STALE_SECONDS.
-    """
-    rows = Message.objects.filter(conversation_id=conversation_id, status=Status.STREAMING)
-    found = rows.values("id", "runner", "updated_at").first()
-    if found is None:
-        return False
-    is_stale = found["updated_at"] < oldest_sign_of_life()
-    if not is_stale and not is_dead(found["runner"] or ""):
-        return False
-    # Only the row that was looked at. A stale one may have come back to life just now; a process
-    # that is dead stays so.
-    seen = Q(updated_at=found["updated_at"]) if is_stale else Q(runner=found["runner"])
-    changed = rows.filter(seen, id=found["id"]).update(**_interrupted())
-    return bool(changed == 1)
-
-
-def interrupt_all_abandoned(*, is_dead: IsDead) -> int:
-    """End every answer that nobody runs any more, as `interrupt_abandoned` does; how many.
-
-    Any number of processes may do so at once: each row is ended by one of them. A transaction
-    ends at most BATCH answers.
-    """
-    dead = [runner for runner in _runners() if is_dead(runner)]
-    ended = 0
-    while True:
-        count = _interrupt_batch(dead)
-        ended += count
-        if count < BATCH:
-            return ended
-
-
-def _runners() -> list[str]:
-    """The processes that answers say to be run by."""
-    running = Message.objects.filter(status=Status.STREAMING).order_by()
-    return [runner for runner in running.values_list("runner", flat=True).distinct() if runner]
-
-
-def _interrupt_batch(dead: Sequence[str]) -> int:
-    columns = _interrupted()
-    with connection.cursor() as cursor:
-        cursor.execute(
-            _INTERRUPT.format(columns=", ".join(f"{name} = %s" for name in columns)),
-            [Status.STREAMING, oldest_sign_of_life(), list(dead), BATCH, *columns.values()],
-        )
-        return int(cursor.rowcount)
-
-
-# Reads the rows of the index message_unfinished_idx, of which few are `streaming`. What another
-# process is just writing is alive, or being ended: it is passed over.
-_INTERRUPT = """
-    WITH abandoned AS MATERIALIZED (
-        SELECT conversation_id, id FROM conversations_message
-        WHERE status = %s AND (updated_at < %s OR runner = ANY(%s::varchar[]))
-        LIMIT %s FOR UPDATE SKIP LOCKED
-    )
-    UPDATE conversations_message AS stored SET {columns} FROM abandoned
-    WHERE stored.conversation_id = abandoned.conversation_id AND stored.id = abandoned.id
-"""
-
-
-def _interrupted() -> dict[str, Any]:
-    return {**INTERRUPTED_COLUMNS, "runner": None, "updated_at": timezone.now()}
 
 
 def _append(turn: Turn, draft: MessageDraft) -> None:

@@ -13,8 +13,7 @@ from typing import Any
 from django.conf import settings
 
 from conversations.chat.llm.call_ids import CallIds
-from conversations.chat.state import ToolCall
-from conversations.chat.stored import call_of
+from conversations.chat.state import ToolCall, call_of
 from conversations.models import Message, Role
 
 # English text has about four characters a token; other scripts fewer, which the half that

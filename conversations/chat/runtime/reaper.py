@@ -13,7 +13,7 @@ from django.db import connection
 
 from conversations.chat.runtime.process_liveness import is_dead
 from conversations.chat.runtime.shutdown import before_end
-from conversations.services.turns import interrupt_all_abandoned
+from conversations.services.abandoned_turns import interrupt_all_abandoned
 
 REAP_SECONDS = 20.0
 

@@ -17,10 +17,10 @@ from django.utils import timezone
 from conversations.chat.runtime.db_worker import DatabaseWorker
 from conversations.chat.runtime.live_turn import Watched
 from conversations.chat.runtime.process_liveness import is_dead
-from conversations.chat.state import TurnState
-from conversations.chat.stored import state_of
+from conversations.chat.state import TurnState, state_of
 from conversations.selectors.turn_log import StoredTurn, TurnName, read_turns
-from conversations.services.turns import interrupt_abandoned, why_not_stored
+from conversations.services.abandoned_turns import interrupt_abandoned
+from conversations.services.turns import why_not_stored
 
 LOOK_SECONDS = 0.3
 # A row that its process has not touched for so long is looked at more closely.

@@ -39,8 +39,7 @@ from conversations.chat.runtime.live_turn import LiveTurn, Watched
 from conversations.chat.runtime.process_liveness import announce
 from conversations.chat.runtime.remote_turns import RemoteTurns
 from conversations.chat.runtime.shutdown import before_end
-from conversations.chat.state import Step, ToolResult, TurnState
-from conversations.chat.stored import state_of
+from conversations.chat.state import Step, ToolResult, TurnState, state_of
 from conversations.chat.tool_results import storable
 from conversations.models import Status
 from conversations.models.interrupted import INTERRUPTED

@@ -9,7 +9,8 @@ import pytest
 from conversations.models import Conversation, Message, Status
 from conversations.models.interrupted import INTERRUPTED
 from conversations.services import SCRIPT
-from conversations.services.turns import CONVERSATION_DELETED, interrupt_abandoned
+from conversations.services.abandoned_turns import interrupt_abandoned
+from conversations.services.turns import CONVERSATION_DELETED
 from conversations.tests.chat import sample_tools
 from conversations.tests.chat.clients import text_of
 from conversations.tests.chat.fixtures import wait_until

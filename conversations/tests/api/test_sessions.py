@@ -1,4 +1,4 @@
-"""The session-named face: the same resource, other names, 422 for validation errors."""
+"""The session-named contract: the same resource, other names, 422 for validation errors."""
 
 import uuid
 

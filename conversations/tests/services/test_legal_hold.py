@@ -30,6 +30,7 @@ from conversations.services import (
     update_message,
     withdraw_review,
 )
+from conversations.services.abandoned_turns import interrupt_abandoned
 from conversations.services.audit import SCRIPT_NAME
 from conversations.services.turns import (
     Ending,
@@ -37,7 +38,6 @@ from conversations.services.turns import (
     Question,
     begin_turn,
     finish_turn,
-    interrupt_abandoned,
     open_step,
     record_opening,
     record_tool_calls,

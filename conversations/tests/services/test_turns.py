@@ -26,6 +26,7 @@ from conversations.services import (
     export_conversations,
     update_message,
 )
+from conversations.services.abandoned_turns import interrupt_abandoned, interrupt_all_abandoned
 from conversations.services.errors import TurnEnded
 from conversations.services.turns import (
     Ending,
@@ -33,8 +34,6 @@ from conversations.services.turns import (
     Question,
     begin_turn,
     finish_turn,
-    interrupt_abandoned,
-    interrupt_all_abandoned,
     open_step,
     record_opening,
     record_tool_calls,
@@ -419,7 +418,7 @@ def test_all_that_nobody_runs_is_ended_and_found_by_search(alice, api):
 
 
 def test_abandoned_answers_are_ended_in_batches(alice, monkeypatch, statements):
-    monkeypatch.setattr("conversations.services.turns.BATCH", 2)
+    monkeypatch.setattr("conversations.services.abandoned_turns.BATCH", 2)
     age(*(begin(alice) for _ in range(5)))
     with statements() as seen:
         assert interrupt_all_abandoned(is_dead=alive) == 5
