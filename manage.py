@@ -5,7 +5,15 @@ import os
 import sys
 
 from django.core.management import execute_from_command_line
+from django.db import ProgrammingError
+
+from conversations.management.unmigrated import remedy_for_missing_migrations
 
 if __name__ == "__main__":
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chatproject.settings")
-    execute_from_command_line(sys.argv)
+    try:
+        execute_from_command_line(sys.argv)
+    except ProgrammingError:  # no such table or column
+        if remedy := remedy_for_missing_migrations():
+            sys.exit(remedy)
+        raise

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 import structlog
+from django.conf import settings
 from django.db import connection
 from django.http import HttpRequest, HttpResponseBase
 
@@ -41,7 +42,10 @@ class AccessLogMiddleware:
         started, statements = time.perf_counter(), _Counter()
         with connection.execute_wrapper(statements):
             response = self.get_response(request)
-        _log.info(
+        # A page has a dozen static files: they would bury what is worth reading.
+        is_static = request.path_info.startswith(settings.STATIC_URL)
+        write = _log.debug if is_static else _log.info
+        write(
             "request",
             request_id=current_request_id(),
             user=_user_of(request),

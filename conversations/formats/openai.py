@@ -21,6 +21,7 @@ What becomes of a line, so that the same line can be written again:
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain, islice
 from typing import Any, BinaryIO
 
 from conversations.formats.chat import Chat, ChatMessage, Malformed, Rejected
@@ -33,31 +34,60 @@ from conversations.formats.checks import (
     present,
 )
 from conversations.formats.lines import parse_object, read_lines
+from conversations.formats.recognition import BYTES_READ, other_format
 
 EXTRAS = "openai"
 
 NO_MESSAGES = "Holds no message."
 NOT_CONTENT = "Neither a string, nor null, nor a list of parts."
 NO_CALL_ANSWERED = "A tool message names the call that it answers."
+LOOKS_LIKE = "This looks like {name}, not like openai."
 
 _CHAT_KEYS = frozenset({"messages", "title", "metadata"})
 _MESSAGE_KEYS = frozenset({"role", "content", "tool_calls", "tool_call_id", "name"})
 _INSTEAD_OF_CONTENT = ("refusal", "audio", "function_call")
 
+_OPENINGS = (b"[", b"{", b"[{")
+_LINES_LOOKED_AT = 200
+
 _Object = dict[str, Any]
 
 
 def read_openai(file: BinaryIO) -> Iterator[Chat | Rejected]:
-    """Each line of a file that is open for reading bytes; nothing is read ahead."""
-    for line in read_lines(file):
+    """Each line of a file that is open for reading bytes.
+
+    Nothing is read ahead, but of a file that starts as JSON over several lines. If that is a known
+    format it is rejected as a whole, since a rejection of each line would tell nothing.
+    """
+    lines = read_lines(file)
+    beginning = _beginning_of_spread_json(lines)
+    texts = [line[1][:BYTES_READ] for line in beginning if not isinstance(line, Rejected)]
+    if len(texts) > 1 and (name := other_format(b"".join(texts))):
+        yield Rejected.at(1, None, LOOKS_LIKE.format(name=name))
+        return
+    for line in chain(beginning, lines):
         yield line if isinstance(line, Rejected) else parse_line(*line)
+
+
+def _beginning_of_spread_json(
+    lines: Iterator[tuple[int, bytes] | Rejected],
+) -> list[tuple[int, bytes] | Rejected]:
+    """The first line, and those after it where it only opens an array or object."""
+    first = next(lines, None)
+    if first is None:
+        return []
+    if isinstance(first, Rejected) or first[1].strip() not in _OPENINGS:
+        return [first]
+    return [first, *islice(lines, _LINES_LOOKED_AT)]
 
 
 def parse_line(number: int, line: bytes) -> Chat | Rejected:
     try:
         return _chat(number, parse_object(line))
     except Malformed as error:
-        return Rejected.at(number, error.field, error.detail)
+        name = other_format(line)
+        hint = f" {LOOKS_LIKE.format(name=name)}" if name else ""
+        return Rejected.at(number, error.field, error.detail + hint)
 
 
 def _chat(number: int, data: _Object) -> Chat:

@@ -27,8 +27,12 @@ THREADS_PER_WORKER = 16
 # Connections that are left to commands, migrations and the database's own superuser.
 CONNECTIONS_KEPT_FREE = 20
 SECONDS_TO_FINISH = 10
+HIGHEST_PORT = 65_535
 
-PORT_IN_USE = "Port {port} of {host} is in use. Stop what listens there, or give another --port."
+PORT_IN_USE = (
+    "Port {port} of {host} is in use. Stop what listens there, or take another: "
+    "`make run PORT={other}`, or `quickstart --port {other}`."
+)
 CANNOT_LISTEN = "Cannot listen on port {port} of {host}: {why}."
 
 
@@ -57,7 +61,8 @@ def check_address(host: str, port: int) -> None:
 
 def _why(error: OSError, host: str, port: int) -> str:
     text = PORT_IN_USE if error.errno == errno.EADDRINUSE else CANNOT_LISTEN
-    return text.format(host=host, port=port, why=error.strerror)
+    other = port + 1 if port < HIGHEST_PORT else port - 1
+    return text.format(host=host, port=port, other=other, why=error.strerror)
 
 
 def threads_per_worker(workers: int, max_connections: int) -> int:

@@ -18,6 +18,7 @@ from django.db.migrations.executor import MigrationExecutor
 
 from chatproject.embedded_postgres import EmbeddedPostgresError
 from conversations.management.serving import (
+    HIGHEST_PORT,
     CannotListen,
     check_address,
     serve,
@@ -31,7 +32,7 @@ from conversations.services.bootstrap import (
     load_sample,
 )
 
-NOT_A_PORT = "a port is 1 to 65535"
+NOT_A_PORT = f"a port is 1 to {HIGHEST_PORT}"
 NO_WORKERS = "at least 1"
 TOO_MANY_WORKERS = "The database takes {limit} connections: too few for {workers} workers."
 NO_DATABASE = "The database cannot be used: {why}"
@@ -41,7 +42,7 @@ EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 
 
 def _port(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 65535:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= HIGHEST_PORT:
         raise ArgumentTypeError(NOT_A_PORT)
     return int(text)
 
@@ -72,8 +73,10 @@ class Command(BaseCommand):
         host, port, workers = options["host"], options["port"], options["workers"]
         try:
             check_address(host, port)
-            threads = self._prepare(workers, sample=not options["no_sample"])
-            self._tell_addresses(_address(host, port))
+            self._migrate()
+            threads = _threads_of_each(workers)
+            account = self._account(sample=not options["no_sample"])
+            self._tell_how_to_reach_it(_address(host, port), account)
             # Workers are copies of this process: a connection must not be shared with them.
             connections.close_all()
             serve(host=host, port=port, workers=workers, threads=threads)
@@ -85,21 +88,6 @@ class Command(BaseCommand):
             pass
         self._say("Stopped.")
 
-    def _prepare(self, workers: int, *, sample: bool) -> int:
-        """Return the number of threads that each worker may have."""
-        self._migrate()
-        admin = find_admin()
-        if admin is None:
-            self._set_up(sample=sample)
-        else:
-            change = _manage("changepassword", admin)
-            self._say(f"Account   user {admin} exists; a new password: {change}")
-        limit = _max_connections()
-        threads = threads_per_worker(workers, limit)
-        if threads < 1:
-            raise CommandError(TOO_MANY_WORKERS.format(limit=limit, workers=workers))
-        return threads
-
     def _migrate(self) -> None:
         executor = MigrationExecutor(connection)
         missing = len(executor.migration_plan(executor.loader.graph.leaf_nodes()))
@@ -108,22 +96,28 @@ class Command(BaseCommand):
         done = f"{missing} migrations applied" if missing else "up to date"
         self._say(f"Database  {done}, {_where()}")
 
-    def _set_up(self, *, sample: bool) -> None:
+    def _account(self, *, sample: bool) -> str:
+        """How to log in; the first run makes the account, and the sample before it."""
+        if (admin := find_admin()) is not None:
+            return f"user {admin} exists; a new password: {_manage('changepassword', admin)}"
         # The administrator last: a first run that breaks off before is done again.
         if sample:
-            report = load_sample()
-            count = report.created + report.already_there
-            self._say(f"Sample    {count} conversations of the user {SAMPLE_OWNER}")
+            self._load_sample()
         password = create_admin()
         if password is None:
-            self._say(f"Account   {NAME_TAKEN} Make one: {_manage('createsuperuser')}")
-        else:
-            self._say(f"Account   user {ADMIN_NAME}, password {password} (shown only this once)")
+            return f"{NAME_TAKEN} Make one: {_manage('createsuperuser')}"
+        return f"user {ADMIN_NAME}, password {password} (shown only this once)"
 
-    def _tell_addresses(self, address: str) -> None:
+    def _load_sample(self) -> None:
+        report = load_sample()
+        count = report.created + report.already_there
+        self._say(f"Sample    {count} conversations of the user {SAMPLE_OWNER}")
+
+    def _tell_how_to_reach_it(self, address: str, account: str) -> None:
         self._say(f"API       {address}/api/conversations")
         self._say(f"Docs      {address}/api/docs")
         self._say(f"Admin     {address}/admin/")
+        self._say(f"Account   {account}")
         self._say(f"Token     {_manage('create_token', 'NAME')}")
         self._say(f"Serving   {address} (Ctrl-C stops it)")
 
@@ -135,6 +129,14 @@ class Command(BaseCommand):
 
 def _interrupt(signum: int, frame: object) -> NoReturn:
     raise KeyboardInterrupt
+
+
+def _threads_of_each(workers: int) -> int:
+    limit = _max_connections()
+    threads = threads_per_worker(workers, limit)
+    if threads < 1:
+        raise CommandError(TOO_MANY_WORKERS.format(limit=limit, workers=workers))
+    return threads
 
 
 def _max_connections() -> int:

@@ -1,6 +1,7 @@
 import io
 import json
 import logging
+from contextlib import closing
 
 import pytest
 from django.db import IntegrityError
@@ -68,6 +69,23 @@ def test_an_anonymous_request_has_no_user(lines, client):
     client.get(LIST)
     (line,) = [line for line in lines() if line["event"] == "request"]
     assert (line["user"], line["status"]) == (None, 401)
+
+
+def test_static_files_are_logged_only_for_debugging(lines, client):
+    def ask():
+        with closing(client.get("/static/conversations/icon.svg")) as answer:
+            assert answer.status_code == 200
+
+    logger = logging.getLogger("chatproject.requests")
+    ask()
+    assert lines() == []
+    logger.setLevel(logging.DEBUG)
+    try:
+        ask()
+    finally:
+        logger.setLevel(logging.NOTSET)
+    (line,) = lines()
+    assert (line["event"], line["level"]) == ("request", "debug")
 
 
 def test_logs_can_be_for_people(lines):

@@ -64,6 +64,8 @@ def test_the_first_run_makes_an_administrator_and_loads_the_sample(prepared):
     for path in ("/api/conversations", "/api/docs", "/admin/"):
         assert f"http://127.0.0.1:{served['port']}{path}" in out
     assert "manage.py create_token NAME" in out
+    starts = [line.split()[0] for line in out.splitlines()]
+    assert starts[-7:-1] == ["API", "Docs", "Admin", "Account", "Token", "Serving"]
 
 
 @pytest.mark.django_db

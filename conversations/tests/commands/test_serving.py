@@ -16,8 +16,9 @@ def listening():
 
 
 def test_a_port_in_use_is_refused(listening):
-    with pytest.raises(CannotListen, match=f"Port {listening} of 127.0.0.1 is in use"):
+    with pytest.raises(CannotListen, match=f"Port {listening} of 127.0.0.1 is in use") as caught:
         check_address("127.0.0.1", listening)
+    assert f"make run PORT={listening + 1}" in str(caught.value)
 
 
 def test_a_host_that_is_not_this_machine_is_refused():
