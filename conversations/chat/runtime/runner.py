@@ -139,6 +139,9 @@ class Runner:
         if self._ending:
             live.end(Status.INTERRUPTED)
         try:
+            # Its import takes seconds, which are not the model's, and in which this thread must see
+            # a request to end the process.
+            await asyncio.to_thread(library)
             ending = await self._answer(live, request)
         except asyncio.CancelledError:
             ending = _ended_by(live)
@@ -172,8 +175,6 @@ class Runner:
         self, live: LiveTurn, begun: Begun, provider: Provider, question: str
     ) -> Request:
         turn = live.turn
-        # Its import takes seconds, in which this thread must see a request to end the process.
-        await asyncio.to_thread(library)
         history, sources, mode, servers = await asyncio.gather(
             self._database.run(
                 partial(

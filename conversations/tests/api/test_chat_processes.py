@@ -72,7 +72,7 @@ def test_a_turn_with_tools_is_followed_from_another_process(two, provider):
     stream = here.stream()
     start = next(iter(stream)).data
     follower = there.join(start["message_id"])
-    provider.wait_for(lambda: len(provider.chats) == 2)
+    provider.wait_for(lambda: len(provider.chats) == 2, seconds=60)  # the first turn's imports
     gate.set()
     followed, lived = list(follower), list(stream)
     assert names_of(followed) == [

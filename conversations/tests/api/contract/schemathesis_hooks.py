@@ -40,6 +40,8 @@ BEYOND_THE_SCHEMA = {
     ("*", "invalid_name"),
     # One lifetime too many.
     ("days", "ambiguous"),
+    # A token for another user says for how long it is.
+    ("expires_in", "required"),
     # The same thing said twice: in body and query string, or by id and key.
     ("user_id", "ambiguous"),
     ("role", "ambiguous"),
