@@ -71,6 +71,8 @@ WSGI_APPLICATION = "chatproject.wsgi.application"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
+        # Ahead of the theme's, which it replaces one of.
+        "DIRS": [BASE_DIR / "conversations" / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
@@ -265,6 +267,7 @@ UNFOLD = {
             "href": lambda request: static("conversations/icon.svg"),
         }
     ],
+    "SIDEBAR": {"navigation": "conversations.admin.navigation.sidebar"},
     "DASHBOARD_CALLBACK": "conversations.admin.dashboard.view.dashboard",
 }
 

@@ -50,6 +50,7 @@ class AccessRecordAdmin(ReadOnlyAdmin):
     search_fields = ["staff_name", "owner_name"]
     search_help_text = "Staff, owner or conversation id"
     id_lookup = "conversation_id"
+    rows_name = "entries"
     actions = None
     fields = ["at", "staff", "did", "owner", "conversation", "shown_detail", "why", "address"]
     readonly_fields = ["at", "staff", "did", "owner", "conversation", "shown_detail", "why"]

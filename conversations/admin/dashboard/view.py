@@ -14,6 +14,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from conversations.admin.dashboard.charts import Chart, Column, Plot, bars, lines
+from conversations.admin.navigation import may_see_any_list
 from conversations.db.bulk_rows import Row
 from conversations.models import VIEW_CONVERSATION, Status
 from conversations.models.rights import VIEW_CONTENT
@@ -22,6 +23,7 @@ from conversations.selectors.statistics import Statistics, statistics_since
 WINDOWS = (7, 14, 30)
 DEFAULT_WINDOW = 14
 KEPT_SECONDS = 60
+TITLE = "Dashboard"
 
 Values = Callable[[Row], tuple[float | None, ...]]
 _NOTHING: Row = {"messages": 0, "users": 0, "latency": None, "first_token": None}
@@ -40,13 +42,14 @@ class Share:
 def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """What the theme's index page is given besides its own; nothing for those who may not."""
     if not request.user.has_perm(VIEW_CONVERSATION):
-        return context
+        return context | {"title": TITLE, "may_see_any_list": may_see_any_list(request)}
     window = _window(request)
     today = timezone.localdate()
     first = today - timedelta(days=window - 1)
     found = _statistics(first)
     days = [first + timedelta(days=number) for number in range(window)]
     return context | {
+        "title": TITLE,
         "window": window,
         "windows": WINDOWS,
         "charts": _charts(found, days),
