@@ -27,7 +27,7 @@ class ActionFilter(ChoiceFilter):
 
 
 class StaffFilter(TextFilter):
-    title, parameter, lookup = "staff", "staff", "staff_name"
+    title, parameter, lookup = "staff member", "staff", "staff_name"
 
 
 class OwnerFilter(TextFilter):
@@ -35,7 +35,7 @@ class OwnerFilter(TextFilter):
 
 
 class DayFilter(DateRangeFilter):
-    title, parameter, column = "day", "day", "created_at"
+    title, parameter, column = "date", "day", "created_at"
 
 
 @admin.register(AccessRecord)
@@ -48,7 +48,7 @@ class AccessRecordAdmin(ReadOnlyAdmin):
     # The order of the index accessrecord_created_idx.
     ordering = ["-created_at", "-id"]
     search_fields = ["staff_name", "owner_name"]
-    search_help_text = "Staff, owner or conversation id"
+    search_help_text = "Staff member, owner or conversation id"
     id_lookup = "conversation_id"
     rows_name = "entries"
     actions = None
@@ -84,11 +84,11 @@ class AccessRecordAdmin(ReadOnlyAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: AccessRecord | None = None) -> bool:
         return False
 
-    @admin.display(description="at", ordering="created_at")
+    @admin.display(description="time", ordering="created_at")
     def at(self, record: AccessRecord) -> SafeString | None:
         return moment(record.created_at)
 
-    @admin.display(description="staff", ordering="staff_name")
+    @admin.display(description="staff member", ordering="staff_name")
     def staff(self, record: AccessRecord) -> SafeString:
         return isolated(record.staff_name)
 
@@ -104,7 +104,7 @@ class AccessRecordAdmin(ReadOnlyAdmin):
     def why(self, record: AccessRecord) -> SafeString:
         return isolated(record.reason)
 
-    @admin.display(description="detail")
+    @admin.display(description="details")
     def shown_detail(self, record: AccessRecord) -> SafeString:
         return format_html("<pre>{}</pre>", visible(dumped(record.detail)))
 

@@ -180,7 +180,7 @@ def test_every_act_and_every_action_of_the_list_has_a_case():
 
 def test_conversations_are_reached_in_two_modules_alone():
     """One opens them and leaves the record; the other gives what the list shows."""
-    folder = Path(ours.__file__).parent.parent
+    folder = Path(ours.__file__).parent
     naming = {
         path.name
         for path in folder.rglob("*.py")
