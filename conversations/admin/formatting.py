@@ -18,6 +18,7 @@ __all__ = [
     "isolated",
     "moment",
     "named_visibly",
+    "seconds",
     "visible",
     "visible_html",
     "visible_text",
@@ -47,6 +48,12 @@ def named_visibly(row: _Row, name: str) -> _Row:
     shown = copy(row)
     setattr(shown, name, visible_text(getattr(row, name)))
     return shown
+
+
+def seconds(milliseconds: float) -> str:
+    """A duration: `0.21 s`, `17.1 s`, `1,204.0 s`."""
+    value = milliseconds / 1_000
+    return f"{value:.2f} s" if value < 1 else f"{value:,.1f} s"
 
 
 def counted(number: int, noun: str) -> str:
