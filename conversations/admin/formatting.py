@@ -33,13 +33,13 @@ def isolated(text: object) -> SafeString:
 _Row = TypeVar("_Row", bound=Model)
 
 
-def moment(value: datetime | None) -> SafeString | None:
-    """A time with its zone, in the current one."""
+def moment(value: datetime | None, *, to: str = "%H:%M") -> SafeString | None:
+    """A time with its zone, in the current one; `to` is how exactly."""
     if value is None:
         return None
     local = timezone.localtime(value)
     return format_html(
-        '<time datetime="{}">{}</time>', local.isoformat(), local.strftime("%Y-%m-%d %H:%M %Z")
+        '<time datetime="{}">{}</time>', local.isoformat(), local.strftime(f"%Y-%m-%d {to} %Z")
     )
 
 
