@@ -259,6 +259,7 @@ SPECTACULAR_SETTINGS = {
 UNFOLD = {
     "SITE_TITLE": "Conversations",
     "SITE_HEADER": "Conversations",
+    "SITE_SYMBOL": "forum",
     "SHOW_VIEW_ON_SITE": False,
     "SITE_FAVICONS": [
         {
