@@ -71,6 +71,8 @@ WSGI_APPLICATION = "chatproject.wsgi.application"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
+        # Ahead of the theme's, which it replaces one of.
+        "DIRS": [BASE_DIR / "conversations" / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
@@ -257,6 +259,7 @@ SPECTACULAR_SETTINGS = {
 UNFOLD = {
     "SITE_TITLE": "Conversations",
     "SITE_HEADER": "Conversations",
+    "SITE_SYMBOL": "forum",
     "SHOW_VIEW_ON_SITE": False,
     "SITE_FAVICONS": [
         {
@@ -265,6 +268,7 @@ UNFOLD = {
             "href": lambda request: static("conversations/icon.svg"),
         }
     ],
+    "SIDEBAR": {"navigation": "conversations.admin.navigation.sidebar"},
     "DASHBOARD_CALLBACK": "conversations.admin.dashboard.view.dashboard",
 }
 

@@ -15,5 +15,6 @@ urlpatterns = [
 ]
 
 handler400 = "conversations.api.errors.bad_request"
+handler403 = "conversations.api.errors.forbidden"
 handler404 = "conversations.api.errors.not_found"
 handler500 = "conversations.api.errors.server_error"

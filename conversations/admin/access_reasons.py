@@ -72,7 +72,7 @@ def ask_again(request: HttpRequest, model_admin: ModelAdmin) -> TemplateResponse
     ]
     context: dict[str, Any] = {
         **model_admin.admin_site.each_context(request),
-        "title": "Give a reason",
+        "title": "Reason for access",
         "opts": model_admin.opts,
         "media": model_admin.media,
         "kept": kept,

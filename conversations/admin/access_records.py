@@ -16,10 +16,12 @@ from django.utils.safestring import SafeString
 from conversations.admin.access_records_csv import csv_of
 from conversations.admin.audit import record_trail_export
 from conversations.admin.base import ReadOnlyAdmin
+from conversations.admin.conversation.listed import titles_of
 from conversations.admin.filters import ChoiceFilter, DateRangeFilter, TextFilter
 from conversations.admin.formatting import isolated, moment, visible
+from conversations.admin.pagination import BoundedChangeList
 from conversations.admin.transcript.collapsible import dumped
-from conversations.models import AccessAction, AccessRecord
+from conversations.models import VIEW_CONVERSATION, AccessAction, AccessRecord
 
 
 class ActionFilter(ChoiceFilter):
@@ -27,7 +29,7 @@ class ActionFilter(ChoiceFilter):
 
 
 class StaffFilter(TextFilter):
-    title, parameter, lookup = "staff", "staff", "staff_name"
+    title, parameter, lookup = "staff member", "staff", "staff_name"
 
 
 class OwnerFilter(TextFilter):
@@ -35,21 +37,36 @@ class OwnerFilter(TextFilter):
 
 
 class DayFilter(DateRangeFilter):
-    title, parameter, column = "day", "day", "created_at"
+    title, parameter, column = "date", "day", "created_at"
+
+
+class TitledChangeList(BoundedChangeList):
+    """Has the titles of the conversations on the page, for those who may see the list of them."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        if not request.user.has_perm(VIEW_CONVERSATION):
+            return
+        records: list[Any] = list(self.result_list)
+        titles = titles_of(record.conversation_id for record in records if record.conversation_id)
+        for record in records:
+            record.title = titles.get(record.conversation_id)
+        self.result_list = records
 
 
 @admin.register(AccessRecord)
 class AccessRecordAdmin(ReadOnlyAdmin):
     """Nobody adds, changes or removes a record here, superusers included."""
 
-    list_display = ["at", "staff", "did", "owner", "conversation", "address", "why"]
+    list_display = ["at", "staff", "did", "owner", "conversation", "summary", "why", "address"]
     list_display_links = ["at"]
     list_filter = [ActionFilter, StaffFilter, OwnerFilter, DayFilter]
     # The order of the index accessrecord_created_idx.
     ordering = ["-created_at", "-id"]
     search_fields = ["staff_name", "owner_name"]
-    search_help_text = "Staff, owner or conversation id"
+    search_help_text = "Staff member, owner or conversation id"
     id_lookup = "conversation_id"
+    rows_name = "entries"
     actions = None
     fields = ["at", "staff", "did", "owner", "conversation", "shown_detail", "why", "address"]
     readonly_fields = ["at", "staff", "did", "owner", "conversation", "shown_detail", "why"]
@@ -80,14 +97,19 @@ class AccessRecordAdmin(ReadOnlyAdmin):
         response["Content-Disposition"] = 'attachment; filename="access-records.csv"'
         return response
 
+    def get_changelist(  # type: ignore[override]
+        self, request: HttpRequest, **kwargs: Any
+    ) -> type[TitledChangeList]:
+        return TitledChangeList
+
     def has_delete_permission(self, request: HttpRequest, obj: AccessRecord | None = None) -> bool:
         return False
 
-    @admin.display(description="at", ordering="created_at")
+    @admin.display(description="time", ordering="created_at")
     def at(self, record: AccessRecord) -> SafeString | None:
-        return moment(record.created_at)
+        return moment(record.created_at, to="%H:%M:%S")
 
-    @admin.display(description="staff", ordering="staff_name")
+    @admin.display(description="staff member", ordering="staff_name")
     def staff(self, record: AccessRecord) -> SafeString:
         return isolated(record.staff_name)
 
@@ -103,14 +125,42 @@ class AccessRecordAdmin(ReadOnlyAdmin):
     def why(self, record: AccessRecord) -> SafeString:
         return isolated(record.reason)
 
-    @admin.display(description="detail")
+    @admin.display(description="details")
     def shown_detail(self, record: AccessRecord) -> SafeString:
         return format_html("<pre>{}</pre>", visible(dumped(record.detail)))
 
     @admin.display(description="conversation")
     def conversation(self, record: AccessRecord) -> SafeString | None:
-        """The id, linked; the conversation itself may be gone."""
+        """Its title, where that is known, and its id, linked unless it is known to be gone."""
         if record.conversation_id is None:
             return None
+        key = format_html("<code>{}</code>", record.conversation_id)
+        title = getattr(record, "title", "")
+        if title is None:
+            return format_html('{} <span class="conversation-flag">deleted</span>', key)
         url = reverse("admin:conversations_conversation_change", args=[record.conversation_id])
-        return format_html('<a href="{}"><code>{}</code></a>', url, record.conversation_id)
+        if not title:
+            return format_html('<a href="{}">{}</a>', url, key)
+        return format_html(
+            '<a href="{}"><span class="conversation-title">{}</span></a> {}',
+            url,
+            isolated(title),
+            key,
+        )
+
+    @admin.display(description="details")
+    def summary(self, record: AccessRecord) -> SafeString:
+        return isolated(_summary(record.detail))
+
+
+def _summary(detail: dict[str, Any]) -> str:
+    """What the list says of a record's detail; all of it is on the record's own page."""
+    if "query" in detail:
+        return f"Search: {detail['query']}"
+    if "first" in detail and "last" in detail:
+        return f"Messages #{detail['first']} to #{detail['last']}"
+    if "fields" in detail:
+        return f"Changed: {', '.join(map(str, detail['fields']))}"
+    if "format" in detail:
+        return f"Format: {detail['format']}"
+    return ""

@@ -31,6 +31,8 @@ class ReadOnlyAdmin(SaysRefusals, DeclaredLookups, ModelAdmin):  # type: ignore[
     show_facets = admin.ShowFacets.NEVER
     list_disable_select_all = True
     id_lookup: str | None = None
+    # What the pages count; by default the rows' plural.
+    rows_name = ""
 
     class Media:
         css = {"all": ["conversations/admin.css"]}

@@ -11,7 +11,7 @@ from django.template.response import TemplateResponse
 from conversations.admin.zone import ADMIN
 from conversations.services import Conflict, refusal_of
 
-TEMPLATE = "admin/conversations/conflict.html"
+TEMPLATE = "409.html"
 
 
 class ConflictPage:
@@ -30,6 +30,6 @@ class ConflictPage:
         context = {
             **admin.site.each_context(request),
             "title": "This cannot be done",
-            "refusal": refusal.detail,
+            "detail": refusal.detail,
         }
         return TemplateResponse(request, TEMPLATE, context, status=409)

@@ -18,6 +18,7 @@ __all__ = [
     "isolated",
     "moment",
     "named_visibly",
+    "seconds",
     "visible",
     "visible_html",
     "visible_text",
@@ -32,13 +33,13 @@ def isolated(text: object) -> SafeString:
 _Row = TypeVar("_Row", bound=Model)
 
 
-def moment(value: datetime | None) -> SafeString | None:
-    """A time with its zone, in the current one."""
+def moment(value: datetime | None, *, to: str = "%H:%M") -> SafeString | None:
+    """A time with its zone, in the current one; `to` is how exactly."""
     if value is None:
         return None
     local = timezone.localtime(value)
     return format_html(
-        '<time datetime="{}">{}</time>', local.isoformat(), local.strftime("%Y-%m-%d %H:%M %Z")
+        '<time datetime="{}">{}</time>', local.isoformat(), local.strftime(f"%Y-%m-%d {to} %Z")
     )
 
 
@@ -47,6 +48,12 @@ def named_visibly(row: _Row, name: str) -> _Row:
     shown = copy(row)
     setattr(shown, name, visible_text(getattr(row, name)))
     return shown
+
+
+def seconds(milliseconds: float) -> str:
+    """A duration: `0.21 s`, `17.1 s`, `1,204.0 s`."""
+    value = milliseconds / 1_000
+    return f"{value:.2f} s" if value < 1 else f"{value:,.1f} s"
 
 
 def counted(number: int, noun: str) -> str:

@@ -66,24 +66,24 @@ class TokenForm(forms.Form):
     """What a token is made of; services check the values, and their refusals name the fields."""
 
     user_id = forms.CharField(
-        label="User", strip=False, help_text="The username, exactly; the user must exist."
+        label="User", strip=False, help_text="Exact username of an existing user."
     )
     name = forms.CharField(
         label="Name",
         required=False,
         max_length=MAX_NAME_CHARS,
-        help_text="What it is for, to tell it from others.",
+        help_text="What the token is for.",
     )
     trusted = forms.BooleanField(
-        label="Trusted: reads and writes the chats of an application's users", required=False
+        label="Trusted: reads and writes conversations of an application's users", required=False
     )
     namespace = forms.CharField(
         label="Namespace",
         required=False,
-        help_text="Of a trusted token: its users are those of this namespace, and nobody else's.",
+        help_text="Only for trusted tokens: limits the token to users of this namespace.",
     )
     days = forms.IntegerField(
-        label="Days", required=False, min_value=1, max_value=LARGEST_DAYS, help_text="Valid for."
+        label="Valid for (days)", required=False, min_value=1, max_value=LARGEST_DAYS
     )
 
 
@@ -117,7 +117,7 @@ class ApiTokenAdmin(ReadOnlyAdmin):
     list_select_related = ["user"]
     ordering = ["-created_at", "-id"]
     search_fields = ["user__username", "name", "key__startswith"]
-    search_help_text = "User, name, or how the token begins"
+    search_help_text = "User, name or first characters of the token"
     actions = ["delete_selected"]
     delete_confirmation_template = "admin/conversations/apitoken/revoke.html"
     delete_selected_confirmation_template = "admin/conversations/apitoken/revoke.html"
@@ -146,7 +146,7 @@ class ApiTokenAdmin(ReadOnlyAdmin):
         form = TokenForm(request.POST or None, initial={"days": settings.TOKEN_DAYS})
         page = {
             **self.admin_site.each_context(request),
-            "title": "Make an API token",
+            "title": "Create API token",
             "opts": self.opts,
             "media": self.media,
             "form": form,
@@ -194,7 +194,7 @@ class ApiTokenAdmin(ReadOnlyAdmin):
             for token in queryset
         )
 
-    @admin.display(description="begins with", ordering="key")
+    @admin.display(description="token", ordering="key")
     def begins(self, token: ApiToken) -> SafeString:
         key = format_html("<code>{}…</code>", token.key)
         if url := getattr(token, "revoke_url", None):
@@ -211,7 +211,7 @@ class ApiTokenAdmin(ReadOnlyAdmin):
 
     @admin.display(description="rights", ordering="trusted")
     def rights(self, token: ApiToken) -> str:
-        return "trusted" if token.trusted else "own chats"
+        return "trusted" if token.trusted else "own conversations"
 
     @admin.display(description="namespace", ordering="namespace")
     def in_namespace(self, token: ApiToken) -> str:
@@ -264,11 +264,11 @@ def _field_of(refusal: ServiceError) -> str | None:
 
 
 def _described(token: ApiToken) -> SafeString:
-    rights = "trusted" if token.trusted else "own chats"
+    rights = "trusted" if token.trusted else "own conversations"
     return format_html(
         "<code>{}…</code> of {}, {} ({})",
         token.key,
         isolated(token.user.username),
-        visible(token.name or "without a name"),
+        visible(token.name or "unnamed"),
         rights,
     )

@@ -12,7 +12,6 @@ from typing import Any, cast
 
 from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.views import defaults
 from drf_standardized_errors.formatter import ExceptionFormatter
 from drf_standardized_errors.handler import ExceptionHandler
 from drf_standardized_errors.types import Error, ErrorResponse
@@ -21,6 +20,7 @@ from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from conversations.api.error_pages import error_page, static_page
 from conversations.api.parsers import PayloadTooLarge
 from conversations.api.request_id import current_request_id
 from conversations.api.throttles import kind_of
@@ -48,6 +48,10 @@ _SHOWN_CHARS = 300
 OUTCOME_UNKNOWN = (
     "Whether anything was stored is not known: the same request with its id or Idempotency-Key "
     "is safe to send again."
+)
+FORM_EXPIRED = (
+    "Nothing was changed. You may have signed in again, or blocked cookies, since the page was "
+    "opened: go back, reload it and send it again."
 )
 OUTCOME_OF_FORM_UNKNOWN = "Whether anything was stored is not known: look before you try again."
 
@@ -184,10 +188,16 @@ def _location(attr: str | None, request: Request, path: Mapping[str, str]) -> li
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Unknown paths under /api answer in the API's form, others with Django's page."""
+    """Unknown paths under /api answer in the API's form, others with a page."""
     if request.path.startswith("/api"):
         return _plain("client_error", "not_found", "No such route.", 404)
-    return defaults.page_not_found(request, exception)
+    return error_page(request, 404, "Page not found")
+
+
+def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
+    if request.path.startswith("/api"):
+        return _plain("client_error", "permission_denied", "You may not do this.", 403)
+    return error_page(request, 403, "Permission denied")
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
@@ -199,7 +209,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
         return not_found(request, gone)
     if request.path.startswith("/api"):
         return _plain("server_error", "error", "Server Error (500)", 500)
-    return defaults.server_error(request)
+    return static_page(500, "Server error", "")
 
 
 def _unavailable(request: HttpRequest, found: Unavailability) -> HttpResponse:
@@ -212,8 +222,7 @@ def _unavailable(request: HttpRequest, found: Unavailability) -> HttpResponse:
     if of_api:
         response = _plain("server_error", Unavailable.default_code, detail, 503)
     else:
-        page = {"title": "Service Unavailable (503)", "details": detail}
-        response = HttpResponse(defaults.ERROR_PAGE_TEMPLATE % page, status=503)
+        response = static_page(503, "Service unavailable", detail)
     response.headers["Retry-After"] = str(RETRY_SECONDS)
     return response
 
@@ -224,6 +233,8 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    if not request.path.startswith("/api"):
+        return error_page(request, 403, "This form has expired", FORM_EXPIRED)
     return _plain("client_error", "permission_denied", f"CSRF check failed: {reason}", 403)
 
 

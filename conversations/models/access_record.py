@@ -39,6 +39,8 @@ class AccessRecord(models.Model):
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
+        verbose_name = "audit log entry"
+        verbose_name_plural = "audit log"
         constraints = [
             models.CheckConstraint(
                 name="accessrecord_action_known",

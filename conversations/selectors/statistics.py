@@ -15,27 +15,33 @@ LISTED = 5
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """`days`: a row a day on which anything was said; `total`: the same over all of them.
+    """`days`: a row a day with messages; `total`: the same over all of them; `before`: over as
+    many days ahead of them.
 
-    Those rows have day, messages, users, good, bad, and latency and first_token as
-    [p50, p95] in milliseconds or None. `answers` are rows of provider, model, status, answers,
-    tokens_in, tokens_out; `slowest` and `failed` are single answers.
+    Those rows have day, messages, users, answers, failed, good, bad, and latency and first_token
+    as [median, p95] in milliseconds or None. `answers` are rows of provider, model, status,
+    answers, tokens_in, tokens_out; `slowest` and `failed` are single answers with the title and
+    the owner of their conversation.
     """
 
     days: list[Row]
     total: Row
+    before: Row
     answers: list[Row]
     slowest: list[Row]
     failed: list[Row]
 
 
-def statistics_since(start: datetime, zone: str) -> Statistics:
-    """Days are those of the time zone with this name."""
-    values = {"start": start, "zone": zone, "listed": LISTED}
-    per_day = _rows(_DAYS, values)
+def statistics_since(start: datetime, zone: str, *, before: datetime) -> Statistics:
+    """Since `start`, and for comparison from `before` to `start`. Days are those of the time zone
+    with this name."""
+    values = {"start": start, "before": before, "zone": zone, "listed": LISTED}
+    rows = _rows(_DAYS, values)
+    totals = {row["recent"]: row for row in rows if row["is_total"]}
     return Statistics(
-        days=[row for row in per_day if row["day"] is not None],
-        total=next(row for row in per_day if row["day"] is None),
+        days=[row for row in rows if not row["is_total"] and row["recent"]],
+        total=totals.get(True, _NOTHING),
+        before=totals.get(False, _NOTHING),
         answers=_rows(_ANSWERS, values),
         slowest=_rows(_SLOWEST, values),
         failed=_rows(_FAILED, values),
@@ -49,19 +55,30 @@ def _rows(sql: str, values: dict[str, Any]) -> list[Row]:
         return [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
 
 
+_COUNTS = ("messages", "users", "answers", "failed", "good", "bad")
+_NOTHING: Row = dict.fromkeys(_COUNTS, 0) | {"latency": None, "first_token": None}
+# The days before `start` are one group: of them only the total is asked for.
 _DAYS = """
-    SELECT (message.created_at AT TIME ZONE %(zone)s)::date AS day,
+    SELECT recent, day, GROUPING(day) = 1 AS is_total,
         count(*) AS messages,
-        count(DISTINCT conversation.user_id) AS users,
+        count(DISTINCT user_id) AS users,
+        count(*) FILTER (WHERE role = 'assistant') AS answers,
+        count(*) FILTER (WHERE status = 'failed') AS failed,
         count(*) FILTER (WHERE rating = 1) AS good,
         count(*) FILTER (WHERE rating = -1) AS bad,
         percentile_cont(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY latency_ms) AS latency,
         percentile_cont(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY first_token_ms) AS first_token
-    FROM conversations_message message
-    JOIN conversations_conversation conversation ON conversation.id = message.conversation_id
-    WHERE message.created_at >= %(start)s
-    GROUP BY GROUPING SETS ((1), ())
-    ORDER BY 1 NULLS LAST
+    FROM (
+        SELECT message.created_at >= %(start)s AS recent,
+            CASE WHEN message.created_at >= %(start)s
+                THEN (message.created_at AT TIME ZONE %(zone)s)::date END AS day,
+            user_id, role, status, rating, latency_ms, first_token_ms
+        FROM conversations_message message
+        JOIN conversations_conversation conversation ON conversation.id = message.conversation_id
+        WHERE message.created_at >= %(before)s
+    ) AS counted
+    GROUP BY GROUPING SETS ((recent, day), (recent))
+    ORDER BY day
 """
 _ANSWERS = """
     SELECT provider, model, status, count(*) AS answers,
@@ -72,15 +89,29 @@ _ANSWERS = """
     GROUP BY provider, model, status
     ORDER BY answers DESC, provider, model, status
 """
-_SLOWEST = """
-    SELECT conversation_id, sequence, model, latency_ms, created_at
-    FROM conversations_message
-    WHERE role = 'assistant' AND latency_ms IS NOT NULL AND created_at >= %(start)s
-    ORDER BY latency_ms DESC LIMIT %(listed)s
+# Titles and owners are looked up for the listed answers alone.
+_WITH_CONVERSATION = """
+    SELECT answer.*, conversation.title, owner.username AS owner
+    FROM ({answers}) answer
+    JOIN conversations_conversation conversation ON conversation.id = answer.conversation_id
+    JOIN auth_user owner ON owner.id = conversation.user_id
+    ORDER BY {order}
 """
-_FAILED = """
-    SELECT conversation_id, sequence, model, status, created_at
-    FROM conversations_message
-    WHERE status IN ('failed', 'interrupted') AND created_at >= %(start)s
-    ORDER BY created_at DESC LIMIT %(listed)s
-"""
+_SLOWEST = _WITH_CONVERSATION.format(
+    answers="""
+        SELECT conversation_id, sequence, model, latency_ms, created_at
+        FROM conversations_message
+        WHERE role = 'assistant' AND latency_ms IS NOT NULL AND created_at >= %(start)s
+        ORDER BY latency_ms DESC LIMIT %(listed)s
+    """,
+    order="answer.latency_ms DESC",
+)
+_FAILED = _WITH_CONVERSATION.format(
+    answers="""
+        SELECT conversation_id, sequence, model, status, created_at
+        FROM conversations_message
+        WHERE status IN ('failed', 'interrupted') AND created_at >= %(start)s
+        ORDER BY created_at DESC LIMIT %(listed)s
+    """,
+    order="answer.created_at DESC",
+)

@@ -77,7 +77,7 @@ class ConversationAdmin(ActsOnConversations):
     ordering = ["-updated_at", "-id"]
     # What is searched is said below; the admin asks only whether there is a search box.
     search_fields = ["title"]
-    search_help_text = "Words said, title, owner or id"
+    search_help_text = "Message text, title, owner or id"
 
     def has_view_permission(self, request: HttpRequest, obj: Conversation | None = None) -> bool:
         """Reading others' chats is a right of its own: a right to change does not bring it."""
@@ -144,7 +144,7 @@ class ConversationAdmin(ActsOnConversations):
         """Why somebody wants to read it: kept for the session, and then back to this page."""
         context: dict[str, Any] = {
             **self.admin_site.each_context(request),
-            "title": "Give a reason",
+            "title": "Reason for access",
             "opts": self.opts,
             "media": self.media,
             "conversation": conversation,

@@ -59,7 +59,7 @@ class ActsOnConversations(DeletesConversations):
         done, held = _each(todo, lambda one: set_archived(request, one.pk, True))
         said = f"{counted(done, 'conversation')} archived."
         if before := len(chosen) - len(todo):
-            said += f" {before:,} {'was' if before == 1 else 'were'} archived before."
+            said += f" {before:,} {'was' if before == 1 else 'were'} already archived."
         self.message_user(request, said, messages.SUCCESS)
         if held:
             said = f"{counted(held, 'conversation')} on legal hold cannot be changed now."
@@ -71,7 +71,9 @@ class ActsOnConversations(DeletesConversations):
     ) -> HttpResponse | None:
         return self._hold(request, queryset, on_hold=True)
 
-    @admin.action(permissions=["hold"], description="Release the legal hold of selected ones")
+    @admin.action(
+        permissions=["hold"], description="Release the legal hold on selected conversations"
+    )
     def release_selected(
         self, request: HttpRequest, queryset: QuerySet[Conversation]
     ) -> HttpResponse | None:

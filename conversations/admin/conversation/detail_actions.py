@@ -27,7 +27,7 @@ from conversations.services import (
 )
 from conversations.services.errors import NO_SUCH_MESSAGE
 
-BAD_REVIEW = "Say whether the message is good or bad."
+BAD_REVIEW = "Choose a score: good or bad."
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ def act(request: HttpRequest, model_admin: ModelAdmin, conversation_id: uuid.UUI
     """Carry out what the form asks for, and go back to where it was sent from."""
     chosen = ACTS.get(request.POST.get("do", ""))
     if chosen is None:
-        raise Http404("Nothing of that name can be done.")
+        raise Http404("There is no such action.")
     if not request.user.has_perm(chosen.right):
         raise PermissionDenied
     conversation = listed(conversation_id)
@@ -133,9 +133,9 @@ def _fragment(request: HttpRequest) -> str:
 
 ACTS = {
     "archive": Act(ARCHIVE, _archive, "Archived."),
-    "unarchive": Act(ARCHIVE, _unarchive, "Brought back."),
+    "unarchive": Act(ARCHIVE, _unarchive, "Unarchived."),
     "note": Act(ADD_NOTE, _note, "Note added."),
-    "review": Act(RATE, _review, "Reviewed."),
+    "review": Act(RATE, _review, "Review saved."),
     "withdraw": Act(RATE, _withdraw, "Review withdrawn."),
     "reason": Act(VIEW_CONTENT, _reason, ""),
 }

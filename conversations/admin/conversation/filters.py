@@ -28,7 +28,7 @@ class ArchivedFilter(YesNoFilter):
 
 
 class LegalHoldFilter(YesNoFilter):
-    title, parameter, holds = "on legal hold", "legal_hold", Q(legal_hold=True)
+    title, parameter, holds = "legal hold", "legal_hold", Q(legal_hold=True)
 
 
 class UpdatedFilter(DateRangeFilter):

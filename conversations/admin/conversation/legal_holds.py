@@ -58,7 +58,7 @@ def confirm(
     changing = [one for one in conversations if one.legal_hold != on_hold]
     context: dict[str, Any] = {
         **model_admin.admin_site.each_context(request),
-        "title": "Place a legal hold" if on_hold else "Release a legal hold",
+        "title": "Place legal hold" if on_hold else "Release legal hold",
         "opts": model_admin.opts,
         "media": model_admin.media,
         "on_hold": on_hold,
@@ -96,7 +96,8 @@ def set_holds(request: HttpRequest, conversations: list[Conversation], on_hold: 
 def _said(changed: int, done: str, *, already: int, on_hold: bool) -> str:
     said = f"{counted(changed, 'conversation')} {done}."
     if already:
-        said += f" {already:,} had {'one' if on_hold else 'none'} before."
+        state = "already on hold" if on_hold else "not on hold"
+        said += f" {already:,} {'was' if already == 1 else 'were'} {state}."
     return said
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
 
 from django.db.models import Q, QuerySet
 from django.http import Http404
@@ -20,6 +21,17 @@ def listed(conversation_id: uuid.UUID) -> Conversation:
     if found is None:
         raise Http404(NO_SUCH_CONVERSATION)
     return found
+
+
+def any_conversation() -> bool:
+    """Whether there is one at all."""
+    return Conversation.objects.exists()
+
+
+def titles_of(conversation_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, str]:
+    """The titles of those that still exist."""
+    rows = Conversation.objects.filter(pk__in=list(conversation_ids)).order_by()
+    return dict(rows.values_list("pk", "title"))
 
 
 def newest_of(owner_id: int) -> QuerySet[Conversation]:

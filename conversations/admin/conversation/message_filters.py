@@ -43,14 +43,14 @@ def _names_few(columns: dict[str, Any]) -> bool:
 
 
 class RoleFilter(ChoiceFilter):
-    title, parameter, choices_offered = "role", "role", dict(Role.choices)
+    title, parameter, choices_offered = "message role", "role", dict(Role.choices)
 
     def condition_of(self, value: str) -> Q:
         return has_message(role=value)
 
 
 class ToolFilter(TextFilter):
-    title, parameter, lookup = "tool used", "tool", "name"
+    title, parameter, lookup = "tool", "tool", "name"
 
     def condition(self, values: dict[str, Any]) -> Q:
         name = values[self.parameter]
@@ -68,12 +68,12 @@ class AnswerFilter(FormFilter):
     def fields(cls) -> dict[str, forms.Field]:
         return {
             "status": _choice("status", dict(Status.choices)),
-            "rating": _choice("rating of the owner", _RATINGS),
+            "rating": _choice("owner rating", _RATINGS),
             "provider": _text("provider"),
-            "answer_model": _text("model of an answer"),
+            "answer_model": _text("answer model"),
             "mode": _text("mode"),
-            "said_from": day_field("said from"),
-            "said_to": day_field("said to"),
+            "said_from": day_field("message sent from"),
+            "said_to": day_field("message sent to"),
         }
 
     def condition(self, values: dict[str, Any]) -> Q:
@@ -96,7 +96,7 @@ class AnswerFilter(FormFilter):
 class ReviewedFilter(ChoiceFilter):
     """What staff think of a message; what its owner thinks is `rating`."""
 
-    title, parameter, choices_offered = "reviewed", "reviewed", _RATINGS
+    title, parameter, choices_offered = "review", "reviewed", _RATINGS
 
     def condition_of(self, value: str) -> Q:
         reviews = Review.objects.filter(score=int(value)).order_by().values("conversation_id")

@@ -26,7 +26,7 @@ from conversations.services.tokens import valid_tokens
 
 TEMPLATE = "admin/conversations/conversation/owner.html"
 SHOWN = 20
-NOT_CONFIRMED = "To erase, type the user's name exactly as it is shown."
+NOT_CONFIRMED = "Type the username exactly as shown to confirm."
 
 
 def owner_page(request: HttpRequest, model_admin: ModelAdmin, username: str) -> HttpResponse:
@@ -71,7 +71,7 @@ def _erase(request: HttpRequest, owner: User) -> HttpResponse:
         messages.error(request, refusal.detail)
         return HttpResponseRedirect(f"{owner_url(owner.username)}#erase")
     with_them = counted(gone.conversations, "conversation"), counted(gone.messages, "message")
-    messages.success(request, f"Erased the user with {with_them[0]} and {with_them[1]}.")
+    messages.success(request, f"User erased, with {with_them[0]} and {with_them[1]}.")
     return HttpResponseRedirect(reverse("admin:conversations_conversation_changelist"))
 
 

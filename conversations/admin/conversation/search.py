@@ -30,9 +30,9 @@ from conversations.services.audit import record_act
 from conversations.services.validators import MAX_QUERY_CHARS, check_query
 
 BOUNDED = (
-    f"Only the newest {NEWEST:,} matches were looked at, and for a phrase the newest "
-    f"{PHRASE_LOOKS:,} messages that have its words. "
-    "More words, or an owner in the filters, reach older ones."
+    f"Only the latest {NEWEST:,} matches were searched, and for a phrase the latest "
+    f"{PHRASE_LOOKS:,} messages with its words. "
+    "Add words or filter by owner to find older ones."
 )
 _ON_REQUEST = "_staff_search"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 WIDTH, HEIGHT = 560, 170
@@ -38,17 +38,25 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """All that a template needs; `rows` is the same as a table."""
+    """All that a template needs; `table` is the same in words."""
 
     title: str
     series: tuple[str, ...]
-    unit: str
+    text: Callable[[float], str]
     marks: list[Mark]
     lines: list[tuple[int, str]]
     ticks: list[tuple[float, str]]
     labels: list[tuple[float, str]]
     rows: Sequence[Column]
     total: str = ""
+
+    @property
+    def table(self) -> list[tuple[Column, list[str]]]:
+        """Each column, and its values as they are written."""
+        return [
+            (row, ["\u2013" if value is None else self.text(value) for value in row.values])
+            for row in self.rows
+        ]
 
     @property
     def view_box(self) -> str:
@@ -59,14 +67,27 @@ class Chart:
         return LEFT, WIDTH - RIGHT
 
 
+def count_text(value: float) -> str:
+    return f"{value:,.0f}"
+
+
+def count_tick(value: float) -> str:
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:g}{letter}"
+    return f"{value:g}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plot:
-    """What to draw: `series` names the values of each column, `unit` follows each value."""
+    """What to draw: `series` names the values of each column; `text` writes a value, and `tick`
+    one beside the axis."""
 
     title: str
     columns: Sequence[Column]
     series: tuple[str, ...]
-    unit: str = ""
+    text: Callable[[float], str] = count_text
+    tick: Callable[[float], str] = count_tick
     total: str = ""
 
 
@@ -93,10 +114,10 @@ def _chart(plot: Plot, top: float, marks: list[Mark], drawn: list[tuple[int, str
     return Chart(
         title=plot.title,
         series=plot.series,
-        unit=plot.unit,
+        text=plot.text,
         marks=marks,
         lines=drawn,
-        ticks=_ticks(top),
+        ticks=_ticks(plot, top),
         labels=_labels(plot.columns),
         rows=plot.columns,
         total=plot.total,
@@ -150,7 +171,7 @@ def _runs_of(columns: Sequence[Column], number: int, top: float) -> list[str]:
 
 
 def _said(plot: Plot, column: Column, number: int, value: float) -> str:
-    return f"{column.label}: {value:,.0f}{plot.unit} {plot.series[number]}"
+    return f"{column.label}: {plot.text(value)} {plot.series[number].lower()}"
 
 
 def _x(place: int, columns: Sequence[Column]) -> float:
@@ -170,15 +191,8 @@ def _top(columns: Sequence[Column]) -> float:
     return next(step * factor for factor in (1, 2, 4, 6, 8, 10) if step * factor >= largest)
 
 
-def _ticks(top: float) -> list[tuple[float, str]]:
-    return [(round(_y(top * part, top), 1), _short(top * part)) for part in (0, 0.5, 1)]
-
-
-def _short(value: float) -> str:
-    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= size:
-            return f"{value / size:g}{letter}"
-    return f"{value:g}"
+def _ticks(plot: Plot, top: float) -> list[tuple[float, str]]:
+    return [(round(_y(top * part, top), 1), plot.tick(top * part)) for part in (0, 0.5, 1)]
 
 
 def _labels(columns: Sequence[Column]) -> list[tuple[float, str]]:

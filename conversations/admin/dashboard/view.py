@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import date, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -13,7 +13,12 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 
+from conversations.admin.conversation.listed import any_conversation
 from conversations.admin.dashboard.charts import Chart, Column, Plot, bars, lines
+from conversations.admin.filters import start_of
+from conversations.admin.formatting import seconds
+from conversations.admin.navigation import may_see_any_list
+from conversations.admin.username_urls import owner_url
 from conversations.db.bulk_rows import Row
 from conversations.models import VIEW_CONVERSATION, Status
 from conversations.models.rights import VIEW_CONTENT
@@ -22,9 +27,21 @@ from conversations.selectors.statistics import Statistics, statistics_since
 WINDOWS = (7, 14, 30)
 DEFAULT_WINDOW = 14
 KEPT_SECONDS = 60
+TITLE = "Dashboard"
 
 Values = Callable[[Row], tuple[float | None, ...]]
 _NOTHING: Row = {"messages": 0, "users": 0, "latency": None, "first_token": None}
+ADD_TOKEN = "conversations.add_apitoken"
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A headline number, how it changed, and the list behind it, if there is one."""
+
+    label: str
+    value: str
+    change: str
+    url: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +57,20 @@ class Share:
 def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """What the theme's index page is given besides its own; nothing for those who may not."""
     if not request.user.has_perm(VIEW_CONVERSATION):
-        return context
+        return context | {"title": TITLE, "may_see_any_list": may_see_any_list(request)}
     window = _window(request)
     today = timezone.localdate()
     first = today - timedelta(days=window - 1)
-    found = _statistics(first)
+    found = _statistics(first, window)
     days = [first + timedelta(days=number) for number in range(window)]
     return context | {
+        "title": TITLE,
         "window": window,
         "windows": WINDOWS,
+        "is_empty": not found.total["messages"] and not any_conversation(),
+        "token_url": _token_url(request),
+        "docs_url": reverse("docs"),
+        "figures": _figures(found, first),
         "charts": _charts(found, days),
         "statuses": _statuses(found, first),
         "models": _models(found, first),
@@ -66,16 +88,51 @@ def _window(request: HttpRequest) -> int:
     return next((days for days in WINDOWS if str(days) == wanted), DEFAULT_WINDOW)
 
 
-def _statistics(first: date) -> Statistics:
+def _statistics(first: date, window: int) -> Statistics:
     """Computed once a minute for all viewers in one time zone."""
     zone = timezone.get_current_timezone_name()
-    start = timezone.make_aware(datetime.combine(first, time.min))
-    key = f"conversations.dashboard.{first}.{zone.replace(' ', '')}"
+    start, before = start_of(first), start_of(first - timedelta(days=window))
+    key = f"conversations.dashboard.2.{first}.{window}.{zone.replace(' ', '')}"
     found: Statistics | None = cache.get(key)
     if found is None:
-        found = statistics_since(start, zone)
+        found = statistics_since(start, zone, before=before)
         cache.set(key, found, KEPT_SECONDS)
     return found
+
+
+def _token_url(request: HttpRequest) -> str | None:
+    may = request.user.has_perm(ADD_TOKEN)
+    return reverse("admin:conversations_apitoken_add") if may else None
+
+
+def _figures(found: Statistics, first: date) -> list[Figure]:
+    now, before = found.total, found.before
+    counts = [
+        ("Messages", "messages", _list_url(said_from=first)),
+        ("Active users", "users", ""),
+        ("Answers", "answers", ""),
+        ("Failed answers", "failed", _list_url(status=Status.FAILED, said_from=first)),
+    ]
+    median, median_before = _pair(now["latency"])[0], _pair(before["latency"])[0]
+    return [
+        *(
+            Figure(label, f"{now[name]:,}", _change(now[name], before[name]), url)
+            for label, name, url in counts
+        ),
+        Figure(
+            "Median time to answer",
+            "No data" if median is None else seconds(median),
+            _change(median, median_before),
+        ),
+    ]
+
+
+def _change(now: float | None, before: float | None) -> str:
+    """Against the period before, in percent, which says nothing against zero."""
+    if now is None or not before:
+        return "No earlier data"
+    percent = round(100 * (now - before) / before)
+    return "No change" if percent == 0 else f"{percent:+,d}%"
 
 
 def _charts(found: Statistics, days: Sequence[date]) -> list[Chart]:
@@ -91,18 +148,18 @@ def _charts(found: Statistics, days: Sequence[date]) -> list[Chart]:
     return [
         bars(
             Plot(
-                title="Messages a day",
+                title="Messages per day",
                 columns=columns(lambda row: (row["messages"],)),
-                series=("messages",),
-                total=f"{total['messages']:,} in all",
+                series=("Messages",),
+                total=f"Total: {total['messages']:,}",
             )
         ),
         bars(
             Plot(
-                title="Active users a day",
+                title="Active users per day",
                 columns=columns(lambda row: (row["users"],)),
-                series=("users",),
-                total=f"{total['users']:,} different ones",
+                series=("Users",),
+                total=f"Unique: {total['users']:,}",
             )
         ),
         _times("Time to answer", "latency", columns, total),
@@ -115,8 +172,9 @@ def _times(title: str, name: str, columns: Callable[[Values], list[Column]], tot
         Plot(
             title=title,
             columns=columns(lambda row: _pair(row[name])),
-            series=("half within", "95 % within"),
-            unit=" ms",
+            series=("Median", "p95"),
+            text=seconds,
+            tick=_seconds_tick,
             total=_said(total[name]),
         )
     )
@@ -127,10 +185,14 @@ def _pair(percentiles: list[float | None] | None) -> tuple[float | None, ...]:
 
 
 def _said(percentiles: list[float | None] | None) -> str:
-    half, most = _pair(percentiles)
-    if half is None or most is None:
-        return "not known"
-    return f"half within {half:,.0f} ms, 95 % within {most:,.0f} ms"
+    median, p95 = _pair(percentiles)
+    if median is None or p95 is None:
+        return "No data"
+    return f"Median {seconds(median)}, p95 {seconds(p95)}"
+
+
+def _seconds_tick(milliseconds: float) -> str:
+    return f"{milliseconds / 1_000:g} s"
 
 
 def _statuses(found: Statistics, first: date) -> list[Share]:
@@ -153,7 +215,7 @@ def _models(found: Statistics, first: date) -> list[Share]:
     largest = sorted(totals.items(), key=lambda item: -item[1])[:8]
     return _shares(
         (
-            f"{provider} {model}".strip() if model else "not known",
+            f"{provider} {model}".strip() if model else "No data",
             total,
             _list_url(provider=provider, answer_model=model, said_from=first),
         )
@@ -179,7 +241,8 @@ def _shares(rows: Any) -> list[Share]:
 
 def _answer(row: Row) -> Row:
     page = reverse("admin:conversations_conversation_change", args=[row["conversation_id"]])
-    return row | {"url": f"{page}?at={row['sequence']}"}
+    shown = {"url": f"{page}?at={row['sequence']}", "owner_url": owner_url(row["owner"])}
+    return row | shown | {"duration": seconds(row.get("latency_ms") or 0)}
 
 
 def _list_url(**filters: Any) -> str:

@@ -252,7 +252,7 @@ def test_the_erase_page_names_what_is_held(root, alice):
     Conversation.objects.filter(title="Evidence").update(legal_hold=True)
     page = text_of(root.get(f"{LIST}owner/alice/"))
     erase = page[page.index('id="erase"') :]
-    assert "1 of their conversations is on legal hold" in erase
+    assert "1 conversation of this user is on legal hold" in erase
     assert "Evidence" in erase
     assert "Chat" not in erase
     assert 'name="confirm"' not in erase

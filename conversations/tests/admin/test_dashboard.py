@@ -66,8 +66,8 @@ def test_is_computed_once_a_minute_by_index(browser, conversation, statements):
 
 def test_older_days_are_left_out_unless_asked_for(browser, conversation):
     Message.objects.update(created_at=timezone.now() - timedelta(days=20))
-    assert browser.get("/admin/").context["charts"][0].total == "0 in all"
-    assert browser.get("/admin/?days=30").context["charts"][0].total == "2 in all"
+    assert browser.get("/admin/").context["charts"][0].total == "Total: 0"
+    assert browser.get("/admin/?days=30").context["charts"][0].total == "Total: 2"
     assert browser.get("/admin/?days=9999").context["window"] == 14
 
 
@@ -93,3 +93,49 @@ def test_times_follow_the_browsers_zone(browser, conversation):
     assert "2026-01-03 08:30:00 JST" in text_of(browser.get(transcript_url(conversation)))
     browser.cookies["zone"] = "..%2F..%2Fetc%2Fpasswd"
     assert "2026-01-02 23:30:00 UTC" in text_of(browser.get(transcript_url(conversation)))
+
+
+def figures_of(response):
+    return {figure.label: (figure.value, figure.change) for figure in response.context["figures"]}
+
+
+def test_headline_figures_are_compared_with_the_period_before(browser, alice, conversation):
+    assert figures_of(browser.get("/admin/")) == {
+        "Messages": ("2", "No earlier data"),
+        "Active users": ("1", "No earlier data"),
+        "Answers": ("2", "No earlier data"),
+        "Failed answers": ("1", "No earlier data"),
+        "Median time to answer": ("2.0 s", "No earlier data"),
+    }
+    earlier = make_conversation(alice, 4)
+    Message.objects.filter(conversation=earlier).update(
+        created_at=timezone.now() - timedelta(days=20), latency_ms=1_600, status="failed"
+    )
+    cache.clear()
+    assert figures_of(browser.get("/admin/")) == {
+        "Messages": ("2", "-50%"),
+        "Active users": ("1", "No change"),
+        "Answers": ("2", "No change"),
+        "Failed answers": ("1", "-75%"),
+        "Median time to answer": ("2.0 s", "+25%"),
+    }
+
+
+def test_slow_and_failed_answers_are_named(browser, conversation):
+    response = browser.get("/admin/")
+    row = response.context["slowest"][0]
+    assert (row["title"], row["owner"], row["duration"]) == (conversation.title, "alice", "3.0 s")
+    page = text_of(response)
+    assert "3.0 s" in page
+    assert "ms<" not in page
+    assert f"<bdi>{conversation.title}</bdi></a>" in page
+
+
+def test_an_empty_installation_says_what_to_do(browser, root, alice):
+    page = text_of(browser.get("/admin/"))
+    assert "No conversations yet" in page
+    assert "manage.py quickstart" in page
+    assert "Ask an administrator for an API token" in page
+    assert "/admin/conversations/apitoken/add/" in text_of(root.get("/admin/"))
+    make_conversation(alice)
+    assert "No conversations yet" not in text_of(browser.get("/admin/"))

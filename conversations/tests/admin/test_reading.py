@@ -36,7 +36,7 @@ def test_markdown_is_laid_out_and_raw_is_as_written(browser, alice):
     raw = read(browser, conversation, raw="1")
     assert text.replace("`", "&#x60;") in raw or text in raw
     assert "<strong>" not in raw
-    assert "Show laid out" in raw
+    assert "Show formatted text" in raw
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_finding_inside_looks_at_this_conversation_alone(browser, alice, bob):
     page = read(browser, conversation, find="train")
     assert "The best 50 messages" in page
     assert "elsewhere" not in page
-    assert "No message has “<bdi>plane</bdi>”" in read(browser, conversation, find="plane")
+    assert "No message matches “<bdi>plane</bdi>”" in read(browser, conversation, find="plane")
     assert "Longer than 500" in read(browser, conversation, find="x" * 501)
     found = AccessRecord.objects.filter(action="search").first()
     assert (found.conversation_id, found.owner_id) == (conversation.pk, alice.pk)
@@ -122,9 +122,9 @@ def test_the_owners_other_conversations_are_next_to_it(browser, alice, bob):
     old, middle, new = (make_conversation(alice, 1, title=f"t{n}") for n in range(3))
     make_conversation(bob, 1)
     page = read(browser, middle)
-    assert f'href="{transcript_url(new)}" title="t2">Newer' in page
-    assert f'href="{transcript_url(old)}" title="t0">Older' in page
-    assert "Newer of this owner" not in read(browser, new)
+    assert f'href="{transcript_url(new)}" title="t2">Next' in page
+    assert f'href="{transcript_url(old)}" title="t0">Previous' in page
+    assert "Next conversation" not in read(browser, new)
 
 
 def test_a_huge_message_stands_in_parts(browser, alice):
@@ -204,14 +204,14 @@ def test_the_search_box_costs_the_same_for_any_number_of_rows(browser, alice, st
 def test_a_bounded_search_says_so(browser, alice, monkeypatch):
     for text in ("A blue whale.", "A whale, blue.", "A blue whale again."):
         said(alice, MessageDraft(role="user", content=text))
-    assert "were looked at" not in found_by(browser, '"blue whale"')
+    assert "were searched" not in found_by(browser, '"blue whale"')
     monkeypatch.setattr(staff_search, "PHRASE_LOOKS", 2)
     page = found_by(browser, '"blue whale"')
-    assert "were looked at" in page
+    assert "were searched" in page
     assert "<mark>blue</mark> <mark>whale</mark> again" in page
     assert "A <mark>" not in found_by(browser, '"whale again blue"')
     monkeypatch.setattr(staff_search, "NEWEST", 2)
-    assert "were looked at" in found_by(browser, "whale")
+    assert "were searched" in found_by(browser, "whale")
 
 
 def found_by(browser, text):

@@ -42,7 +42,7 @@ def test_a_review_leaves_the_owners_rating_as_it_was(reviewer, conversation):
         "support",
     )
     page = text_of(reviewer.get(transcript_url(conversation)))
-    for shown in ("Owner: good", "Comment of the owner: <bdi>Thanks", "Review: bad", "tone"):
+    for shown in ("Owner rating: good", "Owner comment: <bdi>Thanks", "Review: bad", "tone"):
         assert shown in page
     assert "&lt;b&gt;Too&lt;/b&gt; short" in page
 
@@ -50,7 +50,7 @@ def test_a_review_leaves_the_owners_rating_as_it_was(reviewer, conversation):
 def test_ones_own_review_is_changed_and_withdrawn(reviewer, conversation):
     review(reviewer, conversation, score="-1", comment="Hm")
     page = text_of(reviewer.get(transcript_url(conversation)))
-    assert "Change your review" in page
+    assert "Edit your review" in page
     assert ">Hm</textarea>" in page
     review(reviewer, conversation, score="1")
     assert Review.objects.get().score == 1

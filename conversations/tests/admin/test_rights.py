@@ -91,7 +91,7 @@ def test_archiving_says_what_was_done_in_any_list(staff, alice, conversation):
     assert "2 conversations archived." in page
     assert all(one.archived for one in Conversation.objects.all())
     page = text_of(browser.post(LIST, chosen, follow=True))
-    assert "0 conversations archived. 2 were archived before." in page
+    assert "0 conversations archived. 2 were already archived." in page
     assert AccessRecord.objects.filter(action="change").count() == 2
 
 
@@ -156,9 +156,9 @@ def test_a_long_list_leaves_whole(staff, alice, monkeypatch):
 def test_an_export_of_a_bounded_search_says_so(staff, alice, conversation, monkeypatch):
     grant(staff, "export_conversation")
     browser = signed_in(staff)
-    assert "were looked at" not in text_of(browser.get(EXPORT, {"q": "zeppelin"}))
+    assert "matches were searched" not in text_of(browser.get(EXPORT, {"q": "zeppelin"}))
     monkeypatch.setattr(staff_search, "NEWEST", 1)
-    assert "were looked at" in text_of(browser.get(EXPORT, {"q": "zeppelin"}))
+    assert "matches were searched" in text_of(browser.get(EXPORT, {"q": "zeppelin"}))
 
 
 def test_an_export_in_an_unknown_format_is_refused(staff, conversation):
@@ -171,11 +171,11 @@ def test_an_export_in_an_unknown_format_is_refused(staff, conversation):
 def test_a_reason_is_asked_once_and_kept(browser, conversation, settings):
     settings.CHAT_REQUIRE_READ_REASON = True
     page = text_of(browser.get(transcript_url(conversation)))
-    assert "Why do you look?" in page
+    assert "Reason for access" in page
     assert "zeppelin" not in page
     assert not AccessRecord.objects.exists()
     act(browser, conversation, do="reason", reason="  ")
-    assert "Why do you look?" in text_of(browser.get(transcript_url(conversation)))
+    assert "Reason for access" in text_of(browser.get(transcript_url(conversation)))
     act(browser, conversation, do="reason", reason=" Ticket\n4711 ")
     assert "zeppelin" in text_of(browser.get(transcript_url(conversation)))
     assert AccessRecord.objects.get().reason == "Ticket 4711"
@@ -198,7 +198,7 @@ def test_a_search_in_what_was_said_asks_for_its_own_reason(browser, conversation
     assert "<mark>zeppelin</mark>" in page
     assert "Only titles" not in page
     assert AccessRecord.objects.get().reason == "Ticket 12"
-    assert "Why do you look?" in text_of(browser.get(transcript_url(conversation)))
+    assert "Reason for access" in text_of(browser.get(transcript_url(conversation)))
     assert browser.get(f"{LIST}reason/").status_code == 405
 
 

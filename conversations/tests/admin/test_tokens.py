@@ -147,7 +147,7 @@ def test_tokens_are_revoked(admins, token, together):
     chosen = {"action": "delete_selected", "_selected_action": str(token.pk)} if together else {}
     url = TOKENS if together else f"{TOKENS}{token.pk}/delete/"
     page = text_of(admins.post(url, chosen) if together else admins.get(url))
-    assert "Revoke for good?" in page
+    assert "Revoke permanently?" in page
     assert "alice" in page
     assert ApiToken.objects.exists()
     admins.post(url, chosen | {"post": "yes"})

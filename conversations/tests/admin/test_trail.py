@@ -9,7 +9,7 @@ from conversations.admin.audit import address_of
 from conversations.models import AccessRecord, Message
 from conversations.services import SCRIPT, delete_conversation
 from conversations.tests.admin.conftest import grant, signed_in, text_of, transcript_url
-from conversations.tests.factories import make_conversation
+from conversations.tests.factories import make_conversation, make_user
 
 RECORDS = "/admin/conversations/accessrecord/"
 
@@ -159,12 +159,12 @@ def test_nobody_touches_the_trail(root, conversation):
 def test_the_list_costs_the_same_number_of_queries_for_any_number_of_rows(
     auditor, conversation, statements
 ):
-    """Session, user, two for permissions, count, rows."""
+    """Session, user, two for permissions, count, rows, titles."""
     for _ in range(3):
         auditor.get(transcript_url(conversation))
         with statements() as seen:
             auditor.get(RECORDS)
-        assert len(seen) == 6
+        assert len(seen) == 7
 
 
 def test_staff_without_the_right_see_no_trail(browser):
@@ -179,3 +179,29 @@ def test_changes_are_found_by_their_action(auditor, staff, conversation):
     [record] = page.context["cl"].result_list
     assert record.detail == {"fields": ["archived"]}
     assert '<option value="change" selected>Change</option>' in text_of(page)
+
+
+def test_the_list_names_conversations_and_shows_seconds(auditor, staff, conversation):
+    auditor.get(transcript_url(conversation))
+    at = AccessRecord.objects.get().created_at
+    page = text_of(auditor.get(RECORDS))
+    assert "<bdi>Trains</bdi>" in page
+    assert at.strftime("%Y-%m-%d %H:%M:%S UTC") in page
+    assert "Messages #1 to #100" in page
+    delete_conversation(conversation_id=conversation.pk, access=SCRIPT)
+    page = text_of(auditor.get(RECORDS))
+    assert "Trains" not in page
+    assert ">deleted</span>" in page
+
+
+def test_titles_are_for_those_who_may_see_the_list(browser, conversation):
+    browser.get(transcript_url(conversation))
+    clerk = signed_in(make_user("clerk", "view_accessrecord", is_staff=True))
+    page = text_of(clerk.get(RECORDS))
+    assert str(conversation.pk) in page
+    assert "Trains" not in page
+
+
+def test_the_list_shows_what_was_searched_for(auditor, conversation):
+    auditor.get("/admin/conversations/conversation/", {"q": "<b>zeppelin"})
+    assert "Search: &lt;b&gt;zeppelin" in text_of(auditor.get(RECORDS))

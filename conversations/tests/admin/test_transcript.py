@@ -91,7 +91,7 @@ def test_links_to_other_pages(browser, long, query, there):
 def test_a_short_conversation_has_no_page_links(browser, alice):
     page = read(browser, make_conversation(alice, 3))
     assert "Pages of messages" not in page
-    assert "Go to #" not in page
+    assert "Go to message #" not in page
 
 
 @pytest.mark.parametrize(
@@ -247,7 +247,7 @@ def test_what_is_known_of_an_answer_stands_below_it(browser, alice):
     for fact in (
         "ollama qwen2.5 · 1,200 tokens in · 33 tokens out · first token after 210 ms",
         "took 1,850 ms",
-        "Owner: bad",
+        "Owner rating: bad",
     ):
         assert fact in page
 
@@ -267,14 +267,14 @@ def test_a_very_long_message_is_cut_and_stands_whole_on_a_page_of_its_own(browse
 
 def test_a_text_of_exactly_the_limit_is_not_cut(browser, alice):
     page = read(browser, said(alice, MessageDraft(role="assistant", content="a" * CUT_AT)))
-    assert "Cut here" not in page
+    assert "Truncated" not in page
 
 
 def test_long_json_is_cut_too(browser, alice):
     draft = MessageDraft(role="user", content="x", parts=[{"data": "A" * CUT_AT + "END"}])
     conversation = said(alice, draft)
     page = read(browser, conversation)
-    assert "Cut here after 20,000 characters" in page
+    assert "Truncated after 20,000 characters" in page
     assert "END" not in page
     assert "END" in read(browser, conversation, message=Message.objects.get().id)
 

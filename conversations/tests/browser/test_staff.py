@@ -110,7 +110,7 @@ def test_find_read_jump_export_and_the_trail_that_it_leaves(page, long_chat):
     top = page.evaluate("document.querySelector('#m-4000').getBoundingClientRect().top")
     assert 0 <= top < 900
 
-    page.click("text=Export …")
+    page.click("text=Export…")
     with page.expect_download() as download:
         page.click("button:has-text('Export')")
     line = json.loads(Path(download.value.path()).read_text())
@@ -196,7 +196,7 @@ def test_reviews_holds_tokens_and_erasure(page, chat, request):
     look(page, f"reviewed-{scheme}")
     assert Review.objects.get().labels == ["tone", "facts"]
 
-    page.click("text=Place a legal hold")
+    page.click("text=Place legal hold")
     look(page, f"hold-{scheme}")
     page.fill("#reason", "Case 2026-17")
     page.click("button:has-text('Place the hold')")
@@ -219,7 +219,7 @@ def test_reviews_holds_tokens_and_erasure(page, chat, request):
     look(page, f"token-form-{scheme}")
     page.fill("#id_user_id", "alice")
     page.fill("#id_name", "laptop")
-    page.click("button:has-text('Make the token')")
+    page.click("button:has-text('Create token')")
     page.locator("#token").wait_for()
     look(page, f"token-made-{scheme}")
     page.goto("/admin/conversations/apitoken/")

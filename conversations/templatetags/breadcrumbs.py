@@ -1,0 +1,40 @@
+"""Where a page of the admin stands: its list, then what it shows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import template
+from django.urls import reverse
+
+register = template.Library()
+
+
+@register.simple_tag(takes_context=True)
+def breadcrumbs(context: template.Context) -> list[dict[str, Any]]:
+    """`{"title", "url"}` each; `url` is None for the page itself.
+
+    The theme's own tag begins with the name of the app, which here is that of the list once
+    more, and names no page that an app adds.
+    """
+    opts = context.get("opts")
+    title = context.get("title") or ""
+    if not opts:
+        return [{"title": title, "url": None}]
+    plural = opts.verbose_name_plural
+    of_list = {
+        "title": plural[:1].upper() + plural[1:],
+        "url": _list_url(opts, context.get("filters")),
+    }
+    if context.get("cl"):
+        return [of_list | {"url": None}]
+    shown = context.get("original") or context.get("object")
+    if shown is None or isinstance(shown, str):
+        return [of_list, {"title": title, "url": None}]
+    return [of_list, {"title": str(shown), "url": None}]
+
+
+def _list_url(opts: Any, filters: str | None) -> str:
+    """The list, filtered as it was when somebody left it for this page."""
+    url = reverse(f"admin:{opts.app_label}_{opts.model_name}_changelist")
+    return f"{url}?{filters}" if filters else url
