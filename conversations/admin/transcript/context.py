@@ -71,18 +71,18 @@ def frame_of(model_admin: ModelAdmin, place: Place, conversation: Opened) -> dic
         "newer": newer_of(conversation),
         "older": older_of(conversation),
         "notes": _notes(conversation) if may["view_notes"] else [],
-        "summary": list(_summary(read_totals(conversation))),
+        "summary": list(_summary(conversation, read_totals(conversation))),
         "placed": placed_by(conversation) if conversation.legal_hold else None,
     }
 
 
-def _summary(totals: Totals) -> Iterator[tuple[str, str]]:
+def _summary(conversation: Opened, totals: Totals) -> Iterator[tuple[str, str]]:
     """Label and value of each figure that is known."""
     if totals.prompt_tokens or totals.completion_tokens:
         tokens = f"{totals.prompt_tokens:,} in, {totals.completion_tokens:,} out"
         yield "Tokens", tokens
-    if totals.models:
-        yield "Models", ", ".join(sorted(totals.models)[:MODELS_SHOWN])
+    models = sorted(totals.models)[:MODELS_SHOWN] or [conversation.model_used or "No data"]
+    yield ("Model" if len(models) == 1 else "Models"), ", ".join(models)
     if totals.seconds:
         yield "Duration", duration(totals.seconds)
     if totals.good or totals.bad:
