@@ -13,6 +13,7 @@ from django.db import connection
 from django.db.models import Q
 
 from conversations.models.message import Message
+from conversations.selectors.excerpts import matching_excerpt
 from conversations.selectors.search_sql import (
     PHRASE_LOOKS,
     SearchQuery,
@@ -20,7 +21,7 @@ from conversations.selectors.search_sql import (
     compile_query,
     parse_query,
 )
-from conversations.selectors.snippets import snippet_of
+from conversations.selectors.snippets import has_match, snippet_of
 
 # Of more matching messages, and of more titles, the newest this many are looked at.
 NEWEST = 2_000
@@ -53,13 +54,23 @@ class StaffSearch:
     in_content: bool
 
     def snippets(self, conversations: Iterable[uuid.UUID]) -> dict[uuid.UUID, tuple[int, str]]:
-        """Of those found by a message: its sequence, and safe HTML. One query."""
+        """Of those found by a message: its sequence, and safe HTML. One query, and one for each
+        text whose beginning has no match.
+
+        Without those that were found by their owner's name: their messages do not have it.
+        """
         newest = self.matches.newest
         places = [(key, message) for key in conversations if (message := newest.get(key))]
-        return {
-            key: (sequence, snippet_of(content, self.query))
-            for key, (sequence, content) in contents_of(places).items()
-        }
+        found = {}
+        for key, (sequence, beginning) in contents_of(places).items():
+            text = matching_excerpt(key, sequence, beginning, self.query, read=SNIPPET_SOURCE_CHARS)
+            if text:
+                found[key] = (sequence, snippet_of(text, self.query))
+        return found
+
+    def title_snippet(self, title: str) -> str:
+        """Safe HTML that shows the match in a title; "" where it has none."""
+        return snippet_of(title, self.query) if has_match(title, self.query) else ""
 
 
 def search_for_staff(*, text: str, owner_id: int | None, content: bool) -> StaffSearch:
@@ -73,13 +84,16 @@ def search_for_staff(*, text: str, owner_id: int | None, content: bool) -> Staff
 
 def match_for_staff(query: SearchQuery, scope: SearchScope, *, content: bool) -> StaffMatches:
     """`content`: whether messages are searched too; else titles and owners alone."""
-    compiled = compile_query(query, scope, owners_named(query))
+    owners = owners_named(query)
+    compiled = compile_query(query, scope, owners)
     if compiled is None:
         return StaffMatches({})
+    by_words = compile_query(query, scope) if owners else None
     looks = PHRASE_LOOKS if compiled.has_phrase else NEWEST
     values: dict[str, Any] = {
         "query": compiled.matched,
         "likely": compiled.likely,
+        "words": by_words.matched if by_words else None,
         "looks": looks,
         "most": NEWEST,
     }
@@ -131,8 +145,9 @@ def as_array(ids: Iterable[uuid.UUID]) -> str:
     return "{" + ",".join(map(str, ids)) + "}"
 
 
-# As in `search`, cut by age before anything else. The row without a conversation says how many
-# messages were looked at, also where none of them matched.
+# As in `search`, cut by age before anything else. Of the messages that match, one that has the
+# words itself is shown rather than one whose owner is named so. The row without a conversation says
+# how many messages were looked at, also where none of them matched.
 _TITLES = """
     SELECT id, NULL::uuid, count(*) OVER (), 0 FROM (
         SELECT id FROM conversations_conversation WHERE search @@ %(query)s::tsquery
@@ -141,19 +156,20 @@ _TITLES = """
 """
 _CONTENT = f"""
     WITH likely AS MATERIALIZED (
-        SELECT conversation_id, id, created_at, search @@ %(query)s::tsquery AS is_match
+        SELECT conversation_id, id, created_at, search @@ %(query)s::tsquery AS is_match,
+            %(words)s::tsquery IS NULL OR search @@ %(words)s::tsquery AS by_words
         FROM conversations_message
         WHERE search @@ %(likely)s::tsquery ORDER BY created_at DESC LIMIT %(looks)s
     ), messages AS MATERIALIZED (
-        SELECT conversation_id, id, created_at FROM likely
+        SELECT conversation_id, id, created_at, by_words FROM likely
         WHERE is_match ORDER BY created_at DESC LIMIT %(most)s
     ), titles (conversation_id, id, found, looked) AS ({_TITLES}), matches AS (
-        SELECT conversation_id, id, created_at, count(*) OVER () AS found FROM messages
+        SELECT conversation_id, id, created_at, by_words, count(*) OVER () AS found FROM messages
         UNION ALL
-        SELECT conversation_id, id, NULL, found FROM titles
+        SELECT conversation_id, id, NULL, false, found FROM titles
     )
     (SELECT DISTINCT ON (conversation_id) conversation_id, id, found, 0 FROM matches
-     ORDER BY conversation_id, created_at DESC NULLS LAST)
+     ORDER BY conversation_id, by_words DESC, created_at DESC NULLS LAST)
     UNION ALL
     SELECT NULL, NULL, 0, count(*) FROM likely
 """  # noqa: S608 (no value comes from outside)

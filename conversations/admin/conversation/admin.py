@@ -277,4 +277,4 @@ def _snippet(conversation: Any) -> SafeString | str:
     found = getattr(conversation, "snippet", None)
     if found is None:
         return ""
-    return format_html('<span class="snippet"><a href="{}">#{}</a> <bdi>{}</bdi></span>', *found)
+    return format_html('<span class="snippet"><a href="{}">{}</a> <bdi>{}</bdi></span>', *found)

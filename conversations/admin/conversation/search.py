@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.contrib.admin.templatetags.admin_urls import add_preserved_filters
@@ -126,9 +127,18 @@ def ask_reason(request: HttpRequest) -> HttpResponse:
 
 
 def _add_snippets(search: StaffSearch, rows: Any) -> None:
+    """Beside each row why it was found, and its links lead there: (URL, place, safe HTML)."""
     snippets = search.snippets(row.pk for row in rows)
     for row in rows:
+        _lead_to(row, find=search.text)
+        in_title = search.title_snippet(row.title)
         if row.pk in snippets:
             sequence, html = snippets[row.pk]
-            at = f"{row.url}{'&' if '?' in row.url else '?'}at={sequence}"
-            row.snippet = (at, sequence, visible_html(html))
+            _lead_to(row, at=sequence)
+            row.snippet = (row.url, f"#{sequence}", visible_html(html))
+        elif in_title:
+            row.snippet = (row.url, "Title", visible_html(in_title))
+
+
+def _lead_to(row: Any, **parameters: Any) -> None:
+    row.url += f"{'&' if '?' in row.url else '?'}{urlencode(parameters)}"

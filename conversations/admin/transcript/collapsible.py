@@ -6,28 +6,36 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 PREVIEW_CHARS = 160
+LONGEST_URL = 2_000
 
 # The names under which retrieval libraries hand over a chunk, in the order that they are tried.
 _TITLES = ("title", "name", "source", "document", "file", "filename", "url", "id")
 _SCORES = ("score", "similarity", "relevance", "distance")
+_URLS = ("url", "link", "href", "uri", "source", "source_url")
 _TEXTS = ("text", "content", "snippet", "page_content", "chunk")
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One retrieved chunk; `rest` is what else was stored of it, as JSON."""
+    """One retrieved chunk; `rest` is what else was stored of it, as JSON.
+
+    `url` is where it stands, if that is an address of the web.
+    """
 
     title: str
     score: str
     text: str
     rest: str
+    url: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Collapsible:
-    """A line that says what it is, and what it holds. `call` is the id of a tool call."""
+    """A line that says what it is, and what it holds. `call` is the id of a tool call; `open`
+    where a match of the search is within."""
 
     label: str
     text: str
@@ -35,6 +43,13 @@ class Collapsible:
     call: str = ""
     cut: bool = False
     sources: tuple[Source, ...] = ()
+    open: bool = False
+
+    @property
+    def texts(self) -> list[str]:
+        """All that is shown of it once it is open."""
+        of_sources = (text for one in self.sources for text in (one.title, one.text, one.rest))
+        return [self.name, self.text, *of_sources]
 
     @property
     def preview(self) -> str:
@@ -89,7 +104,21 @@ def _source(item: Any) -> Source:
         return Source("Source", "", item if isinstance(item, str) else dumped(item), "")
     rest = dict(item)
     title, score, text = (_taken(rest, names) for names in (_TITLES, _SCORES, _TEXTS))
-    return Source(title or "Source", score, text, dumped(rest) if rest else "")
+    addresses = (str(value) for value in [title, *map(rest.get, _URLS)] if is_web_address(value))
+    url = next(addresses, "")
+    rest = {name: value for name, value in rest.items() if name not in _URLS or value != url}
+    return Source(title or "Source", score, text, dumped(rest) if rest else "", url)
+
+
+def is_web_address(value: Any) -> bool:
+    """Whether it may be a link: nothing that runs, and nothing within the admin."""
+    if not isinstance(value, str) or len(value) > LONGEST_URL:
+        return False
+    try:
+        parts = urlsplit(value)
+    except ValueError:
+        return False
+    return parts.scheme in {"http", "https"} and bool(parts.netloc)
 
 
 def _taken(item: dict[str, Any], names: tuple[str, ...]) -> str:

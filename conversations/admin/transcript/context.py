@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from django.contrib.admin import ModelAdmin
@@ -13,6 +14,7 @@ from conversations.admin.conversation.opened import Opened
 from conversations.admin.formatting import named_visibly, visible_text
 from conversations.admin.transcript.collapsible import dumped
 from conversations.admin.transcript.navigation import Place
+from conversations.admin.transcript.queries import TOTALLED, Totals, read_totals
 from conversations.admin.username_urls import owner_url
 from conversations.models import ConversationNote
 from conversations.models.rights import (
@@ -26,6 +28,7 @@ from conversations.models.rights import (
 )
 
 NOTES_SHOWN = 100
+MODELS_SHOWN = 5
 _RIGHTS = {
     "add_note": ADD_NOTE,
     "archive": ARCHIVE,
@@ -68,8 +71,34 @@ def frame_of(model_admin: ModelAdmin, place: Place, conversation: Opened) -> dic
         "newer": newer_of(conversation),
         "older": older_of(conversation),
         "notes": _notes(conversation) if may["view_notes"] else [],
+        "summary": list(_summary(conversation, read_totals(conversation))),
         "placed": placed_by(conversation) if conversation.legal_hold else None,
     }
+
+
+def _summary(conversation: Opened, totals: Totals) -> Iterator[tuple[str, str]]:
+    """Label and value of each figure that is known."""
+    if totals.prompt_tokens or totals.completion_tokens:
+        tokens = f"{totals.prompt_tokens:,} in, {totals.completion_tokens:,} out"
+        yield "Tokens", tokens
+    models = sorted(totals.models)[:MODELS_SHOWN] or [conversation.model_used or "No data"]
+    yield ("Model" if len(models) == 1 else "Models"), ", ".join(models)
+    if totals.seconds:
+        yield "Duration", duration(totals.seconds)
+    if totals.good or totals.bad:
+        yield "Ratings", f"{totals.good:,} good, {totals.bad:,} bad"
+    if totals.bounded:
+        yield "Totals", f"of the newest {TOTALLED:,} messages"
+
+
+def duration(seconds: float) -> str:
+    """The two largest units: `2 d 4 h`, `5 min 12 s`."""
+    left, parts = round(seconds), []
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
+        if left >= length:
+            parts.append(f"{left // length} {unit}")
+            left %= length
+    return " ".join(parts[:2]) or "under 1 s"
 
 
 def _notes(conversation: Opened) -> list[ConversationNote]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
@@ -22,6 +22,8 @@ from conversations.admin.transcript.markdown import as_html, reads_as_markdown
 from conversations.admin.transcript.queries import CUT_AT
 from conversations.admin.transcript.tool_links import ToolLinks
 from conversations.models import Message, Review, Role, Status
+from conversations.selectors.search_sql import SearchQuery
+from conversations.selectors.snippets import has_match
 
 # Characters laid out as Markdown on one page, so that no page takes a second to make.
 LAID_OUT_A_PAGE = 100_000
@@ -50,7 +52,8 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """What the template of one message needs. `missing`: how many were deleted ahead of it.
+    """What the template of one message needs. `missing`: how many were deleted ahead of it;
+    `joined`: it is a result of the call right above it.
 
     `html` is the text laid out, or None where it is shown as it stands. `own_review` is that of
     who looks at it, one of `reviews`.
@@ -66,6 +69,7 @@ class Card:
     facts: list[str]
     size: int
     missing: int = 0
+    joined: bool = False
     answers: int | None = None
     results: dict[str, int] = field(default_factory=dict)
     reviews: Sequence[Review] = ()
@@ -108,11 +112,34 @@ def cards_of(
             budget,
             links=links,
             missing=gap,
+            joined=not gap and links.calls.get(message.sequence) == call,
             reviews=reviews.get(message.id, ()),
             reviewer=reviewer,
         )
-        for message, gap in zip(messages, gaps, strict=True)
+        for message, gap, call in zip(messages, gaps, _calls_above(messages), strict=True)
     ]
+
+
+def _calls_above(messages: Iterable[Message]) -> Iterable[int]:
+    """For each message the sequence of the last one above it that is no result of a tool."""
+    above = 0
+    for message in messages:
+        yield above
+        if message.role != Role.TOOL:
+            above = message.sequence
+
+
+def open_matches(cards: Iterable[Card], query: SearchQuery | None, *, hit: int | None) -> None:
+    """Open what holds a match: results of tools, whose text is searched, on the whole page, and
+    everything of the message that is looked at."""
+    if query is None:
+        return
+    for card in cards:
+        if card.message.role == Role.TOOL or card.message.sequence == hit:
+            card.collapsibles[:] = [
+                replace(one, open=any(has_match(text, query) for text in one.texts))
+                for one in card.collapsibles
+            ]
 
 
 def card_of(
@@ -122,6 +149,7 @@ def card_of(
     links: ToolLinks | None = None,
     whole: bool = False,
     missing: int = 0,
+    joined: bool = False,
     reviews: Sequence[Review] = (),
     reviewer: int | None = None,
 ) -> Card:
@@ -142,6 +170,7 @@ def card_of(
         facts=list(_facts(message)),
         size=message.size,
         missing=missing,
+        joined=joined,
         answers=links.calls.get(message.sequence),
         results=links.results_of(message.sequence),
         reviews=reviews,

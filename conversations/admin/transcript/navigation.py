@@ -14,7 +14,9 @@ from django.utils.http import url_has_allowed_host_and_scheme
 
 # The list's filters, carried along so that the way back leads to the same list.
 FILTERS = "_changelist_filters"
-_KEPT = (FILTERS, "raw")
+# The words that are marked, and the message that has them and is looked at.
+FIND, HIT = "find", "hit"
+_KEPT = (FILTERS, "raw", FIND)
 _LARGEST_SEQUENCE = 2**31 - 1
 
 

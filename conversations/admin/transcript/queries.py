@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db.models import F, Func, IntegerField, Max, Min, QuerySet, TextField, Value
+from django.contrib.postgres.aggregates import ArrayAgg
+from django.db.models import (
+    Case,
+    F,
+    Func,
+    IntegerField,
+    Max,
+    Min,
+    Q,
+    QuerySet,
+    Sum,
+    TextField,
+    Value,
+    When,
+)
 from django.db.models.functions import Cast, Left, Length, Substr
 
 from conversations.admin.conversation.opened import Opened
@@ -108,6 +123,51 @@ def read_whole(conversation: Opened, message_id: uuid.UUID, *, part: int = 1) ->
         message = _as_read(message)
         message.parts_in_all = max(1, -(-message.characters // PART_SIZE))
     return message  # type: ignore[no-any-return]
+
+
+# As much of a message as a snippet is looked for in first.
+EXCERPT_CHARS = 20_000
+
+
+def read_excerpts(conversation: Opened, sequences: Sequence[int]) -> Iterable[tuple[int, str, str]]:
+    """(sequence, role, beginning of the content) of these messages, in order."""
+    found = Message.objects.of(conversation).filter(sequence__in=sequences).in_order()
+    return found.values_list("sequence", "role", Left("content", EXCERPT_CHARS))
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What the newest TOTALLED messages of a conversation sum up to."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    good: int
+    bad: int
+    models: list[str]
+    seconds: float
+    bounded: bool
+
+
+# A conversation may have a million messages, and its page waits for the sum.
+TOTALLED = 10_000
+
+
+def read_totals(conversation: Opened) -> Totals:
+    """One query, bounded by TOTALLED."""
+    newest = Message.objects.of(conversation).order_by("-sequence")[:TOTALLED]
+    sums = newest.aggregate(
+        prompt_tokens=Sum("prompt_tokens", default=0),
+        completion_tokens=Sum("completion_tokens", default=0),
+        good=Sum(Case(When(rating=1, then=1), default=0), default=0),
+        bad=Sum(Case(When(rating=-1, then=1), default=0), default=0),
+        models=ArrayAgg("model", distinct=True, filter=~Q(model=""), default=Value([])),
+        first=Min("created_at"),
+        last=Max("created_at"),
+    )
+    first, last = sums.pop("first"), sums.pop("last")
+    seconds = (last - first).total_seconds() if first else 0.0
+    bounded = conversation.message_count > TOTALLED
+    return Totals(**sums, seconds=seconds, bounded=bounded)
 
 
 def _as_read(message: Any) -> Any:

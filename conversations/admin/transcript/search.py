@@ -1,26 +1,32 @@
-"""Searching inside one conversation."""
+"""Searching inside one conversation: which messages match, and the way from one to the next."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
 from conversations.admin.conversation.opened import Opened
 from conversations.admin.formatting import visible_html
-from conversations.admin.transcript.navigation import Place
+from conversations.admin.transcript.navigation import FIND, HIT, Place
+from conversations.admin.transcript.queries import EXCERPT_CHARS, read_excerpts
 from conversations.models import AccessAction, AccessContext, Role
-from conversations.selectors.search import search_conversations
-from conversations.selectors.search_sql import SearchScope
+from conversations.selectors.excerpts import matching_excerpt
+from conversations.selectors.search import hits_inside
+from conversations.selectors.search_sql import SearchQuery, SearchScope
+from conversations.selectors.snippets import snippet_of
 from conversations.services import ServiceError, owner_of
 from conversations.services.validators import MAX_QUERY_CHARS, check_query
 
-AT_MOST = 50
+A_PAGE = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Match:
     """One message that matches."""
 
     sequence: int
@@ -29,17 +35,73 @@ class Found:
     url: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Findings:
-    """What was looked for, the best matches in the order of the conversation, or why none."""
+    """What was looked for, and the sequences of the messages that match, or why none.
+
+    `current` is the sequence of the one that is looked at; `matches` a page of them.
+    """
 
     text: str
-    found: list[Found]
+    place: Place
+    query: SearchQuery | None = None
+    sequences: tuple[int, ...] = ()
+    bounded: bool = False
+    current: int | None = None
+    matches: tuple[Match, ...] = ()
     refusal: str = ""
 
     @property
-    def at_most(self) -> int | None:
-        return AT_MOST if len(self.found) == AT_MOST else None
+    def total(self) -> str:
+        return f"{len(self.sequences):,}{'+' if self.bounded else ''}"
+
+    @property
+    def number(self) -> int | None:
+        """Which of them is looked at, counted from 1."""
+        if self.current not in self.sequences:
+            return None
+        return self.sequences.index(self.current) + 1
+
+    @property
+    def clear_url(self) -> str:
+        """The same place without the search."""
+        return self.place.url(at=self.current, **{FIND: None})
+
+    @cached_property
+    def previous_url(self) -> str | None:
+        before = bisect_left(self.sequences, self.current or 0)
+        return self._url(before - 1) if before else None
+
+    @cached_property
+    def next_url(self) -> str | None:
+        beyond = bisect_right(self.sequences, self.current or 0)
+        return self._url(beyond) if beyond < len(self.sequences) else None
+
+    @cached_property
+    def pages(self) -> list[tuple[int, str | None]]:
+        """The number of each page of matches, and its URL unless it is this one."""
+        if len(self.sequences) <= A_PAGE:
+            return []
+        shown = self._page_shown
+        return [
+            (number, None if number == shown else self.place.url(matches=number, hit=self.current))
+            for number in range(1, -(-len(self.sequences) // A_PAGE) + 1)
+        ]
+
+    @property
+    def page_sequences(self) -> tuple[int, ...]:
+        start = (self._page_shown - 1) * A_PAGE
+        return self.sequences[start : start + A_PAGE]
+
+    @property
+    def _page_shown(self) -> int:
+        """The page that was asked for, or else that of the current match."""
+        last = max(1, -(-len(self.sequences) // A_PAGE))
+        number = (self.number or 1) - 1
+        return min(self.place.sequence("matches") or number // A_PAGE + 1, last)
+
+    def _url(self, place: int) -> str:
+        return self.place.url(at=self.sequences[place])
 
 
 def find_inside(
@@ -47,24 +109,33 @@ def find_inside(
 ) -> Findings | None:
     """None when nothing is asked for. A look into others' chats leaves its record."""
     place = Place(request)
-    if not (text := place.text("find")):
+    if not (text := place.text(FIND)):
         return None
     try:
         check_query(text)
     except ServiceError as refusal:
-        return Findings(text, [], refusal.detail)
-    scope = SearchScope(owner_id=conversation.user_id, conversation_id=conversation.pk)
+        return Findings(text, place, refusal=refusal.detail)
     detail = {"query": text[:MAX_QUERY_CHARS]}
     owner_of(access, conversation.pk, action=AccessAction.SEARCH, detail=detail)
-    hits = search_conversations(text=text, scope=scope, limit=AT_MOST + 1)
-    found = [
-        Found(
-            sequence=hit.row["sequence"],
-            role=Role(hit.row["role"]).label,
-            snippet=visible_html(hit.snippet),
-            url=place.url(at=hit.row["sequence"]),
+    scope = SearchScope(owner_id=conversation.user_id, conversation_id=conversation.pk)
+    hits = hits_inside(text=text, scope=scope)
+    findings = Findings(
+        text, place, hits.query, tuple(hits.sequences), hits.bounded, place.sequence(HIT)
+    )
+    return replace(findings, matches=tuple(_matches(findings, conversation)))
+
+
+def _matches(findings: Findings, conversation: Opened) -> Iterable[Match]:
+    """Those of the page shown, each with its snippet. One query."""
+    if findings.query is None or not findings.sequences:
+        return
+    for sequence, role, beginning in read_excerpts(conversation, findings.page_sequences):
+        text = matching_excerpt(
+            conversation.pk, sequence, beginning, findings.query, read=EXCERPT_CHARS
         )
-        for hit in hits
-        if hit.row["kind"] == "message"
-    ]
-    return Findings(text, sorted(found[:AT_MOST], key=lambda one: one.sequence))
+        yield Match(
+            sequence=sequence,
+            role=Role(role).label,
+            snippet=visible_html(snippet_of(text or beginning, findings.query)),
+            url=findings.place.url(at=sequence),
+        )

@@ -13,8 +13,8 @@ from conversations.admin.access_reasons import access_to
 from conversations.admin.conversation.listed import listed
 from conversations.admin.conversation.opened import Opened, open_conversation
 from conversations.admin.transcript.context import frame_of
-from conversations.admin.transcript.message_card import Budget, card_of, cards_of
-from conversations.admin.transcript.navigation import Place
+from conversations.admin.transcript.message_card import Budget, card_of, cards_of, open_matches
+from conversations.admin.transcript.navigation import FIND, HIT, Place
 from conversations.admin.transcript.queries import (
     CUT_AT,
     Page,
@@ -37,9 +37,10 @@ TEMPLATE = "admin/conversations/conversation/transcript.html"
 def transcript(
     request: HttpRequest, model_admin: ModelAdmin, conversation_id: uuid.UUID
 ) -> HttpResponse:
-    """One page; `?after=` and `?before=` name a sequence, `?at=` and `?on=` find the page that
-    holds a sequence or a date, `?message=` shows one message whole, `?find=` searches inside,
-    `?raw=1` shows texts as they were written. Each look leaves its AccessRecord.
+    """One page; `?after=` and `?before=` name a sequence, `?at=` (a sequence or a date) and `?on=`
+    (a date) find the page that holds it, `?message=` shows one message whole, `?find=` searches
+    inside and marks the words, `?hit=` is the sequence of the match that is looked at, `?raw=1`
+    shows texts as they were written. Each look leaves its AccessRecord.
 
     Raises NotFound, and ReasonRequired before anything of it is read.
     """
@@ -52,19 +53,24 @@ def transcript(
         conversation, context = _whole_message(place, access, conversation_id)
     else:
         conversation, context = _page(place, access, conversation_id)
+    findings = find_inside(request, access, conversation)
+    marks = findings.query if findings else None
+    open_matches(context["cards"], marks, hit=place.sequence(HIT))
     context |= frame_of(model_admin, place, conversation)
-    context["findings"] = find_inside(request, access, conversation)
+    context |= {"findings": findings, "marks": marks}
     return TemplateResponse(request, TEMPLATE, context)
 
 
 def _jump(place: Place, access: AccessContext, conversation_id: uuid.UUID) -> HttpResponse:
-    """To the page that holds the sequence `at` or the first message of `on`, at its anchor."""
+    """To the page that holds the sequence `at`, or the first message of a date, at its anchor."""
     conversation, wanted = listed(conversation_id), place.sequence("at")
-    if wanted is None and (moment := place.moment("on")) is not None:
+    moment = place.moment("on") or place.moment("at")
+    if wanted is None and moment is not None:
         detail = {"on": moment.isoformat()}
         wanted = first_since(open_conversation(access, conversation_id, detail=detail), moment)
     at = max(1, min(wanted or 1, conversation.last_sequence))
-    return HttpResponseRedirect(f"{place.url(after=page_start(at))}#m-{at}")
+    hit = at if place.text(FIND) else None
+    return HttpResponseRedirect(f"{place.url(after=page_start(at), hit=hit)}#m-{at}")
 
 
 def _whole_message(

@@ -98,7 +98,9 @@ def test_finding_inside_looks_at_this_conversation_alone(browser, alice, bob):
     )
     said(bob, MessageDraft(role="user", content="train elsewhere"))
     page = read(browser, conversation, find="train")
-    assert "The best 50 messages" in page
+    assert "60 messages with" in page
+    assert page.count(" User</a> <bdi") == 50
+    assert read(browser, conversation, find="train", matches=2).count(" User</a> <bdi") == 10
     assert "elsewhere" not in page
     assert "No message matches “<bdi>plane</bdi>”" in read(browser, conversation, find="plane")
     assert "Longer than 500" in read(browser, conversation, find="x" * 501)
@@ -122,8 +124,8 @@ def test_the_owners_other_conversations_are_next_to_it(browser, alice, bob):
     old, middle, new = (make_conversation(alice, 1, title=f"t{n}") for n in range(3))
     make_conversation(bob, 1)
     page = read(browser, middle)
-    assert f'href="{transcript_url(new)}" title="t2">Next' in page
-    assert f'href="{transcript_url(old)}" title="t0">Previous' in page
+    assert f'href="{transcript_url(new)}" title="t2">Next conversation' in page
+    assert f'href="{transcript_url(old)}" title="t0">Previous conversation' in page
     assert "Next conversation" not in read(browser, new)
 
 

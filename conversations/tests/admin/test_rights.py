@@ -52,7 +52,10 @@ def test_the_api_asks_for_the_same_right(conversation):
 def test_a_search_in_content_shows_a_snippet_and_leaves_a_record(browser, conversation):
     page = text_of(browser.get(LIST, {"q": "zeppelin"}))
     assert "A <mark>zeppelin</mark> leaves" in page
-    assert f"{transcript_url(conversation)}?_changelist_filters=q%3Dzeppelin&amp;at=1" in page
+    assert (
+        f"{transcript_url(conversation)}?_changelist_filters=q%3Dzeppelin&amp;find=zeppelin&amp;at=1"
+        in page
+    )
     record = AccessRecord.objects.get()
     assert (record.action, record.detail) == ("search", {"query": "zeppelin"})
 

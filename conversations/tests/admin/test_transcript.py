@@ -55,7 +55,8 @@ def test_roles_are_named(browser, alice):
     roles = ["system", "developer", "user", "assistant", "tool"]
     page = read(browser, said(alice, *(MessageDraft(role=role, content="x") for role in roles)))
     for role in roles:
-        assert re.search(rf"<article[^>]*is-{role}.*?</span>{role.capitalize()}</h3>", page, re.S)
+        shown = "<bdi>alice</bdi>" if role == "user" else role.capitalize()
+        assert re.search(rf"<article[^>]*is-{role}.*?</span>{shown}</h3>", page, re.S)
 
 
 def test_pages_follow_one_another(browser, long):
@@ -142,13 +143,13 @@ def test_an_empty_conversation_says_so(browser, alice):
 @pytest.mark.parametrize("count", [10, 5_000])
 def test_any_length_costs_the_same_number_of_queries(browser, alice, statements, count):
     """Session, user, two for permissions, which messages, whose conversation, the record, the
-    conversation, its ends, its messages, their reviews, and the newer and the older conversation
-    of this owner."""
+    conversation, its ends, its messages, their reviews, the totals, and the newer and the older
+    conversation of this owner."""
     conversation = make_conversation(alice, count)
     for query in ({}, {"after": count // 2}, {"before": count}):
         with statements() as seen:
             read(browser, conversation, **query)
-        assert len(seen) == 13
+        assert len(seen) == 14
         assert not [sql for sql in seen if "OFFSET" in sql or "COUNT" in sql]
 
 
@@ -200,7 +201,7 @@ def test_tool_calls_and_results_are_folded_and_named(browser, alice):
             MessageDraft(role="tool", tool_call_id="call_7", content='[{"temperature": 21}]'),
         ),
     )
-    assert page.count("<details") == 2
+    assert page.count('<details class="collapsible"') == 2
     assert "<b>find</b> <code>call_7</code>" in page
     assert "{\n  &quot;city&quot;: &quot;Zürich&quot;\n}" in page
     assert "Answers the call <code>call_7</code>" in page

@@ -92,6 +92,8 @@ def test_find_read_jump_export_and_the_trail_that_it_leaves(page, long_chat):
     page.press("#searchbar", "Enter")
     page.locator("#result_list mark").first.wait_for()
     page.click("#result_list .conversation-title")
+    page.wait_for_url("**#m-5")
+    assert page.locator("#m-5 mark").first.is_visible()
 
     call = page.locator("#m-3 details.collapsible:not(.review-form)")
     call.locator("pre").wait_for(state="hidden")
@@ -110,6 +112,7 @@ def test_find_read_jump_export_and_the_trail_that_it_leaves(page, long_chat):
     top = page.evaluate("document.querySelector('#m-4000').getBoundingClientRect().top")
     assert 0 <= top < 900
 
+    page.click(".menu summary")
     page.click("text=Export…")
     with page.expect_download() as download:
         page.click("button:has-text('Export')")
@@ -196,6 +199,7 @@ def test_reviews_holds_tokens_and_erasure(page, chat, request):
     look(page, f"reviewed-{scheme}")
     assert Review.objects.get().labels == ["tone", "facts"]
 
+    page.click(".menu summary")
     page.click("text=Place legal hold")
     look(page, f"hold-{scheme}")
     page.fill("#reason", "Case 2026-17")
