@@ -10,7 +10,7 @@ from typing import Any
 
 from django.utils.safestring import SafeString
 
-from conversations.admin.formatting import visible_html
+from conversations.admin.formatting import seconds, visible_html
 from conversations.admin.transcript.collapsible import (
     Collapsible,
     call_collapsibles,
@@ -198,9 +198,9 @@ def _facts(message: Message) -> Iterable[str]:
     if message.completion_tokens is not None:
         yield f"{message.completion_tokens:,} tokens out"
     if message.first_token_ms is not None:
-        yield f"first token after {message.first_token_ms:,} ms"
+        yield f"first token {seconds(message.first_token_ms)}"
     if message.latency_ms is not None:
-        yield f"took {message.latency_ms:,} ms"
+        yield f"duration {seconds(message.latency_ms)}"
     if message.finish_reason:
         yield f"finish reason {message.finish_reason}"
     if message.detected_mode:
