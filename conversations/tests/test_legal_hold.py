@@ -294,7 +294,7 @@ REQUESTS = [
     ("patch", "/messages/{message}", {"metadata": {"k": 1}}),
     ("delete", "/messages/{message}", None),
 ]
-FACES = ["/api/conversations", "/api/chat-history/sessions"]
+CONTRACTS = ["/api/conversations", "/api/chat-history/sessions"]
 CALLERS = {"owner": "not_changeable", "trusted": "not_changeable", "root": "legal_hold"}
 
 
@@ -312,8 +312,8 @@ def test_no_request_changes_what_is_held(chat, held, alice, root, trusted, calle
         return True
 
     ways = {}
-    for face, (method, path, body) in product(FACES, REQUESTS):
-        where = f"{face}/{chat.pk}{path}".format(message=chat.answer.id)
+    for contract, (method, path, body) in product(CONTRACTS, REQUESTS):
+        where = f"{contract}/{chat.pk}{path}".format(message=chat.answer.id)
         ways[f"{method} {where} {body}"] = partial(attempt, method, where, body)
     check_each(chat, held, ways)
 
