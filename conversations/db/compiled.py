@@ -74,8 +74,3 @@ class PreparedCount:
         with connection.cursor() as cursor:
             cursor.execute(self._sql, _filled(self._parameters, values))
             return int(cursor.fetchone()[0])
-
-
-def fetch_rows(queryset: models.QuerySet[Any], columns: Sequence[str]) -> list[Row]:
-    """The rows of a queryset that is asked once, in the same form."""
-    return Prepared(queryset, columns).fetch({})

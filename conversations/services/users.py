@@ -14,6 +14,7 @@ from conversations.models.user_names import (
     MARK,
     MAX_USERNAME_CHARS,
     is_namespace,
+    namespace_of,
     username_of,
 )
 from conversations.services.audit import record_act
@@ -202,7 +203,7 @@ def _named(access: AccessContext, user_id: UserId | None, field: str) -> tuple[C
     )
     if username == caller.user.username:
         return caller, None
-    if caller.trusted and not username_is_within(username, caller.namespace):
+    if caller.trusted and namespace_of(username) != caller.namespace:
         raise NotFound(NO_SUCH_USER, field=field)
     return caller, username
 
@@ -217,13 +218,6 @@ def _check_no_staff(owner: User, field: str) -> None:
     """Of whom a trusted client acts for."""
     if owner.is_staff or owner.is_superuser:
         raise NotAllowed(NOT_FOR_STAFF, field=field)
-
-
-def username_is_within(username: str, namespace: str) -> bool:
-    """Whether a user is one of the namespace's, or of none's where it is ""."""
-    if namespace:
-        return username.startswith(username_of("", namespace))
-    return MARK not in username
 
 
 def _stored_or_not_found(username: str, field: str) -> User:

@@ -25,7 +25,6 @@ from conversations.services.bootstrap import find_admin
 PROMPT = "> "
 SHOWN_MESSAGES = 20
 NO_USER = "Whose conversation? Give --user NAME."
-NO_CONVERSATION = "--conversation {id}: {why}"
 WELCOME = "Ctrl-C stops an answer, Ctrl-D ends the chat."
 GO_ON = "Go on with: --conversation {id}"
 STOPPED = "[stopped; what came is kept]"
