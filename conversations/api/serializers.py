@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db.models import Field as ModelField
+from django.db.models import JSONField, PositiveIntegerField
 from rest_framework import serializers
 
 from conversations.api.fields import (
@@ -22,11 +24,16 @@ from conversations.api.fields import (
     UserIdField,
     UserNameField,
 )
-from conversations.models import Conversation, Message, Role, Status
+from conversations.formats import RECORDED_FIELDS
+from conversations.models import Conversation, Message, Status
 from conversations.services.appending import MAX_BATCH
 
 # What a client may record of an answer; `streaming` is a running turn's alone.
 RECORDED_STATUSES = [choice for choice in Status.choices if choice[0] != Status.STREAMING]
+# The owner rates a message once it is there, and the server sets its time.
+_CLIENT_FIELDS = [
+    name for name in RECORDED_FIELDS if name not in {"rating", "rating_comment", "created_at"}
+]
 _SERVER_SETS = frozenset({"created_at", "updated_at", "message_count", "sequence", "last_sequence"})
 
 
@@ -58,42 +65,21 @@ class MessageSerializer(serializers.ModelSerializer[Message]):
     """A message as it is answered."""
 
     conversation_id = serializers.UUIDField()
-    parts = ListField(allow_null=True)
-    tool_calls = ListField(allow_null=True)
-    sources = ListField(allow_null=True)
     rating = RatingField()
-    metadata = ObjectField()
 
     class Meta:
         model = Message
-        fields = (
-            "id",
-            "conversation_id",
-            "sequence",
-            "role",
-            "content",
-            "parts",
-            "tool_calls",
-            "tool_call_id",
-            "name",
-            "provider",
-            "model",
-            "sources",
-            "detected_mode",
-            "status",
-            "finish_reason",
-            "error",
-            "prompt_tokens",
-            "completion_tokens",
-            "latency_ms",
-            "first_token_ms",
-            "rating",
-            "rating_comment",
-            "metadata",
-            "created_at",
-            "updated_at",
-        )
+        fields = ("id", "conversation_id", "sequence", *RECORDED_FIELDS, "updated_at")
         read_only_fields = fields
+
+    def build_standard_field(
+        self, field_name: str, model_field: ModelField[Any, Any]
+    ) -> tuple[Any, Any]:
+        """JSON columns as what they hold, which the model field alone does not tell."""
+        if isinstance(model_field, JSONField):
+            options = {"allow_null": True} if model_field.null else {}
+            return _json_field(model_field), options
+        return super().build_standard_field(field_name, model_field)
 
 
 class NewConversationSerializer(StrictSerializer):
@@ -124,25 +110,37 @@ class NewMessageSerializer(StrictSerializer):
 
     read_only_names = _SERVER_SETS | {"conversation_id", "session_id"}
 
-    role = serializers.ChoiceField(choices=Role.choices)
-    content = StrictCharField(required=False)
-    parts = ListField(required=False, allow_null=True)
-    tool_calls = ToolCallsField(required=False, allow_null=True)
-    tool_call_id = StrictCharField(required=False, allow_null=True, max_length=255)
-    name = StrictCharField(required=False, allow_null=True, max_length=255)
-    provider = StrictCharField(required=False, max_length=100)
-    model = StrictCharField(required=False, max_length=255)
-    sources = ListField(required=False, allow_null=True)
-    detected_mode = StrictCharField(required=False, allow_null=True, max_length=50)
-    status = serializers.ChoiceField(required=False, choices=RECORDED_STATUSES)
-    finish_reason = StrictCharField(required=False, allow_null=True, max_length=50)
-    error = StrictCharField(required=False, allow_null=True)
-    prompt_tokens = CountField(required=False)
-    completion_tokens = CountField(required=False)
-    latency_ms = CountField(required=False)
-    first_token_ms = CountField(required=False)
-    metadata = ObjectField(required=False)
     id = StrictUUIDField(required=False)
+
+    def get_fields(self) -> dict[str, Any]:
+        columns = {name: _field_of(Message._meta.get_field(name)) for name in _CLIENT_FIELDS}
+        return columns | super().get_fields()
+
+
+def _field_of(column: Any) -> serializers.Field[Any, Any, Any, Any]:
+    """The field that reads a column of the message from a request."""
+    options: dict[str, Any] = {"required": column.name == "role"}
+    if isinstance(column, PositiveIntegerField):
+        return CountField(**options)
+    if column.name == "status":
+        return serializers.ChoiceField(choices=RECORDED_STATUSES, **options)
+    if column.choices:
+        return serializers.ChoiceField(choices=column.choices, **options)
+    if column.null:
+        options["allow_null"] = True
+    if isinstance(column, JSONField):
+        return _json_field(column)(**options)
+    if column.max_length:
+        options["max_length"] = column.max_length
+    if column.name == "provider":
+        options = {"max_length": column.max_length, "default": column.default}
+    return StrictCharField(**options)
+
+
+def _json_field(column: JSONField[Any, Any]) -> type[serializers.Field[Any, Any, Any, Any]]:
+    if column.default is dict:
+        return ObjectField
+    return ToolCallsField if column.name == "tool_calls" else ListField
 
 
 class AppendSerializer(NewMessageSerializer):
@@ -233,7 +231,7 @@ class SessionMessageSerializer(MessageSerializer):
     conversation_id = None  # type: ignore[assignment]
 
     class Meta(MessageSerializer.Meta):
-        fields = tuple(  # type: ignore[assignment]
+        fields = tuple(
             "session_id" if name == "conversation_id" else name
             for name in MessageSerializer.Meta.fields
         )

@@ -3,10 +3,16 @@
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
-from conversations.formats.chat import Chat, ChatMessage, Malformed, Rejected
+from conversations.formats.chat import Chat, Malformed, RecordedChat, Rejected
 from conversations.formats.json_export import read_json
+from conversations.formats.message import (
+    DRAFT_FIELDS,
+    RECORDED_FIELDS,
+    MessageDraft,
+    RecordedMessage,
+    RecordedReview,
+)
 from conversations.formats.openai import read_openai
-from conversations.formats.record import RecordedChat, RecordedMessage, RecordedReview
 from conversations.formats.writers import WRITERS, Writer
 
 Reader = Callable[[BinaryIO], Iterator[Chat | Rejected]]
@@ -15,11 +21,13 @@ Reader = Callable[[BinaryIO], Iterator[Chat | Rejected]]
 READERS: dict[str, Reader] = {"openai": read_openai, "json": read_json}
 
 __all__ = [
+    "DRAFT_FIELDS",
     "READERS",
+    "RECORDED_FIELDS",
     "WRITERS",
     "Chat",
-    "ChatMessage",
     "Malformed",
+    "MessageDraft",
     "Reader",
     "RecordedChat",
     "RecordedMessage",

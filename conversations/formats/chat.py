@@ -1,41 +1,17 @@
-"""What every import format hands over: conversations and messages as plain values."""
+"""Conversations as plain values: as import formats read them, as export formats write them."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from typing import Any
 
+from conversations.formats.message import MessageDraft, RecordedMessage
+
 LONGEST_REASON = 300
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChatMessage:
-    """One message, as the file has it; names and meanings are those of the Message table."""
-
-    role: str
-    content: str = ""
-    parts: list[Any] | None = None
-    tool_calls: list[Any] | None = None
-    tool_call_id: str | None = None
-    name: str | None = None
-    provider: str = ""  # the table's default would claim a provider that no file named
-    model: str = ""
-    sources: list[Any] | None = None
-    detected_mode: str | None = None
-    status: str = "complete"
-    finish_reason: str | None = None
-    error: str | None = None
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    latency_ms: int | None = None
-    first_token_ms: int | None = None
-    rating: int | None = None
-    rating_comment: str | None = None
-    metadata: dict[str, Any] = field(default_factory=dict)
-    created_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +22,7 @@ class Chat:
     """
 
     line: int
-    messages: tuple[ChatMessage, ...]
+    messages: tuple[MessageDraft, ...]
     external_id: str | None = None
     title: str | None = None
     model_used: str = ""
@@ -60,6 +36,23 @@ class Chat:
     def key(self) -> str:
         """What the conversation is known by: its id or, without one, a hash of all it says."""
         return content_hash(self) if self.external_id is None else self.external_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedChat:
+    """One stored conversation. `messages` may be read once, and may be longer than memory."""
+
+    id: str
+    owner: str
+    title: str
+    model_used: str
+    source: str
+    metadata: dict[str, Any]
+    pinned: bool
+    archived_at: datetime | None
+    created_at: datetime
+    updated_at: datetime
+    messages: Iterable[RecordedMessage]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +86,7 @@ _ALWAYS_HASHED = {
 }
 _DEFAULTS = {
     column.name: column.default
-    for column in fields(ChatMessage)
+    for column in fields(MessageDraft)
     if column.name not in _ALWAYS_HASHED
 }
 
@@ -113,7 +106,7 @@ def content_hash(chat: Chat) -> str:
     return f"v1:sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
-def _hashed(message: ChatMessage) -> dict[str, Any]:
+def _hashed(message: MessageDraft) -> dict[str, Any]:
     values = asdict(message)
     return {
         name: value

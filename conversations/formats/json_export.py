@@ -14,9 +14,10 @@ whose accounts belong to the installation that wrote the file.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields
 from typing import Any, BinaryIO
 
-from conversations.formats.chat import Chat, ChatMessage, Malformed, Rejected
+from conversations.formats.chat import Chat, Malformed, Rejected
 from conversations.formats.checks import (
     as_boolean,
     as_id,
@@ -30,45 +31,35 @@ from conversations.formats.checks import (
     present,
 )
 from conversations.formats.lines import parse_object, read_lines
+from conversations.formats.message import DRAFT_FIELDS, RECORDED_FIELDS, MessageDraft
 
 UNKNOWN_FIELD = "There is no such field."
 
 Check = Callable[[str, object], Any]
 
-CHAT_FIELDS: dict[str, Check] = {
-    "title": as_text_or_none,
-    "model_used": as_text,
-    "metadata": as_object,
-    "pinned": as_boolean,
-    "archived_at": as_time_or_none,
-    "created_at": as_time_or_none,
-    "updated_at": as_time_or_none,
+# By the annotation of a dataclass field.
+_CHECKS: dict[str, Check] = {
+    "str": as_text,
+    "str | None": as_text_or_none,
+    "list[Any] | None": as_list_or_none,
+    "dict[str, Any]": as_object,
+    "int | None": as_number_or_none,
+    "bool": as_boolean,
+    "datetime | None": as_time_or_none,
 }
-CHAT_FIELDS_LEFT_OUT = frozenset({"owner", "source"})
 
-MESSAGE_FIELDS: dict[str, Check] = {
-    "role": as_text,
-    "content": as_text,
-    "parts": as_list_or_none,
-    "tool_calls": as_list_or_none,
-    "tool_call_id": as_text_or_none,
-    "name": as_text_or_none,
-    "provider": as_text,
-    "model": as_text,
-    "sources": as_list_or_none,
-    "detected_mode": as_text_or_none,
-    "status": as_text,
-    "finish_reason": as_text_or_none,
-    "error": as_text_or_none,
-    "prompt_tokens": as_number_or_none,
-    "completion_tokens": as_number_or_none,
-    "latency_ms": as_number_or_none,
-    "first_token_ms": as_number_or_none,
-    "rating": as_number_or_none,
-    "rating_comment": as_text_or_none,
-    "metadata": as_object,
-    "created_at": as_time_or_none,
-}
+
+def _checks(record: type, left_out: frozenset[str]) -> dict[str, Check]:
+    return {
+        column.name: _CHECKS[str(column.type)]
+        for column in fields(record)
+        if column.name not in left_out
+    }
+
+
+CHAT_FIELDS = _checks(Chat, frozenset({"line", "external_id", "messages"}))
+CHAT_FIELDS_LEFT_OUT = frozenset({"owner", "source"})
+MESSAGE_FIELDS = _checks(MessageDraft, frozenset(DRAFT_FIELDS) - set(RECORDED_FIELDS))
 MESSAGE_FIELDS_LEFT_OUT = frozenset({"id", "sequence", "reviews"})
 
 
@@ -97,10 +88,10 @@ def _chat(number: int, data: dict[str, Any]) -> Chat:
     )
 
 
-def _message(at: str, item: object) -> ChatMessage:
+def _message(at: str, item: object) -> MessageDraft:
     data = as_object(at, item)
     present(f"{at}.role", data.get("role"))
-    return ChatMessage(**_fields(f"{at}.", data, MESSAGE_FIELDS, MESSAGE_FIELDS_LEFT_OUT))
+    return MessageDraft(**_fields(f"{at}.", data, MESSAGE_FIELDS, MESSAGE_FIELDS_LEFT_OUT))
 
 
 def _fields(

@@ -24,7 +24,7 @@ from collections.abc import Iterator
 from itertools import chain, islice
 from typing import Any, BinaryIO
 
-from conversations.formats.chat import Chat, ChatMessage, Malformed, Rejected
+from conversations.formats.chat import Chat, Malformed, Rejected
 from conversations.formats.checks import (
     as_id,
     as_list,
@@ -34,6 +34,7 @@ from conversations.formats.checks import (
     present,
 )
 from conversations.formats.lines import parse_object, read_lines
+from conversations.formats.message import MessageDraft
 from conversations.formats.recognition import BYTES_READ, other_format
 
 EXTRAS = "openai"
@@ -116,7 +117,7 @@ def _chat_metadata(data: _Object) -> _Object:
     return metadata | {EXTRAS: extras} if extras else metadata
 
 
-def _message(at: str, item: object) -> ChatMessage:
+def _message(at: str, item: object) -> MessageDraft:
     data = as_object(at, item)
     role = as_text(f"{at}.role", present(f"{at}.role", data.get("role")))
     content, parts = _content(f"{at}.content", data.get("content"))
@@ -124,7 +125,7 @@ def _message(at: str, item: object) -> ChatMessage:
     extras = {key: value for key, value in data.items() if key not in _MESSAGE_KEYS}
     if not content and not parts and not tool_calls:
         parts = parts_from_extras(extras) or parts
-    return ChatMessage(
+    return MessageDraft(
         role=role,
         content=content,
         parts=parts,

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import Any
 
+from conversations.formats.chat import RecordedChat
+from conversations.formats.message import RECORDED_FIELDS, RecordedMessage, RecordedReview
 from conversations.formats.openai import EXTRAS, parts_from_extras
-from conversations.formats.record import RecordedChat, RecordedMessage, RecordedReview
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,8 @@ def write_openai(chat: RecordedChat) -> Iterator[str]:
 
 def write_json(chat: RecordedChat) -> Iterator[str]:
     """One line of JSON with everything that is stored, names as in the API."""
-    rest = {name: getattr(chat, name) for name in _names(RecordedChat) if name != "messages"}
+    names = [column.name for column in fields(chat) if column.name != "messages"]
+    rest = {name: getattr(chat, name) for name in names}
     yield from _line(rest, map(_as_dict, chat.messages))
 
 
@@ -82,7 +85,7 @@ def _openai_message(message: RecordedMessage) -> dict[str, Any]:
 
 
 def _as_dict(message: RecordedMessage) -> dict[str, Any]:
-    values = {name: getattr(message, name) for name in _names(RecordedMessage)}
+    values = {name: getattr(message, name) for name in ("id", "sequence", *RECORDED_FIELDS)}
     return values | {"reviews": [asdict(review) for review in message.reviews]}
 
 
@@ -112,13 +115,9 @@ def _judged(what: str, score: int, comment: str | None) -> str:
     return f"{what}: {'good' if score == 1 else 'bad'}{said}"
 
 
-def _names(kind: type) -> list[str]:
-    return [field.name for field in fields(kind)]
-
-
 def _dumped(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, default=_isoformat)
+    return json.dumps(value, ensure_ascii=False, default=_as_text)
 
 
-def _isoformat(value: datetime) -> str:
-    return value.isoformat()
+def _as_text(value: datetime | uuid.UUID) -> str:
+    return str(value) if isinstance(value, uuid.UUID) else value.isoformat()

@@ -1,5 +1,6 @@
 """Every write, one verb a function; the reads that scripts use."""
 
+from conversations.formats import MessageDraft
 from conversations.services.appending import Appended, append_drafts
 from conversations.services.audit import SCRIPT, owner_of
 from conversations.services.conversations import (
@@ -11,7 +12,6 @@ from conversations.services.conversations import (
     get_user_conversations,
     update_conversation,
 )
-from conversations.services.drafts import MessageDraft
 from conversations.services.erasure import Holdings, erase_user, holdings_of
 from conversations.services.errors import (
     Conflict,

@@ -10,6 +10,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from conversations.db.bulk_rows import Row, insert_new_rows
+from conversations.formats import DRAFT_FIELDS, MessageDraft
 from conversations.models import (
     AccessAction,
     AccessContext,
@@ -19,12 +20,7 @@ from conversations.models import (
     new_id,
 )
 from conversations.services.audit import owner_of
-from conversations.services.drafts import (
-    DRAFT_FIELDS,
-    MessageDraft,
-    check_drafts,
-    first_difference,
-)
+from conversations.services.drafts import check_draft, check_drafts, first_difference
 from conversations.services.errors import (
     NO_SUCH_CONVERSATION,
     Deleted,
@@ -113,7 +109,7 @@ def _check(drafts: Sequence[MessageDraft], *, from_client: bool, single: bool) -
     if len(drafts) > MAX_BATCH:
         raise InvalidValue(TOO_MANY, field="messages", code="max_length")
     if single:
-        drafts[0].check_as_sent_by_client() if from_client else drafts[0].check()
+        check_draft(drafts[0], from_client=from_client)
     else:
         check_drafts(list(drafts), from_client=from_client)
 

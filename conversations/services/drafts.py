@@ -1,17 +1,15 @@
-"""A message before it has its place: what a client, a script or a file gives of it."""
+"""Checks of a message before it is stored, whoever gives it: a client, a script or a file."""
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterable
-from dataclasses import dataclass, field, fields
-from datetime import datetime
 from typing import Any
 
 from django.conf import settings
-from django.db.models import CharField
+from django.db.models import CharField, JSONField, PositiveIntegerField, TextField
 
 from conversations.db.bulk_rows import Row
+from conversations.formats import DRAFT_FIELDS, MessageDraft
 from conversations.models import Message, Role, Status
 from conversations.services.errors import InvalidValue, ServiceError
 from conversations.services.validators import (
@@ -31,87 +29,61 @@ NOT_NEGATIVE = "May not be negative or above 2,147,483,647."
 
 # Django builds `.values` anew each time it is asked.
 _ROLES, _STATUSES = tuple(Role.values), tuple(Status.values)
-_JSON_LISTS = ("parts", "tool_calls", "sources")
-_COUNTS = ("prompt_tokens", "completion_tokens", "latency_ms", "first_token_ms")
-# Column widths, asked of the model once.
-_WIDTHS = {
+# The model's columns by kind, asked of it once; texts with their greatest length or None.
+_COLUMNS = [Message._meta.get_field(name) for name in DRAFT_FIELDS]
+_TEXTS = {
     column.name: column.max_length
-    for column in Message._meta.concrete_fields
-    if isinstance(column, CharField) and column.name not in {"role", "status"}
+    for column in _COLUMNS
+    if isinstance(column, CharField | TextField) and not column.choices
 }
+_JSON_LISTS = [column.name for column in _COLUMNS if isinstance(column, JSONField) and column.null]
+_COUNTS = [column.name for column in _COLUMNS if isinstance(column, PositiveIntegerField)]
 _LARGEST_COUNT = 2**31 - 1
 
 
-@dataclass(slots=True, kw_only=True)
-class MessageDraft:
-    """One message to be appended. `id` and `created_at` are given only to keep an identity or
-    a history that exists elsewhere. Whole numbers are tokens and milliseconds."""
+def check_draft(draft: MessageDraft, *, from_client: bool) -> None:
+    """Raise InvalidValue, naming the field, unless the row can be stored as it is.
 
-    role: str
-    content: str = ""
-    parts: list[Any] | None = None
-    tool_calls: list[Any] | None = None
-    tool_call_id: str | None = None
-    name: str | None = None
-    provider: str = "ollama"
-    model: str = ""
-    sources: list[Any] | None = None
-    detected_mode: str | None = None
-    status: str = Status.COMPLETE
-    finish_reason: str | None = None
-    error: str | None = None
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    latency_ms: int | None = None
-    first_token_ms: int | None = None
-    rating: int | None = None
-    rating_comment: str | None = None
-    metadata: dict[str, Any] = field(default_factory=dict)
-    runner: str | None = None  # set by a turn, while it runs
-    id: uuid.UUID | None = None
-    created_at: datetime | None = None
+    `from_client` adds the rules for what people type: it is trimmed, and of bounded length.
+    """
+    if from_client:
+        _apply_client_rules(draft)
+    _check_choice("role", draft.role, _ROLES, UNKNOWN_ROLE)
+    _check_choice("status", draft.status, _STATUSES, UNKNOWN_STATUS)
+    for column, limit in _TEXTS.items():
+        _check_column(column, getattr(draft, column), limit)
+    for column in _JSON_LISTS:
+        _check_list(column, getattr(draft, column))
+    _check_tool_calls(draft.tool_calls or ())
+    for column in _COUNTS:
+        _check_count(column, getattr(draft, column))
+    check_metadata(draft.metadata)
+    check_rating(draft.rating)
+    if _is_empty(draft):
+        raise InvalidValue(EMPTY_CONTENT, field="content", code="blank")
 
-    def check(self) -> None:
-        """Raise InvalidValue, naming the field, unless the row can be stored as it is."""
-        _check_choice("role", self.role, _ROLES, UNKNOWN_ROLE)
-        _check_choice("status", self.status, _STATUSES, UNKNOWN_STATUS)
-        for column in ("content", "error", "rating_comment", *_WIDTHS):
-            _check_column(column, getattr(self, column))
-        for column in _JSON_LISTS:
-            _check_list(column, getattr(self, column))
-        _check_tool_calls(self.tool_calls or ())
-        for column in _COUNTS:
-            _check_count(column, getattr(self, column))
-        check_metadata(self.metadata)
-        check_rating(self.rating)
-        if self._is_empty():
-            raise InvalidValue(EMPTY_CONTENT, field="content", code="blank")
 
-    def check_as_sent_by_client(self) -> None:
-        """`check`, after the rule for what people type: trimmed and of bounded length."""
-        if self.role == Role.USER:
-            self.content = self.content.strip()
-            limit = settings.CHAT_MAX_MESSAGE_CHARS
-            if len(self.content) > limit:
-                raise InvalidValue(TOO_LONG.format(limit=limit), field="content", code="max_length")
-        if self.status == Status.STREAMING:
-            raise InvalidValue(
-                "Only a running turn is `streaming`; record a finished answer.", field="status"
-            )
-        self.check()
-
-    def _is_empty(self) -> bool:
-        """The rule of the constraint `message_content_not_empty`, in Python."""
-        return (
-            self.content == ""
-            and not self.tool_calls
-            and not self.parts
-            and self.role != Role.TOOL
-            and self.status == Status.COMPLETE
+def _apply_client_rules(draft: MessageDraft) -> None:
+    if draft.role == Role.USER:
+        draft.content = draft.content.strip()
+        limit = settings.CHAT_MAX_MESSAGE_CHARS
+        if len(draft.content) > limit:
+            raise InvalidValue(TOO_LONG.format(limit=limit), field="content", code="max_length")
+    if draft.status == Status.STREAMING:
+        raise InvalidValue(
+            "Only a running turn is `streaming`; record a finished answer.", field="status"
         )
 
 
-DRAFT_FIELDS = tuple(draft.name for draft in fields(MessageDraft))
+def _is_empty(draft: MessageDraft) -> bool:
+    """The rule of the constraint `message_content_not_empty`, in Python."""
+    return (
+        draft.content == ""
+        and not draft.tool_calls
+        and not draft.parts
+        and draft.role != Role.TOOL
+        and draft.status == Status.COMPLETE
+    )
 
 
 def first_difference(row: Row, draft: MessageDraft, names: Iterable[str]) -> str | None:
@@ -130,7 +102,7 @@ def check_drafts(drafts: list[MessageDraft], *, from_client: bool) -> None:
     """Check each; an error names the failing index ("messages.3.content")."""
     for index, draft in enumerate(drafts):
         try:
-            draft.check_as_sent_by_client() if from_client else draft.check()
+            check_draft(draft, from_client=from_client)
         except ServiceError as error:
             raise error.under(f"messages.{index}") from None
 
@@ -143,13 +115,12 @@ def _check_choice(field: str, value: object, choices: tuple[str, ...], text: str
         )
 
 
-def _check_column(column: str, value: str | None) -> None:
+def _check_column(column: str, value: str | None, limit: int | None) -> None:
     if value is None:
         return
     if not isinstance(value, str):
         raise InvalidValue("Not a string.", field=column)
     check_text(column, value)
-    limit = _WIDTHS.get(column)
     if limit and len(value) > limit:
         raise InvalidValue(TOO_LONG.format(limit=limit), field=column, code="max_length")
 

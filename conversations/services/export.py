@@ -8,7 +8,13 @@ from dataclasses import fields
 
 from django.db.models import QuerySet
 
-from conversations.formats import WRITERS, RecordedChat, RecordedMessage, RecordedReview
+from conversations.formats import (
+    RECORDED_FIELDS,
+    WRITERS,
+    RecordedChat,
+    RecordedMessage,
+    RecordedReview,
+)
 from conversations.models import AccessContext, Conversation, Message, Review, as_read
 from conversations.services.audit import record_exports, wants_reason
 from conversations.services.errors import InvalidValue, ReasonRequired
@@ -17,7 +23,10 @@ BATCH = 100
 MESSAGES_AT_ONCE = 500
 UNKNOWN_FORMAT = "Not a format; formats are {formats}."
 
-_MESSAGE_COLUMNS = tuple(field.name for field in fields(RecordedMessage) if field.name != "reviews")
+_CHAT_COLUMNS = [
+    column.name for column in fields(RecordedChat) if column.name not in {"id", "owner", "messages"}
+]
+_MESSAGE_COLUMNS = ("id", "sequence", *RECORDED_FIELDS)
 
 
 def export_conversations(
@@ -69,16 +78,9 @@ def _batches(conversations: QuerySet[Conversation]) -> Iterator[list[Conversatio
 
 def _recorded(conversation: Conversation, *, has_reviews: bool) -> RecordedChat:
     return RecordedChat(
+        **{name: getattr(conversation, name) for name in _CHAT_COLUMNS},
         id=str(conversation.pk),
         owner=conversation.user.username,
-        title=conversation.title,
-        model_used=conversation.model_used,
-        source=conversation.source,
-        metadata=conversation.metadata,
-        pinned=conversation.pinned,
-        archived_at=conversation.archived_at,
-        created_at=conversation.created_at,
-        updated_at=conversation.updated_at,
         messages=_messages(conversation, has_reviews=has_reviews),
     )
 
@@ -91,8 +93,7 @@ def _messages(conversation: Conversation, *, has_reviews: bool) -> Iterator[Reco
         reviews = _reviews(conversation, keys) if has_reviews else {}
         for row in map(as_read, batch):
             values = {name: row[name] for name in _MESSAGE_COLUMNS}
-            own = {"id": str(row["id"]), "reviews": reviews.get(row["id"], ())}
-            yield RecordedMessage(**values | own)
+            yield RecordedMessage(**values, reviews=reviews.get(row["id"], ()))
         last = batch[-1]["sequence"]
 
 

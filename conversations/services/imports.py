@@ -5,14 +5,15 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from conversations.db.bulk_rows import columns_of, insert_new_rows
-from conversations.formats import Chat, ChatMessage, Rejected
+from conversations.formats import RECORDED_FIELDS, Chat, MessageDraft, Rejected
 from conversations.models import (
     DEFAULT_TITLE,
     Conversation,
@@ -26,7 +27,7 @@ from conversations.models.interrupted import INTERRUPTED_COLUMNS
 from conversations.services.appending import MAX_BATCH, append_drafts
 from conversations.services.audit import SCRIPT
 from conversations.services.conversations import DELETED_CONVERSATION, LONG_TEXT
-from conversations.services.drafts import MessageDraft, check_drafts, first_difference
+from conversations.services.drafts import check_drafts, first_difference
 from conversations.services.errors import Conflict, Deleted, InvalidValue, ServiceError
 from conversations.services.references import not_found_from
 from conversations.services.validators import check_json, check_text
@@ -36,10 +37,11 @@ STORED_IS_SHORTER = (
     "The conversation that is stored under this id has {stored:,} of these {given:,} messages."
 )
 
-_GIVEN = tuple(given.name for given in fields(ChatMessage))
 # What a message says for good; its metadata and rating may be changed after the import.
 _SAID = tuple(
-    name for name in _GIVEN if name not in {"metadata", "rating", "rating_comment", "created_at"}
+    name
+    for name in RECORDED_FIELDS
+    if name not in {"metadata", "rating", "rating_comment", "created_at"}
 )
 
 
@@ -91,7 +93,7 @@ def _import_one(chat: Chat | Rejected, owner_id: int, source: str, report: Impor
     if isinstance(chat, Rejected):
         report.rejected.append(chat)
         return
-    drafts = [_draft(message) for message in chat.messages]
+    drafts = [_ended(message) for message in chat.messages]
     try:
         created = _store(chat, drafts, owner_id, source)
     except (ServiceError, IntegrityError) as error:
@@ -108,11 +110,12 @@ def _import_one(chat: Chat | Rejected, owner_id: int, source: str, report: Impor
         report.already_there += 1
 
 
-def _draft(message: ChatMessage) -> MessageDraft:
-    values = {name: getattr(message, name) for name in _GIVEN}
-    if message.status == Status.STREAMING:  # exported while it ran, which no process does here
-        values |= INTERRUPTED_COLUMNS
-    return MessageDraft(**values)
+def _ended(draft: MessageDraft) -> MessageDraft:
+    """A message that was exported while its turn ran is interrupted: no process runs it here."""
+    if draft.status != Status.STREAMING:
+        return draft
+    columns: dict[str, Any] = INTERRUPTED_COLUMNS
+    return replace(draft, **columns)
 
 
 def _store(chat: Chat, drafts: list[MessageDraft], owner_id: int, source: str) -> bool:
@@ -188,7 +191,7 @@ def _check_stored(conversation_id: uuid.UUID, drafts: list[MessageDraft]) -> Non
     stored = (
         Message.objects.filter(conversation_id=conversation_id)
         .in_order()
-        .values(*_GIVEN, "updated_at")[: len(drafts)]
+        .values(*RECORDED_FIELDS, "updated_at")[: len(drafts)]
     )
     for index, (row, draft) in enumerate(zip(stored, drafts, strict=False)):
         if changed := first_difference(row, draft, _SAID):

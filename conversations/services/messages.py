@@ -9,6 +9,7 @@ from typing import Any
 from django.db.models import Case, F, Value, When
 from django.utils import timezone
 
+from conversations.formats import MessageDraft
 from conversations.models import (
     AccessAction,
     AccessContext,
@@ -21,7 +22,6 @@ from conversations.models import (
 from conversations.services.appending import append_drafts
 from conversations.services.audit import SCRIPT, owner_of
 from conversations.services.conversations import conversation_to_change
-from conversations.services.drafts import MessageDraft
 from conversations.services.errors import NO_SUCH_CONVERSATION, NO_SUCH_MESSAGE, NotFound
 from conversations.services.validators import check_metadata, check_rating, check_text
 

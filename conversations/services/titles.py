@@ -5,8 +5,8 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable
 
+from conversations.formats import MessageDraft
 from conversations.models import Role
-from conversations.services.drafts import MessageDraft
 
 TITLE_CHARS = 80
 

@@ -17,6 +17,7 @@ from django.contrib.auth.models import User
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
+from conversations.formats import MessageDraft
 from conversations.models import (
     AccessContext,
     Caller,
@@ -38,7 +39,7 @@ from conversations.services.abandoned_turns import IsDead, interrupt_abandoned
 from conversations.services.appending import append_drafts
 from conversations.services.audit import SCRIPT
 from conversations.services.conversations import create_conversation
-from conversations.services.drafts import MessageDraft
+from conversations.services.drafts import check_draft
 from conversations.services.errors import (
     InvalidValue,
     KeyReused,
@@ -139,7 +140,7 @@ def begin_turn(question: Question) -> Begun:
 
 def _check_question(draft: MessageDraft) -> None:
     try:
-        draft.check_as_sent_by_client()
+        check_draft(draft, from_client=True)
     except InvalidValue as error:
         error.field = "message" if error.field == "content" else error.field
         raise

@@ -1,5 +1,6 @@
 import io
 import json
+import uuid
 from dataclasses import fields
 from datetime import UTC, datetime
 
@@ -7,9 +8,10 @@ import pytest
 
 from conversations.formats import (
     READERS,
+    RECORDED_FIELDS,
     WRITERS,
     Chat,
-    ChatMessage,
+    MessageDraft,
     RecordedChat,
     RecordedMessage,
     Rejected,
@@ -65,14 +67,15 @@ def reason(line):
 
 
 def test_every_column_of_an_export_is_read_or_left_out_by_name():
-    assert names(RecordedMessage) == MESSAGE_FIELDS.keys() | MESSAGE_FIELDS_LEFT_OUT
-    assert names(ChatMessage) == MESSAGE_FIELDS.keys()
+    recorded = MESSAGE_FIELDS.keys() | MESSAGE_FIELDS_LEFT_OUT
+    assert names(RecordedMessage) - {"runner"} == recorded
+    assert set(RECORDED_FIELDS) == MESSAGE_FIELDS.keys()
     exported = CHAT_FIELDS.keys() | CHAT_FIELDS_LEFT_OUT | {"id", "messages"}
     assert names(RecordedChat) == exported
 
 
 def test_what_is_written_is_read_again():
-    message = RecordedMessage(id="m", sequence=7, **EVERYTHING)
+    message = RecordedMessage(id=uuid.uuid4(), sequence=7, **EVERYTHING)
     kept = {
         "title": "T",
         "model_used": "qwen3",
@@ -84,13 +87,13 @@ def test_what_is_written_is_read_again():
     }
     recorded = RecordedChat(id="c", owner="ann", source="api", messages=[message], **kept)
     (chat,) = read("".join(WRITERS["json"].write(recorded)).encode())
-    said = ChatMessage(**EVERYTHING)
+    said = MessageDraft(**EVERYTHING)
     assert chat == Chat(line=1, external_id="c", messages=(said,), **kept)
 
 
 def test_only_the_role_is_required():
     (chat,) = read({"messages": [{"role": "tool"}]})
-    assert chat == Chat(line=1, messages=(ChatMessage(role="tool"),))
+    assert chat == Chat(line=1, messages=(MessageDraft(role="tool"),))
     assert reason({"messages": [{"content": "x"}]}) == "messages.0.role: Missing."
 
 

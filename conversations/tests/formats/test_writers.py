@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 import pytest
 
 from conversations.formats import WRITERS, RecordedChat, RecordedMessage, RecordedReview
+from conversations.formats.message import RecordedMessage as Message
 from conversations.formats.openai import read_openai
-from conversations.formats.record import RecordedMessage as Message
 
 AT = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
 NOTHING = dict.fromkeys(Message.__dataclass_fields__)

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from conversations.formats import READERS, Chat, ChatMessage, Rejected
+from conversations.formats import READERS, Chat, MessageDraft, Rejected
 from conversations.models import Conversation, Message, derived_id
 from conversations.services import SCRIPT, delete_conversation, export_conversations
 from conversations.services.imports import (
@@ -99,7 +99,7 @@ def test_a_second_run_creates_nothing(owner):
 
 def test_a_second_run_knows_numbers_as_the_database_writes_them(owner):
     # JSONB gives 1e23 back as an integer.
-    message = ChatMessage(
+    message = MessageDraft(
         role="user", content="x", parts=[{"a": 1e23, "b": [2**63, 1.5]}], metadata={"c": 1e22}
     )
     chat = Chat(line=1, external_id="k", messages=(message,))
@@ -186,7 +186,7 @@ def test_nothing_is_claimed_that_the_file_does_not_say(owner):
 def test_times_of_the_file_are_kept(owner):
     start = datetime(2020, 1, 2, 3, 4, 5, tzinfo=UTC)
     messages = [
-        ChatMessage(role="user", content=str(hour), created_at=start + timedelta(hours=hour))
+        MessageDraft(role="user", content=str(hour), created_at=start + timedelta(hours=hour))
         for hour in range(3)
     ]
     import_chats(owner, [Chat(line=1, messages=tuple(messages), external_id="a")])
@@ -269,7 +269,7 @@ def test_conversations_are_stored_as_they_come(owner):
             assert Conversation.objects.count() == number
             yield Chat(
                 line=number + 1,
-                messages=(ChatMessage(role="user", content="Hello"),),
+                messages=(MessageDraft(role="user", content="Hello"),),
                 external_id=str(number),
             )
 

@@ -1,0 +1,37 @@
+"""The columns of a message are listed once, in `formats/message.py`; all else follows from that."""
+
+from conversations.api.serializers import MessageSerializer, NewMessageSerializer
+from conversations.formats import DRAFT_FIELDS, RECORDED_FIELDS, MessageDraft
+from conversations.models import Message
+
+# What a message has only once it is stored: its place, and when it last changed.
+PLACE = {"conversation", "sequence", "updated_at"}
+NEVER_SENT = {"created_at", "rating", "rating_comment"}
+
+
+def test_the_list_names_every_column_of_the_model():
+    columns = {column.name for column in Message._meta.concrete_fields}
+    assert columns - PLACE == set(DRAFT_FIELDS)
+
+
+def test_a_draft_has_the_defaults_of_the_model_but_for_the_provider():
+    draft = MessageDraft(role="user")
+    for column in Message._meta.concrete_fields:
+        if column.name in RECORDED_FIELDS and column.name not in {"role", "created_at", "provider"}:
+            assert getattr(draft, column.name) == column.get_default(), column.name
+
+
+def test_the_api_answers_every_column_that_leaves_the_server():
+    answered = {"id", "conversation_id", "sequence", "updated_at", *RECORDED_FIELDS}
+    assert set(MessageSerializer().fields) == answered
+
+
+def test_the_api_reads_every_column_that_a_client_sets():
+    read = set(NewMessageSerializer().fields)
+    assert read == set(RECORDED_FIELDS) - NEVER_SENT | {"id"}
+
+
+def test_a_request_field_is_as_wide_as_its_column():
+    fields = NewMessageSerializer().fields
+    for name in ("tool_call_id", "name", "provider", "model", "detected_mode", "finish_reason"):
+        assert fields[name].max_length == Message._meta.get_field(name).max_length
