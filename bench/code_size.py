@@ -1,13 +1,16 @@
-"""What a newcomer pays: how many names there are, how long functions and files, how full folders.
+"""What a newcomer reads: classes, the length of functions and files, and the path of a request.
 
-    .venv/bin/python bench/code_size.py [REVISION ...]
+    .venv/bin/python bench/code_size.py [--list] [REVISION ...]
 
-Of the working tree, or of each revision, without tests and migrations.
+Of the working tree, or of each revision, without tests and migrations. The paths are traced
+(`trace_requests.py`) on an embedded PostgreSQL in a temporary folder; `--list` names their
+functions.
 """
 
 from __future__ import annotations
 
 import ast
+import os
 import statistics
 import subprocess
 import sys
@@ -19,13 +22,17 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def main() -> None:
-    for revision in sys.argv[1:] or [""]:
+    revisions = [argument for argument in sys.argv[1:] if argument != "--list"]
+    for revision in revisions or [""]:
         with tempfile.TemporaryDirectory() as folder:
-            print(f"\n{revision or 'working tree'}")
-            report(checked_out(revision, Path(folder)) if revision else ROOT)
+            print(f"\n{revision or 'working tree'}", flush=True)
+            root = checked_out(revision, Path(folder) / "code") if revision else ROOT
+            report(root)
+            trace_requests(root, Path(folder) / "data")
 
 
 def checked_out(revision: str, folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
     archive = subprocess.run(
         ["git", "-C", str(ROOT), "archive", revision], check=True, capture_output=True
     )
@@ -62,7 +69,20 @@ def report(root: Path) -> None:
     )
     folders = Counter(str(path.parent.relative_to(root)) for path in files)
     largest = ", ".join(f"{name} {count}" for name, count in folders.most_common(6))
-    print(f"  files for each folder: {largest}")
+    print(f"  files for each folder: {largest}", flush=True)
+
+
+def trace_requests(root: Path, data: Path) -> None:
+    environment = os.environ | {
+        "CHATPROJECT_DATA": str(data),
+        "CHATPROJECT_DURABLE": "false",
+        "DATABASE_URL": "",
+        # What an older revision needs beside may stand in PYTHONPATH.
+        "PYTHONPATH": os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")]),
+    }
+    script = [sys.executable, str(ROOT / "bench" / "trace_requests.py"), str(root)]
+    options = ["--list"] if "--list" in sys.argv else []
+    subprocess.run([*script, *options], check=True, cwd=root, env=environment)
 
 
 def sources(root: Path) -> list[Path]:
