@@ -20,8 +20,8 @@ class ConversationsConfig(AppConfig):
 
 def _make_rows(**kwargs: Any) -> None:
     # Models can be imported only once all apps are loaded.
+    from conversations.services.bootstrap import ensure_secret
     from conversations.services.groups import ensure_groups
-    from conversations.services.installation import ensure_secret
 
     ensure_groups()
     ensure_secret()

@@ -38,9 +38,9 @@ from conversations.services.database_errors import (
     RETRY_SECONDS,
     Unavailability,
     close_lost_connection,
+    not_found_from,
     unavailability,
 )
-from conversations.services.references import not_found_from
 
 REASON_HEADER = "Access-Reason"
 _HEADERS = ("Idempotency-Key", REASON_HEADER)

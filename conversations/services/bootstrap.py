@@ -1,4 +1,4 @@
-"""What a new installation gets once: an administrator and a sample to look at."""
+"""What a new installation gets once: a secret, an administrator and a sample to look at."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from django.contrib.auth import get_user_model
 from django.utils import timezone
 
 from conversations.formats import READERS, Chat, Rejected
+from conversations.models import InstallationSecret
+from conversations.models.installation import SECRET_BYTES
 from conversations.services.imports import ImportReport, import_conversations
 from conversations.services.users import find_or_create_user
 
@@ -19,6 +21,13 @@ SAMPLE_OWNER = "sample"
 SAMPLE_FILE = Path(__file__).resolve().parent.parent / "sample" / "support_20.jsonl"
 
 _PASSWORD_BYTES = 12  # 16 characters
+
+
+def ensure_secret() -> None:
+    """Make the installation's secret where there is none; `migrate` does."""
+    InstallationSecret.objects.get_or_create(
+        pk=1, defaults={"value": secrets.token_bytes(SECRET_BYTES)}
+    )
 
 
 def find_admin() -> str | None:

@@ -1,4 +1,4 @@
-"""Which database errors mean that the database cannot serve now, and which are defects."""
+"""What a database error means: no service for now, a row that is gone, or a defect."""
 
 from __future__ import annotations
 
@@ -6,7 +6,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import psycopg2
-from django.db import DatabaseError, InterfaceError, OperationalError, connection
+import psycopg2.errors
+from django.db import (
+    DatabaseError,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    connection,
+)
+
+from conversations.services.errors import NO_SUCH_CONVERSATION, NotFound
+from conversations.services.users import NO_SUCH_USER
 
 RETRY_SECONDS = 5
 
@@ -47,6 +57,12 @@ _BY_SQLSTATE = {
     "58": Unavailability(UNREACHABLE),  # system errors, such as of a disk
 }
 
+# How the names of foreign keys end: this project's own, then those that Django makes.
+_GONE = {
+    ("_user_fk", "_fk_auth_user_id"): NO_SUCH_USER,
+    ("_conversation_fk", "_fk_conversations_conversation_id"): NO_SUCH_CONVERSATION,
+}
+
 
 def unavailability(error: BaseException | None) -> Unavailability | None:
     """Why the database could not serve; None for a defect and for what is no database error.
@@ -80,3 +96,18 @@ def _by_sqlstate(sqlstate: str) -> Unavailability | None:
 
 def _is_closed(wrapper: Any) -> bool:
     return wrapper.connection is None or bool(wrapper.connection.closed)
+
+
+def not_found_from(error: BaseException | None) -> NotFound | None:
+    """NotFound where a user or conversation went away before a row that belongs to it was stored.
+
+    Foreign keys are checked at the end of the transaction, wherever that is: the error comes out
+    of the outermost one, and only there can it be told. None for every other error.
+    """
+    if not isinstance(error, IntegrityError):
+        return None
+    cause = error.__cause__
+    if not isinstance(cause, psycopg2.errors.ForeignKeyViolation):
+        return None
+    name = cause.diag.constraint_name or ""
+    return next((NotFound(text) for ends, text in _GONE.items() if name.endswith(ends)), None)

@@ -27,9 +27,9 @@ from conversations.models.interrupted import INTERRUPTED_COLUMNS
 from conversations.services.appending import MAX_BATCH, append_drafts
 from conversations.services.audit import SCRIPT
 from conversations.services.conversations import DELETED_CONVERSATION, LONG_TEXT
+from conversations.services.database_errors import not_found_from
 from conversations.services.drafts import check_drafts, first_difference
 from conversations.services.errors import Conflict, Deleted, InvalidValue, ServiceError
-from conversations.services.references import not_found_from
 from conversations.services.validators import check_json, check_text
 
 STORED_DIFFERS = "The conversation that is stored under this id says something else here."

@@ -10,8 +10,8 @@ from conversations.formats import Chat, MessageDraft
 from conversations.models import Conversation, Message
 from conversations.services import SCRIPT, NotFound, erase_user
 from conversations.services.conversations import find_or_start
+from conversations.services.database_errors import not_found_from
 from conversations.services.imports import import_conversations
-from conversations.services.references import not_found_from
 from conversations.services.users import NO_SUCH_USER
 from conversations.tests.chat.fixtures import wait_until
 from conversations.tests.factories import client_for, make_conversation, make_trusted, make_user
