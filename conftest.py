@@ -1,7 +1,8 @@
-"""Gives the tests a database of their own, before Django reads its settings.
+"""Selects the database of the tests, before Django loads its settings.
 
-`TEST_DATABASE_URL` names a server; without it an embedded PostgreSQL runs in a temporary folder.
-`DATABASE_URL` and `var/` are never touched.
+That is the server in `TEST_DATABASE_URL` or, if unset, an embedded PostgreSQL in a temporary
+folder.
+`DATABASE_URL` and `var/` are never used.
 """
 
 import atexit
@@ -19,12 +20,12 @@ SERVER_STOPS_WITHIN = 15  # seconds
 
 
 def choose_database() -> None:
-    """Put the choice where the settings, the xdist workers and subprocesses find it."""
+    """Set it in the environment, for the settings, the xdist workers and subprocesses."""
     folder = Path(tempfile.mkdtemp(prefix="chat-"))
     atexit.register(remove_folder, folder)
     os.environ["CHATPROJECT_DATA"] = str(folder)
     os.environ["CHATPROJECT_DURABLE"] = "false"
-    # Set even when empty: a .env file fills in only what is not set.
+    # Set even if empty, so that a .env file does not set it.
     os.environ["DATABASE_URL"] = os.environ.get("TEST_DATABASE_URL", "")
     os.environ["DJANGO_SETTINGS_MODULE"] = "chatproject.settings"
 
@@ -37,10 +38,10 @@ def remove_folder(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-if "PYTEST_XDIST_WORKER" not in os.environ:  # a worker inherits the choice
+if "PYTEST_XDIST_WORKER" not in os.environ:  # workers inherit the environment
     if settings.configured:
         raise pytest.UsageError("unset DJANGO_SETTINGS_MODULE: conftest.py chooses the settings")
     choose_database()
 
-# Now rather than in pytest-django, so that every other conftest.py may import models.
+# Here rather than in pytest-django, so that other conftest.py files can import models.
 django.setup()
