@@ -1,9 +1,9 @@
-"""An MCP server for a list of tasks: add, list, complete.
+"""Example MCP server: a task list with the tools add, list and complete.
 
-    python tasks_mcp_server.py [FILE]           over its pipes, as CHAT_MCP_SERVERS starts it
-    python tasks_mcp_server.py [FILE] --http 9000    over HTTP, at http://127.0.0.1:9000/mcp
+    python tasks_mcp_server.py [FILE]                stdio, as CHAT_MCP_SERVERS starts it
+    python tasks_mcp_server.py [FILE] --http 9000    HTTP, at http://127.0.0.1:9000/mcp
 
-The tasks are kept in FILE (JSON, one process at a time), or in memory without one.
+The tasks are stored in FILE (JSON, one process at a time), or in memory if none is given.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Task = dict[str, Any]
 
 
 class Tasks:
-    """The list, written after each change."""
+    """The task list, saved after each change."""
 
     def __init__(self, file: Path | None) -> None:
         self.file = file
@@ -50,12 +50,12 @@ def server_for(tasks: Tasks) -> MCPServer:
 
     @server.tool()
     def add_task(title: str) -> Task:
-        """Put a task on the list; answers with its task_id."""
+        """Add a task to the list and return it with its task_id."""
         return tasks.add(title)
 
     @server.tool()
     def list_tasks() -> list[Task]:
-        """All tasks, done or not."""
+        """Return all tasks, open and done."""
         return tasks.tasks
 
     @server.tool()
