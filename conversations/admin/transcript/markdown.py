@@ -68,18 +68,16 @@ _cleaner = nh3.Cleaner(
 _formatter = HtmlFormatter(nowrap=True, classprefix="hl-")
 
 
-def reads_as_markdown(text: str) -> bool:
-    """Whether Markdown would show the text otherwise than it is written, and in reasonable time."""
-    return (
-        len(text) <= LONGEST
-        and _marks.search(text) is not None
-        and len(_brackets.findall(text)) <= MOST_BRACKETS
-    )
-
-
 @lru_cache(maxsize=_CACHED)
-def as_html(text: str) -> SafeString:
-    """Markdown as HTML: line breaks stay, HTML in it is text, an image is a link to its address."""
+def as_html(text: str) -> SafeString | None:
+    """Markdown as HTML: line breaks stay, HTML in it is text, an image is a link to its address.
+
+    None where Markdown would show the text as it is written, or is too slow to parse.
+    """
+    if len(text) > LONGEST or len(_brackets.findall(text)) > MOST_BRACKETS:
+        return None
+    if _marks.search(text) is None:
+        return None
     return mark_safe(_cleaner.clean(_parser().render(text)))  # noqa: S308 (nh3 has cleaned it)
 
 

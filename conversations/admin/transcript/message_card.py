@@ -15,7 +15,7 @@ from django.utils.timesince import timesince
 
 from conversations.admin.formatting import counted, indented_json, seconds
 from conversations.admin.transcript.images import images_of, is_web_address
-from conversations.admin.transcript.markdown import as_html, reads_as_markdown
+from conversations.admin.transcript.markdown import as_html
 from conversations.admin.transcript.queries import CUT_AT, TranscriptPage
 from conversations.models import Review, Role
 from conversations.selectors.search_sql import SearchQuery
@@ -24,7 +24,6 @@ from conversations.templatetags.visible_text import html_marked, visibly_marked
 
 # Characters laid out as Markdown on one page, so that no page takes a second to make.
 LAID_OUT_A_PAGE = 100_000
-PREVIEW_CHARS = 160
 # A message this close to the time that is shown above it shows none of its own.
 SAME_TIME = timedelta(minutes=1)
 
@@ -71,11 +70,6 @@ class Collapsible:
     cut: bool = False
     sources: tuple[SourceCard, ...] = ()
     open: bool = False
-
-    @property
-    def preview(self) -> str:
-        text = ", ".join(source.title for source in self.sources) or self.text
-        return " ".join(text[: PREVIEW_CHARS * 4].split())[:PREVIEW_CHARS]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,14 +121,14 @@ def blocks_of(
     for message, time in zip(page.messages, _times(page.messages), strict=True):
         text = message.content_text if whole else message.content_text[:CUT_AT]
         is_tool = message.role == Role.TOOL
-        laid_out = not is_tool and len(text) <= budget and reads_as_markdown(text)
-        budget -= len(text) if laid_out else 0
+        html = None if is_tool or len(text) > budget else as_html(text)
+        budget -= 0 if html is None else len(text)
         card = _card(
             message,
             page,
             text=text,
             whole=whole,
-            laid_out=laid_out,
+            html=html,
             query=query,
             opens=query if is_tool or message.sequence == hit else None,
             time="" if raw else time,
@@ -171,7 +165,7 @@ def _card(
     *,
     text: str,
     whole: bool,
-    laid_out: bool,
+    html: SafeString | None,
     query: SearchQuery | None,
     opens: SearchQuery | None,
     time: str,
@@ -184,14 +178,15 @@ def _card(
     collapsibles = list(_collapsibles(message, page, limit, result))
     if opens is not None:
         collapsibles = [replace(one, open=_has_match(one, opens)) for one in collapsibles]
+    shown = (
+        visibly_marked("" if result else text, query) if html is None else html_marked(html, query)
+    )
     return MessageCard(
         message=message,
         icon=ICONS[Role(message.role)],
         time=time,
-        html=html_marked(as_html(text), query)
-        if laid_out
-        else visibly_marked("" if result else text, query),
-        laid_out=laid_out,
+        html=shown,
+        laid_out=html is not None,
         cut=cut,
         truncated=cut or any(one.cut for one in collapsibles),
         collapsibles=collapsibles,
@@ -210,36 +205,36 @@ def _collapsibles(
     message: Any, page: TranscriptPage, limit: int | None, result: str
 ) -> Iterator[Collapsible]:
     if result:
-        yield Collapsible("Result", _indented(result) or result)
-    calls = _items("Tool calls", message.tool_calls_text, limit)
-    if isinstance(calls, Collapsible):
-        yield calls
-    else:
-        yield from (_tool_call(call, message.sequence, page) for call in calls)
+        yield Collapsible("Result", _indented(result))
+    if message.tool_calls_text is not None:
+        calls = _array(message.tool_calls_text, limit)
+        if calls is None:
+            yield _json("Tool calls", message.tool_calls_text, limit)
+        for call in calls or ():
+            yield _tool_call(call, message.sequence, page)
     if message.parts_text not in (None, "[]"):
         yield _json("Parts", message.parts_text, limit)
-    sources = _items("Sources", message.sources_text, limit)
-    if isinstance(sources, Collapsible):
-        yield sources
-    elif sources:
-        cards = tuple(map(_source_card, sources))
-        yield Collapsible(counted(len(cards), "source"), sources=cards)
+    if message.sources_text is not None:
+        sources = _array(message.sources_text, limit)
+        if sources is None:
+            yield _json("Sources", message.sources_text, limit)
+        elif sources:
+            cards = tuple(map(_source_card, sources))
+            yield Collapsible(counted(len(cards), "source"), sources=cards)
     if message.metadata_text not in (None, "{}"):
         yield _json("Metadata", message.metadata_text, limit)
 
 
-def _items(label: str, text: str | None, limit: int | None) -> list[Any] | Collapsible:
-    """The items of a JSON array; where it is cut or none, the JSON as it stands."""
-    if text is None:
-        return []
-    items = None if limit is not None and len(text) > limit else _parsed(text)
-    return items if isinstance(items, list) else _json(label, text, limit)
+def _array(text: str, limit: int | None) -> list[Any] | None:
+    """The items of a JSON array; None where the text is cut, or something else."""
+    value = None if limit is not None and len(text) > limit else _parsed(text)
+    return value if isinstance(value, list) else None
 
 
 def _json(label: str, text: str, limit: int | None) -> Collapsible:
     if limit is not None and len(text) > limit:
         return Collapsible(label, text[:limit], cut=True)
-    return Collapsible(label, _indented(text) or text)
+    return Collapsible(label, _indented(text))
 
 
 def _tool_call(call: Any, sequence: int, page: TranscriptPage) -> Collapsible:
@@ -252,7 +247,7 @@ def _tool_call(call: Any, sequence: int, page: TranscriptPage) -> Collapsible:
     call_id = str(call.get("id") or "")
     return Collapsible(
         "Tool call",
-        _indented(text) or text,
+        _indented(text),
         name=str(function["name"]),
         call=call_id,
         result=page.results.get((sequence, call_id)) if call_id else None,
@@ -285,10 +280,10 @@ def _has_match(block: Collapsible, query: SearchQuery) -> bool:
     return any(has_match(text, query) for text in (block.name, block.text, *of_sources))
 
 
-def _indented(text: str) -> str | None:
-    """An object or array of JSON with indentation; None for any other text."""
+def _indented(text: str) -> str:
+    """An object or array of JSON with indentation; any other text as it is."""
     value = _parsed(text)
-    return indented_json(value) if isinstance(value, dict | list) else None
+    return indented_json(value) if isinstance(value, dict | list) else text
 
 
 def _parsed(text: str) -> Any:

@@ -6,7 +6,7 @@ import json
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -54,26 +54,20 @@ class TranscriptPage:
     """Messages in order with what belongs to them. Each has its texts beside it, as
     `content_text`, `tool_calls_text` and so on.
 
-    `follows`: the sequence that the page begins after; `first_of_all` and `last_of_all`: those at
-    the ends of the conversation. `results`: the sequence of each tool result by (sequence of the
-    calling message, id of the call); `calls`: the sequence of the calling message by that of the
-    result.
+    `first` and `last`: the sequences at the ends of the page; `first_of_all` and `last_of_all`:
+    those at the ends of the conversation; `follows`: the one that the page begins after.
+    `results`: the sequence of each tool result by (sequence of the calling message, id of the
+    call); `calls`: the sequence of the calling message by that of the result.
     """
 
     messages: list[Any]
+    first: int | None
+    last: int | None
     follows: int
     first_of_all: int
     last_of_all: int
-    results: dict[tuple[int, str], int]
-    calls: dict[int, int]
-
-    @property
-    def first(self) -> int | None:
-        return self.messages[0].sequence if self.messages else None
-
-    @property
-    def last(self) -> int | None:
-        return self.messages[-1].sequence if self.messages else None
+    results: dict[tuple[int, str], int] = field(default_factory=dict)
+    calls: dict[int, int] = field(default_factory=dict)
 
 
 def page_ends(
@@ -109,9 +103,12 @@ def read_page(
         texts |= {f"{name}_text": Left(Cast(name, TextField()), CUT_AT + 1) for name in _JSON}
         within = stored.filter(sequence__gte=first, sequence__lte=last).in_order()
         messages = _rows(conversation, within, texts)
-    results, calls = _tool_links(conversation, messages)
+    has_tools = any(message.role == Role.TOOL or message.tool_calls_text for message in messages)
+    results, calls = _tool_links(conversation, messages) if has_tools else ({}, {})
     return TranscriptPage(
         messages=messages,
+        first=messages[0].sequence if messages else None,
+        last=messages[-1].sequence if messages else None,
         follows=follows if follows is not None else (first or 1) - 1,
         first_of_all=ends["first"] or 0,
         last_of_all=ends["last"] or 0,
@@ -136,7 +133,7 @@ def read_whole(
         message.parts_in_all = max(1, -(-message.characters // PART_SIZE))
         if part <= message.parts_in_all:
             at = message.sequence
-            return TranscriptPage([message], at - 1, at, at, results={}, calls={})
+            return TranscriptPage([message], at, at, at - 1, at, at)
     return None
 
 
@@ -227,8 +224,6 @@ def _tool_links(
     """
     results: dict[tuple[int, str], int] = {}
     calls: dict[int, int] = {}
-    if not any(message.role == Role.TOOL or message.tool_calls_text for message in messages):
-        return results, calls
     open_calls: dict[str, int] = {}
     first, last = messages[0].sequence - NEAR, messages[-1].sequence + NEAR
     for sequence, answered, call_ids in _tool_rows(conversation, first, last):
