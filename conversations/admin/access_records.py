@@ -18,9 +18,8 @@ from conversations.admin.audit import record_trail_export
 from conversations.admin.base import ReadOnlyAdmin
 from conversations.admin.conversation.listed import titles_of
 from conversations.admin.filters import ChoiceFilter, DateRangeFilter, TextFilter
-from conversations.admin.formatting import isolated, moment, visible
+from conversations.admin.formatting import indented_json, isolated, moment, visible
 from conversations.admin.pagination import BoundedChangeList
-from conversations.admin.transcript.collapsible import dumped
 from conversations.models import VIEW_CONVERSATION, AccessAction, AccessRecord
 
 
@@ -127,7 +126,7 @@ class AccessRecordAdmin(ReadOnlyAdmin):
 
     @admin.display(description="details")
     def shown_detail(self, record: AccessRecord) -> SafeString:
-        return format_html("<pre>{}</pre>", visible(dumped(record.detail)))
+        return format_html("<pre>{}</pre>", visible(indented_json(record.detail)))
 
     @admin.display(description="conversation")
     def conversation(self, record: AccessRecord) -> SafeString | None:

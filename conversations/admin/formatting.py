@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from copy import copy
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from django.db.models import Model
 from django.utils import timezone
@@ -15,6 +16,8 @@ from conversations.templatetags.visible_text import visible, visible_html, visib
 
 __all__ = [
     "counted",
+    "duration",
+    "indented_json",
     "isolated",
     "moment",
     "named_visibly",
@@ -54,6 +57,20 @@ def seconds(milliseconds: float) -> str:
     """A duration: `0.21 s`, `17.1 s`, `1,204.0 s`."""
     value = milliseconds / 1_000
     return f"{value:.2f} s" if value < 1 else f"{value:,.1f} s"
+
+
+def duration(seconds: float) -> str:
+    """The two largest units: `2 d 4 h`, `5 min 12 s`."""
+    left, parts = round(seconds), []
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
+        if left >= length:
+            parts.append(f"{left // length} {unit}")
+            left %= length
+    return " ".join(parts[:2]) or "under 1 s"
+
+
+def indented_json(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False)
 
 
 def counted(number: int, noun: str) -> str:

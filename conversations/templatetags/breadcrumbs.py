@@ -1,4 +1,4 @@
-"""Where a page of the admin stands: its list, then what it shows."""
+"""Breadcrumbs of a page of the admin: its list, then the page itself."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ register = template.Library()
 def breadcrumbs(context: template.Context) -> list[dict[str, Any]]:
     """`{"title", "url"}` each; `url` is None for the page itself.
 
-    The theme's own tag begins with the name of the app, which here is that of the list once
-    more, and names no page that an app adds.
+    Instead of the theme's own tag, which begins with the name of the app, here the same as that
+    of the list, and leaves out pages that an app adds.
     """
     opts = context.get("opts")
     title = context.get("title") or ""
@@ -35,6 +35,6 @@ def breadcrumbs(context: template.Context) -> list[dict[str, Any]]:
 
 
 def _list_url(opts: Any, filters: str | None) -> str:
-    """The list, filtered as it was when somebody left it for this page."""
+    """The list with the filters that it had when this page was opened from it."""
     url = reverse(f"admin:{opts.app_label}_{opts.model_name}_changelist")
     return f"{url}?{filters}" if filters else url

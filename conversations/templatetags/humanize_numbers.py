@@ -1,4 +1,4 @@
-"""Numbers as people read them."""
+"""Numbers with thousands separators."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Text of people and models as HTML: escaped, with its invisible characters made visible.
+"""Text of people and models as HTML: escaped, its invisible characters made visible, and the
+words of a search marked.
 
 Filters of templates; `admin/formatting.py` hands them to code.
 """
@@ -13,11 +14,13 @@ from django import template
 from django.utils.html import escape, format_html
 from django.utils.safestring import SafeString, mark_safe
 
+from conversations.selectors.search_sql import SearchQuery
+from conversations.selectors.snippets import marked, marked_html
 from conversations.services.characters import described, is_hidden
 
 register = template.Library()
 
-# White space that every text has, and that shows by what it does.
+# White space that is common and whose effect is visible.
 _ORDINARY = frozenset("\n\t")
 
 # An emoji of several characters; what a script of joined letters needs between two of them; and
@@ -70,6 +73,20 @@ def visible_html(html: str) -> SafeString:
         at = tag.end()
     pieces.append(_replaced(html[at:], _chip))
     return mark_safe("".join(pieces))  # noqa: S308 (chips and what was safe)
+
+
+@register.filter
+def visibly_marked(text: object, query: SearchQuery | None) -> SafeString:
+    """As `visible`, with what matches `query` in <mark>."""
+    if query is None or text is None:
+        return visible(text)
+    return visible_html(marked(_as_text(text), query))
+
+
+@register.filter
+def html_marked(safe_html: str, query: SearchQuery | None) -> SafeString:
+    """As `visible_html`, with what matches `query` between the tags in <mark>."""
+    return visible_html(safe_html if query is None else marked_html(safe_html, query))
 
 
 def _as_text(text: object) -> str:

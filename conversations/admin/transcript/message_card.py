@@ -1,32 +1,31 @@
-"""A stored message as the transcript shows it: its text laid out or cut, and what belongs to it."""
+"""A message as the transcript shows it: its text as HTML, and what opens on request, which are
+tool calls, results, sources and JSON."""
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import pairwise
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 
+from django.utils import timezone
 from django.utils.safestring import SafeString
+from django.utils.timesince import timesince
 
-from conversations.admin.formatting import seconds, visible_html
-from conversations.admin.transcript.collapsible import (
-    Collapsible,
-    call_collapsibles,
-    json_collapsible,
-    result_collapsible,
-    source_collapsible,
-)
-from conversations.admin.transcript.markdown import as_html, reads_as_markdown
-from conversations.admin.transcript.queries import CUT_AT
-from conversations.admin.transcript.tool_links import ToolLinks
-from conversations.models import Message, Review, Role, Status
+from conversations.admin.formatting import counted, indented_json, seconds
+from conversations.admin.transcript.images import images_of, is_web_address
+from conversations.admin.transcript.markdown import as_html
+from conversations.admin.transcript.queries import CUT_AT, TranscriptPage
+from conversations.models import Review, Role
 from conversations.selectors.search_sql import SearchQuery
 from conversations.selectors.snippets import has_match
+from conversations.templatetags.visible_text import html_marked, visibly_marked
 
 # Characters laid out as Markdown on one page, so that no page takes a second to make.
 LAID_OUT_A_PAGE = 100_000
+# A message this close to the time that is shown above it shows none of its own.
+SAME_TIME = timedelta(minutes=1)
 
 ICONS = {
     Role.USER: "person",
@@ -36,161 +35,266 @@ ICONS = {
     Role.TOOL: "build",
 }
 
-
-@dataclass(slots=True)
-class Budget:
-    """How many characters may still be laid out; none for those who want them raw."""
-
-    left: int = LAID_OUT_A_PAGE
-
-    def takes(self, text: str) -> bool:
-        if len(text) > self.left or not reads_as_markdown(text):
-            return False
-        self.left -= len(text)
-        return True
+# The names under which retrieval libraries store the parts of a chunk, in the order tried.
+_TITLES = ("title", "name", "source", "document", "file", "filename", "url", "id")
+_SCORES = ("score", "similarity", "relevance", "distance")
+_URLS = ("url", "link", "href", "uri", "source", "source_url")
+_TEXTS = ("text", "content", "snippet", "page_content", "chunk")
 
 
 @dataclass(frozen=True, slots=True)
-class Card:
-    """What the template of one message needs. `missing`: how many were deleted ahead of it;
-    `joined`: it is a result of the call right above it.
+class SourceCard:
+    """One retrieved chunk. `url` is its address on the web, or ""; `rest` is what else was stored
+    with it, as JSON."""
 
-    `html` is the text laid out, or None where it is shown as it stands. `own_review` is that of
-    who looks at it, one of `reviews`.
+    title: str
+    score: str = ""
+    text: str = ""
+    rest: str = ""
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Collapsible:
+    """A block that opens on request: a label, and the text or sources within.
+
+    Of a tool call: `name`, its id as `call`, and the sequence of its `result`. `cut`: there is
+    more text than is shown. `open`: it holds a match of the search.
     """
 
-    message: Message
+    label: str
+    text: str = ""
+    name: str = ""
+    call: str = ""
+    result: int | None = None
+    cut: bool = False
+    sources: tuple[SourceCard, ...] = ()
+    open: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageCard:
+    """What the template of one message needs.
+
+    `time`: how long after the time shown above it, "" within SAME_TIME of that. `html`: the text,
+    from Markdown where `laid_out`, "" without any. `cut` is said of the text, `truncated` of
+    anything on the card. `images`: label, URL and whether this site serves it. `missing`: how many
+    messages were deleted ahead of it. `call`: the sequence of the message whose tool call it
+    answers. `own_review` is the one of `reviews` that the reader wrote.
+    """
+
+    message: Any
     icon: str
-    text: str
-    html: SafeString | None
+    time: str
+    html: SafeString
+    laid_out: bool
     cut: bool
-    error: str
+    truncated: bool
     collapsibles: list[Collapsible]
+    images: list[tuple[str, str, bool]]
     facts: list[str]
-    size: int
-    missing: int = 0
-    joined: bool = False
-    answers: int | None = None
-    results: dict[str, int] = field(default_factory=dict)
-    reviews: Sequence[Review] = ()
-    own_review: Review | None = None
-
-    @property
-    def is_cut(self) -> bool:
-        return self.cut or any(collapsible.cut for collapsible in self.collapsibles)
-
-    @property
-    def unfinished(self) -> bool:
-        return self.message.status != Status.COMPLETE
-
-    @property
-    def linked_collapsibles(self) -> list[tuple[Collapsible, int | None]]:
-        """Each collapsible, and the sequence of the message that holds its result."""
-        return [
-            (collapsible, self.results.get(collapsible.call) if collapsible.call else None)
-            for collapsible in self.collapsibles
-        ]
+    missing: int
+    call: int | None
+    reviews: list[Review]
+    own_review: Review | None
 
 
-def cards_of(
-    messages: list[Message],
+def blocks_of(
+    page: TranscriptPage,
     *,
-    follows: int | None,
-    links: ToolLinks,
-    reviews: Mapping[uuid.UUID, Sequence[Review]],
     reviewer: int | None,
+    query: SearchQuery | None = None,
+    hit: int | None = None,
+    whole: bool = False,
     raw: bool = False,
-) -> list[Card]:
-    """The cards of one page; `follows` is the sequence it begins after, where that is known."""
-    start = messages[0].sequence - 1 if messages and follows is None else follows or 0
-    sequences = [start, *(message.sequence for message in messages)]
-    gaps = [after - before - 1 for before, after in pairwise(sequences)]
-    budget = Budget(0 if raw else LAID_OUT_A_PAGE)
-    return [
-        card_of(
+) -> list[list[MessageCard]]:
+    """The cards of one page. A tool call and the results right below it are one block, any other
+    message is one of its own.
+
+    `query` is marked; what holds a match is opened in tool results and in the message `hit` (a
+    sequence). `whole` cuts no text; with it or `raw`, none is laid out as Markdown. `raw` has no
+    relative times.
+    """
+    blocks: list[list[MessageCard]] = []
+    budget = 0 if whole or raw else LAID_OUT_A_PAGE
+    above = page.follows
+    for message, time in zip(page.messages, _times(page.messages), strict=True):
+        text = message.content_text if whole else message.content_text[:CUT_AT]
+        is_tool = message.role == Role.TOOL
+        html = None if is_tool or len(text) > budget else as_html(text)
+        budget -= 0 if html is None else len(text)
+        card = _card(
             message,
-            budget,
-            links=links,
-            missing=gap,
-            joined=not gap and links.calls.get(message.sequence) == call,
-            reviews=reviews.get(message.id, ()),
+            page,
+            text=text,
+            whole=whole,
+            html=html,
+            query=query,
+            opens=query if is_tool or message.sequence == hit else None,
+            time="" if raw else time,
+            missing=message.sequence - above - 1,
             reviewer=reviewer,
         )
-        for message, gap, call in zip(messages, gaps, _calls_above(messages), strict=True)
-    ]
+        if blocks and not card.missing and card.call == blocks[-1][0].message.sequence:
+            blocks[-1].append(card)
+        else:
+            blocks.append([card])
+        above = message.sequence
+    return blocks
 
 
-def _calls_above(messages: Iterable[Message]) -> Iterable[int]:
-    """For each message the sequence of the last one above it that is no result of a tool."""
-    above = 0
+def _times(messages: Iterable[Any]) -> Iterator[str]:
+    shown = None
     for message in messages:
-        yield above
-        if message.role != Role.TOOL:
-            above = message.sequence
+        at = message.created_at
+        if shown is None:
+            yield "just now" if timezone.now() - at < SAME_TIME else f"{timesince(at, depth=1)} ago"
+        elif abs(at - shown) < SAME_TIME:
+            yield ""
+            continue
+        elif at > shown:
+            yield f"{timesince(shown, at, depth=1)} later"
+        else:
+            yield f"{timesince(at, shown, depth=1)} earlier"
+        shown = at
 
 
-def open_matches(cards: Iterable[Card], query: SearchQuery | None, *, hit: int | None) -> None:
-    """Open what holds a match: results of tools, whose text is searched, on the whole page, and
-    everything of the message that is looked at."""
-    if query is None:
-        return
-    for card in cards:
-        if card.message.role == Role.TOOL or card.message.sequence == hit:
-            card.collapsibles[:] = [
-                replace(one, open=any(has_match(text, query) for text in one.texts))
-                for one in card.collapsibles
-            ]
-
-
-def card_of(
+def _card(
     message: Any,
-    budget: Budget,
+    page: TranscriptPage,
     *,
-    links: ToolLinks | None = None,
-    whole: bool = False,
-    missing: int = 0,
-    joined: bool = False,
-    reviews: Sequence[Review] = (),
-    reviewer: int | None = None,
-) -> Card:
-    """`message` comes from `reading`, its texts beside it; `whole` cuts nothing."""
+    text: str,
+    whole: bool,
+    html: SafeString | None,
+    query: SearchQuery | None,
+    opens: SearchQuery | None,
+    time: str,
+    missing: int,
+    reviewer: int | None,
+) -> MessageCard:
     limit = None if whole else CUT_AT
-    links = links or ToolLinks()
-    content = message.content_text[:limit]
-    result = message.role == Role.TOOL and bool(content) and not whole
-    laid_out = not result and not whole and budget.takes(content)
-    return Card(
+    cut = len(text) < len(message.content_text)
+    result = text if message.role == Role.TOOL and not whole else ""
+    collapsibles = list(_collapsibles(message, page, limit, result))
+    if opens is not None:
+        collapsibles = [replace(one, open=_has_match(one, opens)) for one in collapsibles]
+    shown = (
+        visibly_marked("" if result else text, query) if html is None else html_marked(html, query)
+    )
+    return MessageCard(
         message=message,
         icon=ICONS[Role(message.role)],
-        text="" if result else content,
-        html=visible_html(as_html(content)) if laid_out else None,
-        cut=len(content) < len(message.content_text),
-        error=(message.error_text or "")[:limit],
-        collapsibles=list(_collapsibles(message, content if result else "", limit)),
+        time=time,
+        html=shown,
+        laid_out=html is not None,
+        cut=cut,
+        truncated=cut or any(one.cut for one in collapsibles),
+        collapsibles=collapsibles,
+        images=list(images_of(message)),
         facts=list(_facts(message)),
-        size=message.size,
         missing=missing,
-        joined=joined,
-        answers=links.calls.get(message.sequence),
-        results=links.results_of(message.sequence),
-        reviews=reviews,
-        own_review=next((one for one in reviews if one.reviewer_id == reviewer), None),
+        call=page.calls.get(message.sequence),
+        reviews=message.staff_reviews,
+        own_review=next(
+            (one for one in message.staff_reviews if one.reviewer_id == reviewer), None
+        ),
     )
 
 
-def _collapsibles(message: Any, result: str, limit: int | None) -> Iterable[Collapsible]:
+def _collapsibles(
+    message: Any, page: TranscriptPage, limit: int | None, result: str
+) -> Iterator[Collapsible]:
     if result:
-        yield result_collapsible(result)
-    yield from call_collapsibles(message.tool_calls_text, limit)
+        yield Collapsible("Result", _indented(result))
+    if message.tool_calls_text is not None:
+        calls = _array(message.tool_calls_text, limit)
+        if calls is None:
+            yield _json("Tool calls", message.tool_calls_text, limit)
+        for call in calls or ():
+            yield _tool_call(call, message.sequence, page)
     if message.parts_text not in (None, "[]"):
-        yield json_collapsible("Parts", message.parts_text, limit)
-    yield from source_collapsible(message.sources_text, limit)
+        yield _json("Parts", message.parts_text, limit)
+    if message.sources_text is not None:
+        sources = _array(message.sources_text, limit)
+        if sources is None:
+            yield _json("Sources", message.sources_text, limit)
+        elif sources:
+            cards = tuple(map(_source_card, sources))
+            yield Collapsible(counted(len(cards), "source"), sources=cards)
     if message.metadata_text not in (None, "{}"):
-        yield json_collapsible("Metadata", message.metadata_text, limit)
+        yield _json("Metadata", message.metadata_text, limit)
 
 
-def _facts(message: Message) -> Iterable[str]:
-    """What is known of an answer's making."""
+def _array(text: str, limit: int | None) -> list[Any] | None:
+    """The items of a JSON array; None where the text is cut, or something else."""
+    value = None if limit is not None and len(text) > limit else _parsed(text)
+    return value if isinstance(value, list) else None
+
+
+def _json(label: str, text: str, limit: int | None) -> Collapsible:
+    if limit is not None and len(text) > limit:
+        return Collapsible(label, text[:limit], cut=True)
+    return Collapsible(label, _indented(text))
+
+
+def _tool_call(call: Any, sequence: int, page: TranscriptPage) -> Collapsible:
+    """A tool call in the form of OpenAI's chat messages; any other as the JSON that it is."""
+    function = call.get("function") if isinstance(call, dict) else None
+    if not isinstance(function, dict) or "name" not in function:
+        return Collapsible("Tool call", indented_json(call))
+    arguments = function.get("arguments", "")
+    text = arguments if isinstance(arguments, str) else indented_json(arguments)
+    call_id = str(call.get("id") or "")
+    return Collapsible(
+        "Tool call",
+        _indented(text),
+        name=str(function["name"]),
+        call=call_id,
+        result=page.results.get((sequence, call_id)) if call_id else None,
+    )
+
+
+def _source_card(item: Any) -> SourceCard:
+    if not isinstance(item, dict):
+        text = item if isinstance(item, str) else indented_json(item)
+        return SourceCard("Source", text=text)
+    rest = dict(item)
+    title, score, text = (_taken(rest, names) for names in (_TITLES, _SCORES, _TEXTS))
+    addresses = (str(value) for value in [title, *map(rest.get, _URLS)] if is_web_address(value))
+    url = next(addresses, "")
+    rest = {name: value for name, value in rest.items() if name not in _URLS or value != url}
+    return SourceCard(title or "Source", score, text, indented_json(rest) if rest else "", url)
+
+
+def _taken(item: dict[str, Any], names: tuple[str, ...]) -> str:
+    """The value of the first of these names that is there, removed from `item`; "" without one."""
+    for name in names:
+        if isinstance(item.get(name), str | int | float) and item[name] != "":
+            value = item.pop(name)
+            return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return ""
+
+
+def _has_match(block: Collapsible, query: SearchQuery) -> bool:
+    of_sources = [text for one in block.sources for text in (one.title, one.text, one.rest)]
+    return any(has_match(text, query) for text in (block.name, block.text, *of_sources))
+
+
+def _indented(text: str) -> str:
+    """An object or array of JSON with indentation; any other text as it is."""
+    value = _parsed(text)
+    return indented_json(value) if isinstance(value, dict | list) else text
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _facts(message: Any) -> Iterator[str]:
+    """Model, tokens, durations and so on, as far as they are known."""
     if message.model:  # without one the provider is only the column's default
         yield f"{message.provider} {message.model}".strip()
     if message.prompt_tokens is not None:

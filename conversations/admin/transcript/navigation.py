@@ -1,4 +1,4 @@
-"""Where in a transcript somebody is: read from the address, and written into the next one."""
+"""The address of a transcript page: read from the request, and written into links."""
 
 from __future__ import annotations
 
@@ -12,17 +12,19 @@ from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 from django.utils.http import url_has_allowed_host_and_scheme
 
-# The list's filters, carried along so that the way back leads to the same list.
+from conversations.admin.transcript.queries import TranscriptPage, page_start
+
+# The filters of the list, kept so that the link back leads to the same list.
 FILTERS = "_changelist_filters"
-# The words that are marked, and the message that has them and is looked at.
+# The query whose words are marked, and the sequence of the match that is looked at.
 FIND, HIT = "find", "hit"
 _KEPT = (FILTERS, "raw", FIND)
 _LARGEST_SEQUENCE = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """The address of one page of a transcript. Whatever is not valid counts as not given."""
+class TranscriptUrl:
+    """The address of one page of a transcript. An invalid parameter counts as not given."""
 
     request: HttpRequest
 
@@ -49,33 +51,35 @@ class Place:
             return None
 
     @property
-    def raw(self) -> bool:
-        """Whether messages are shown as they were written, not laid out."""
-        return self.text("raw") == "1"
-
-    @property
-    def filters(self) -> str:
-        return self.request.GET.get(FILTERS, "")
-
-    @property
-    def elsewhere(self) -> str:
-        """What a sequence is put behind, to get to the page that holds it."""
-        return f"?{urlencode(self._kept | {'at': ''})}"
-
-    @property
-    def _kept(self) -> dict[str, str]:
+    def kept(self) -> dict[str, str]:
+        """The parameters that every link within the transcript keeps."""
         return {name: self.request.GET[name] for name in _KEPT if self.request.GET.get(name)}
 
-    def url(self, **parameters: Any) -> str:
-        """This transcript elsewhere; a parameter of None is left out."""
-        kept = {name: value for name, value in self._kept.items() if name not in parameters}
+    def to(self, **parameters: Any) -> str:
+        """Another page of this transcript; a parameter of None is left out."""
+        kept = {name: value for name, value in self.kept.items() if name not in parameters}
         chosen = {name: value for name, value in parameters.items() if value is not None}
         query = urlencode(chosen | kept)
         return f"{self.request.path}?{query}" if query else self.request.path
 
 
+def page_links(url: TranscriptUrl, page: TranscriptPage) -> list[tuple[str, str, str | None]]:
+    """Links to other pages: label, icon, and the URL where there is such a page."""
+    has_previous = page.first is not None and page.first > page.first_of_all
+    has_next = page.last is not None and page.last < page.last_of_all
+    # An address past the end has no neighbours, but the messages can still be reached.
+    is_beyond = not page.messages and page.last_of_all > 0
+    end = page_start(page.last_of_all)
+    return [
+        ("First", "first_page", url.to() if has_previous or is_beyond else None),
+        ("Previous", "chevron_left", url.to(before=page.first) if has_previous else None),
+        ("Next", "chevron_right", url.to(after=page.last) if has_next else None),
+        ("Last", "last_page", url.to(after=end) if has_next or is_beyond else None),
+    ]
+
+
 def back_url(request: HttpRequest, otherwise: str) -> str:
-    """Where the form was, if that is a page of this site."""
+    """The page that the form was sent from, if it is one of this site."""
     back = request.POST.get("back", "")
     if url_has_allowed_host_and_scheme(back, {request.get_host()}, request.is_secure()):
         return back

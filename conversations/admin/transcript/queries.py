@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import uuid
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from django.contrib.postgres.aggregates import ArrayAgg
+from django.contrib.postgres.fields import ArrayField
 from django.db.models import (
     Case,
     F,
@@ -26,107 +29,119 @@ from django.db.models import (
 from django.db.models.functions import Cast, Left, Length, Substr
 
 from conversations.admin.conversation.opened import Opened
-from conversations.models import Message, Review, as_read
+from conversations.admin.transcript.images import LONGEST_URL
+from conversations.models import Message, Review, Role, as_read
 
 PAGE_SIZE = 100
-# Characters of one text shown among others; more is a page of its own.
+# Characters of one text shown among others; a longer one has a page of its own.
 CUT_AT = 20_000
 # Characters of content on a page of its own: as much as a browser lays out at once.
 PART_SIZE = 200_000
+# Characters of a message in which a snippet is looked for first.
+EXCERPT_CHARS = 20_000
+# The messages that the totals cover. A conversation may have a million, and its page waits.
+TOTALLED = 10_000
+# Tool results are near their calls; at a greater distance (in sequences) none is looked for.
+NEAR = 200
 
+_WHOLE = 2**31 - 1
 _TEXTS = ("content", "error", "rating_comment")
 _JSON = ("tool_calls", "parts", "sources", "metadata")
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
-    """The sequences of one page, None where it holds no message."""
+class TranscriptPage:
+    """Messages in order with what belongs to them. Each has its texts beside it, as
+    `content_text`, `tool_calls_text` and so on.
 
+    `first` and `last`: the sequences at the ends of the page; `first_of_all` and `last_of_all`:
+    those at the ends of the conversation; `follows`: the one that the page begins after.
+    `results`: the sequence of each tool result by (sequence of the calling message, id of the
+    call); `calls`: the sequence of the calling message by that of the result.
+    """
+
+    messages: list[Any]
     first: int | None
     last: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Messages in order, and whether there are more on either side of them."""
-
-    messages: list[Message]
+    follows: int
     first_of_all: int
     last_of_all: int
-
-    @property
-    def first(self) -> int | None:
-        return self.messages[0].sequence if self.messages else None
-
-    @property
-    def last(self) -> int | None:
-        return self.messages[-1].sequence if self.messages else None
-
-    @property
-    def has_previous(self) -> bool:
-        return self.first is not None and self.first > self.first_of_all
-
-    @property
-    def has_next(self) -> bool:
-        return self.last is not None and self.last < self.last_of_all
+    results: dict[tuple[int, str], int] = field(default_factory=dict)
+    calls: dict[int, int] = field(default_factory=dict)
 
 
-def span_of(
-    conversation_id: uuid.UUID, *, after: int | None = None, before: int | None = None
-) -> Span:
-    """The page that follows sequence `after`, or ends ahead of `before`: numbers alone, which the
-    record of the look at them names before they are read."""
+def page_ends(
+    conversation_id: uuid.UUID, *, after: int, before: int | None
+) -> tuple[int | None, int | None]:
+    """The first and last sequence of the page that ends ahead of `before` or else follows
+    `after`, None where it is empty. The access record names them before messages are read."""
     messages = Message.objects.filter(conversation_id=conversation_id)
     if before is not None:
         page = messages.filter(sequence__lt=before).order_by("-sequence")
     else:
-        page = messages.filter(sequence__gt=after or 0).in_order()
-    return Span(**page[:PAGE_SIZE].aggregate(first=Min("sequence"), last=Max("sequence")))
+        page = messages.filter(sequence__gt=after).in_order()
+    ends = page[:PAGE_SIZE].aggregate(first=Min("sequence"), last=Max("sequence"))
+    return ends["first"], ends["last"]
 
 
-def read_page(conversation: Opened, span: Span) -> Page:
-    """The messages of this span. Two queries."""
-    messages = Message.objects.of(conversation)
-    ends = messages.aggregate(first=Min("sequence"), last=Max("sequence"))
-    rows: list[Message] = []
-    if span.first is not None:
-        within = messages.filter(sequence__gte=span.first, sequence__lte=span.last)
-        rows = [_as_read(row) for row in _with_cut_texts(within.in_order())]
-    return Page(rows, first_of_all=ends["first"] or 0, last_of_all=ends["last"] or 0)
+def page_start(sequence: int) -> int:
+    """The `after` of the page that holds this sequence, pages being whole hundreds."""
+    return max(0, sequence - 1) // PAGE_SIZE * PAGE_SIZE
 
 
-def reviews_of(conversation: Opened, messages: list[Message]) -> dict[uuid.UUID, list[Review]]:
-    """By message, what staff think of these, oldest first. One query."""
-    reviews = Review.objects.filter(
-        conversation=conversation, message_id__in=[message.id for message in messages]
+def read_page(
+    conversation: Opened, first: int | None, last: int | None, *, follows: int | None
+) -> TranscriptPage:
+    """The messages of these sequences; `follows` of None is the sequence ahead of the first.
+    Three queries, and a fourth where there are tool calls or results."""
+    stored = Message.objects.of(conversation)
+    ends = stored.aggregate(first=Min("sequence"), last=Max("sequence"))
+    messages: list[Any] = []
+    if first is not None:
+        # One character beyond the cut tells that there is more.
+        texts = {f"{name}_text": Left(name, CUT_AT + 1) for name in _TEXTS}
+        texts |= {f"{name}_text": Left(Cast(name, TextField()), CUT_AT + 1) for name in _JSON}
+        within = stored.filter(sequence__gte=first, sequence__lte=last).in_order()
+        messages = _rows(conversation, within, texts)
+    has_tools = any(message.role == Role.TOOL or message.tool_calls_text for message in messages)
+    results, calls = _tool_links(conversation, messages) if has_tools else ({}, {})
+    return TranscriptPage(
+        messages=messages,
+        first=messages[0].sequence if messages else None,
+        last=messages[-1].sequence if messages else None,
+        follows=follows if follows is not None else (first or 1) - 1,
+        first_of_all=ends["first"] or 0,
+        last_of_all=ends["last"] or 0,
+        results=results,
+        calls=calls,
     )
-    found: dict[uuid.UUID, list[Review]] = {}
-    for review in reviews.order_by("created_at", "id"):
-        found.setdefault(review.message_id, []).append(review)
-    return found
 
 
-def read_whole(conversation: Opened, message_id: uuid.UUID, *, part: int = 1) -> Message | None:
-    """One message with all of its text, the content in parts of PART_SIZE, counted from 1.
+def read_whole(
+    conversation: Opened, message_id: uuid.UUID, *, part: int = 1
+) -> TranscriptPage | None:
+    """One message alone, its texts whole, the content in parts of PART_SIZE, counted from 1.
 
-    `parts_in_all` beside it says how many there are.
+    `parts_in_all` beside the message says how many there are. None where there is no such message
+    or part.
     """
     texts: dict[str, Any] = {f"{name}_text": F(name) for name in _TEXTS}
-    json = {f"{name}_text": Cast(name, TextField()) for name in _JSON}
+    texts |= {f"{name}_text": Cast(name, TextField()) for name in _JSON}
     texts["content_text"] = Substr("content", (part - 1) * PART_SIZE + 1, PART_SIZE)
     stored = Message.objects.of(conversation).filter(id=message_id)
-    found = stored.defer(*_TEXTS, *_JSON).annotate(
-        **texts, **json, **_size(), characters=Length("content")
-    )
-    message: Any = found.first()
-    if message is not None:
-        message = _as_read(message)
+    for message in _rows(conversation, stored.annotate(characters=Length("content")), texts):
         message.parts_in_all = max(1, -(-message.characters // PART_SIZE))
-    return message  # type: ignore[no-any-return]
+        if part <= message.parts_in_all:
+            at = message.sequence
+            return TranscriptPage([message], at, at, at - 1, at, at)
+    return None
 
 
-# As much of a message as a snippet is looked for in first.
-EXCERPT_CHARS = 20_000
+def read_image_url(conversation: Opened, message_id: uuid.UUID, number: int) -> str | None:
+    """The URL in the image part of this number, counted from 1; None without one."""
+    stored = Message.objects.of(conversation).filter(id=message_id)
+    urls = stored.values_list(_image_urls(_WHOLE), flat=True).first() or []
+    return urls[number - 1] if 0 < number <= len(urls) else None
 
 
 def read_excerpts(conversation: Opened, sequences: Sequence[int]) -> Iterable[tuple[int, str, str]]:
@@ -135,27 +150,11 @@ def read_excerpts(conversation: Opened, sequences: Sequence[int]) -> Iterable[tu
     return found.values_list("sequence", "role", Left("content", EXCERPT_CHARS))
 
 
-@dataclass(frozen=True, slots=True)
-class Totals:
-    """What the newest TOTALLED messages of a conversation sum up to."""
-
-    prompt_tokens: int
-    completion_tokens: int
-    good: int
-    bad: int
-    models: list[str]
-    seconds: float
-    bounded: bool
-
-
-# A conversation may have a million messages, and its page waits for the sum.
-TOTALLED = 10_000
-
-
-def read_totals(conversation: Opened) -> Totals:
-    """One query, bounded by TOTALLED."""
+def read_totals(conversation: Opened) -> dict[str, Any]:
+    """The sums of the newest TOTALLED messages: `prompt_tokens`, `completion_tokens`, `good` and
+    `bad` ratings, the names of `models`, `first` and `last` time. One query."""
     newest = Message.objects.of(conversation).order_by("-sequence")[:TOTALLED]
-    sums = newest.aggregate(
+    return newest.aggregate(
         prompt_tokens=Sum("prompt_tokens", default=0),
         completion_tokens=Sum("completion_tokens", default=0),
         good=Sum(Case(When(rating=1, then=1), default=0), default=0),
@@ -164,18 +163,6 @@ def read_totals(conversation: Opened) -> Totals:
         first=Min("created_at"),
         last=Max("created_at"),
     )
-    first, last = sums.pop("first"), sums.pop("last")
-    seconds = (last - first).total_seconds() if first else 0.0
-    bounded = conversation.message_count > TOTALLED
-    return Totals(**sums, seconds=seconds, bounded=bounded)
-
-
-def _as_read(message: Any) -> Any:
-    """An abandoned answer as `interrupted`, which is the error that its texts show."""
-    stored = message.status
-    if as_read(message).status != stored:
-        message.error_text = message.error
-    return message
 
 
 def first_since(conversation: Opened, moment: datetime) -> int | None:
@@ -186,41 +173,79 @@ def first_since(conversation: Opened, moment: datetime) -> int | None:
     return messages.aggregate(last=Max("sequence"))["last"] if found is None else found
 
 
-def page_start(sequence: int) -> int:
-    """The `after` of the page that holds this sequence, pages being whole hundreds."""
-    return max(0, sequence - 1) // PAGE_SIZE * PAGE_SIZE
+def _rows(conversation: Opened, messages: QuerySet[Message], texts: dict[str, Any]) -> list[Any]:
+    """The messages with `texts` in place of the columns that they are made of, and beside them
+    `size` (of the content in bytes, which PostgreSQL knows without reading it), `image_urls` and
+    `staff_reviews` (oldest first). Two queries."""
+    size = Func("content", function="octet_length", output_field=IntegerField())
+    # A stored image is as long as it is; its beginning tells the format.
+    image_urls = _image_urls(LONGEST_URL + 1)
+    found: list[Any] = list(
+        messages.defer(*_TEXTS, *_JSON).annotate(**texts, size=size, image_urls=image_urls)
+    )
+    reviews = Review.objects.filter(
+        conversation=conversation, message_id__in=[message.id for message in found]
+    )
+    by_message: dict[uuid.UUID, list[Review]] = defaultdict(list)
+    for review in reviews.order_by("created_at", "id"):
+        by_message[review.message_id].append(review)
+    for message in found:
+        message.staff_reviews = by_message[message.id]
+        stored = message.status
+        if as_read(message).status != stored:  # an abandoned answer, whose error is then shown
+            message.error_text = message.error
+    return found
 
 
-def _with_cut_texts(messages: QuerySet[Message]) -> Any:
-    """One character beyond the cut tells that there is more."""
-    texts = {f"{name}_text": Left(name, CUT_AT + 1) for name in _TEXTS}
-    json = {f"{name}_text": Left(Cast(name, TextField()), CUT_AT + 1) for name in _JSON}
-    return messages.defer(*_TEXTS, *_JSON).annotate(**texts, **json, **_size())
+def _image_urls(characters: int) -> Func:
+    """The URLs of the image parts, in order, each cut after so many characters. Reads the forms of
+    OpenAI's Chat Completions (`image_url` with a `url`) and Responses (`input_image`)."""
+    return Func(
+        F("parts"),
+        template=(
+            "ARRAY(SELECT left(coalesce(part #>> '{image_url,url}', part ->> 'image_url', ''), "
+            "%(characters)s) "
+            "FROM jsonb_array_elements(%(expressions)s) WITH ORDINALITY AS list(part, place) "
+            "WHERE part ->> 'type' IN ('image_url', 'input_image') ORDER BY place)"
+        ),
+        characters=characters,
+        output_field=ArrayField(TextField()),
+    )
 
 
-def _size() -> dict[str, Func]:
-    """The content's size in bytes, which PostgreSQL knows without reading it."""
-    return {"size": Func("content", function="octet_length", output_field=IntegerField())}
+def _tool_links(
+    conversation: Opened, messages: list[Any]
+) -> tuple[dict[tuple[int, str], int], dict[int, int]]:
+    """Results by call and calls by result, as TranscriptPage has them, of the messages and those
+    NEAR them.
+
+    A result belongs to the nearest call before it with its id: some models count their calls
+    from zero in each answer.
+    """
+    results: dict[tuple[int, str], int] = {}
+    calls: dict[int, int] = {}
+    open_calls: dict[str, int] = {}
+    first, last = messages[0].sequence - NEAR, messages[-1].sequence + NEAR
+    for sequence, answered, call_ids in _tool_rows(conversation, first, last):
+        if answered is not None and (call := open_calls.get(answered)) is not None:
+            calls[sequence] = call
+            results.setdefault((call, answered), sequence)
+        for call_id in json.loads(call_ids or "[]"):
+            open_calls[str(call_id)] = sequence
+    return results, calls
 
 
-# Tool results stand close to their calls; further away they are not looked for.
-NEAR = 200
-
-
-def tool_events(conversation: Opened, page: Page) -> Any:
-    """(sequence, call answered, ids of calls made) of the messages with tools, in order, on
-    the page and NEAR either side of it."""
-    if page.first is None or page.last is None:
-        return []
+def _tool_rows(
+    conversation: Opened, first: int, last: int
+) -> Iterable[tuple[int, str | None, str | None]]:
+    """(sequence, id of the call answered, ids of the calls made) of the messages with tools."""
     ids = Func(
         F("tool_calls"),
         Value("$[*].id"),
         function="jsonb_path_query_array",
         template="%(function)s(%(expressions)s::jsonpath)",
     )
-    near = Message.objects.of(conversation).filter(
-        sequence__gte=page.first - NEAR, sequence__lte=page.last + NEAR
-    )
+    near = Message.objects.of(conversation).filter(sequence__gte=first, sequence__lte=last)
     with_tools = near.exclude(tool_calls=None, tool_call_id=None).in_order()
     return with_tools.annotate(call_ids=Cast(ids, TextField())).values_list(
         "sequence", "tool_call_id", "call_ids"

@@ -1,18 +1,16 @@
-"""Searching inside one conversation: which messages match, and the way from one to the next."""
+"""Search inside one conversation: which messages match, and links from one to the next."""
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
-from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
 from conversations.admin.conversation.opened import Opened
 from conversations.admin.formatting import visible_html
-from conversations.admin.transcript.navigation import FIND, HIT, Place
+from conversations.admin.transcript.navigation import FIND, HIT, TranscriptUrl
 from conversations.admin.transcript.queries import EXCERPT_CHARS, read_excerpts
 from conversations.models import AccessAction, AccessContext, Role
 from conversations.selectors.excerpts import matching_excerpt
@@ -25,117 +23,77 @@ from conversations.services.validators import MAX_QUERY_CHARS, check_query
 A_PAGE = 50
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
-    """One message that matches."""
-
-    sequence: int
-    role: str
-    snippet: SafeString
-    url: str
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
-    """What was looked for, and the sequences of the messages that match, or why none.
+    """The result of a search, or why it was refused.
 
-    `current` is the sequence of the one that is looked at; `matches` a page of them.
+    `sequences`: those of the messages that match, and `total` how many there are, as text.
+    `current`: the one that is looked at, and `number` its place among them, counted from 1.
+    `pages`: the number of each page of matches, and its URL unless it is the one shown.
+    `matches`: sequence, role, snippet and URL of each match of that page.
     """
 
     text: str
-    place: Place
     query: SearchQuery | None = None
-    sequences: tuple[int, ...] = ()
-    bounded: bool = False
-    current: int | None = None
-    matches: tuple[Match, ...] = ()
     refusal: str = ""
-
-    @property
-    def total(self) -> str:
-        return f"{len(self.sequences):,}{'+' if self.bounded else ''}"
-
-    @property
-    def number(self) -> int | None:
-        """Which of them is looked at, counted from 1."""
-        if self.current not in self.sequences:
-            return None
-        return self.sequences.index(self.current) + 1
-
-    @property
-    def clear_url(self) -> str:
-        """The same place without the search."""
-        return self.place.url(at=self.current, **{FIND: None})
-
-    @cached_property
-    def previous_url(self) -> str | None:
-        before = bisect_left(self.sequences, self.current or 0)
-        return self._url(before - 1) if before else None
-
-    @cached_property
-    def next_url(self) -> str | None:
-        beyond = bisect_right(self.sequences, self.current or 0)
-        return self._url(beyond) if beyond < len(self.sequences) else None
-
-    @cached_property
-    def pages(self) -> list[tuple[int, str | None]]:
-        """The number of each page of matches, and its URL unless it is this one."""
-        if len(self.sequences) <= A_PAGE:
-            return []
-        shown = self._page_shown
-        return [
-            (number, None if number == shown else self.place.url(matches=number, hit=self.current))
-            for number in range(1, -(-len(self.sequences) // A_PAGE) + 1)
-        ]
-
-    @property
-    def page_sequences(self) -> tuple[int, ...]:
-        start = (self._page_shown - 1) * A_PAGE
-        return self.sequences[start : start + A_PAGE]
-
-    @property
-    def _page_shown(self) -> int:
-        """The page that was asked for, or else that of the current match."""
-        last = max(1, -(-len(self.sequences) // A_PAGE))
-        number = (self.number or 1) - 1
-        return min(self.place.sequence("matches") or number // A_PAGE + 1, last)
-
-    def _url(self, place: int) -> str:
-        return self.place.url(at=self.sequences[place])
+    sequences: Sequence[int] = ()
+    total: str = ""
+    current: int | None = None
+    number: int | None = None
+    clear_url: str = ""
+    previous_url: str | None = None
+    next_url: str | None = None
+    pages: Sequence[tuple[int, str | None]] = ()
+    matches: Sequence[tuple[int, str, SafeString, str]] = ()
 
 
-def find_inside(
-    request: HttpRequest, access: AccessContext, conversation: Opened
-) -> Findings | None:
-    """None when nothing is asked for. A look into others' chats leaves its record."""
-    place = Place(request)
-    if not (text := place.text(FIND)):
+def find_inside(url: TranscriptUrl, access: AccessContext, conversation: Opened) -> Findings | None:
+    """None where nothing is searched for. A search leaves an access record of its own."""
+    if not (text := url.text(FIND)):
         return None
     try:
         check_query(text)
     except ServiceError as refusal:
-        return Findings(text, place, refusal=refusal.detail)
+        return Findings(text=text, refusal=refusal.detail)
     detail = {"query": text[:MAX_QUERY_CHARS]}
     owner_of(access, conversation.pk, action=AccessAction.SEARCH, detail=detail)
     scope = SearchScope(owner_id=conversation.user_id, conversation_id=conversation.pk)
     hits = hits_inside(text=text, scope=scope)
-    findings = Findings(
-        text, place, hits.query, tuple(hits.sequences), hits.bounded, place.sequence(HIT)
+    sequences, current = hits.sequences, url.sequence(HIT)
+    number = sequences.index(current) + 1 if current in sequences else None
+    last_page = max(1, -(-len(sequences) // A_PAGE))
+    page = min(url.sequence("matches") or ((number or 1) - 1) // A_PAGE + 1, last_page)
+    before, beyond = bisect_left(sequences, current or 0), bisect_right(sequences, current or 0)
+    return Findings(
+        text=text,
+        query=hits.query,
+        sequences=sequences,
+        total=f"{len(sequences):,}{'+' if hits.bounded else ''}",
+        current=current,
+        number=number,
+        clear_url=url.to(at=current, **{FIND: None}),
+        previous_url=url.to(at=sequences[before - 1]) if before else None,
+        next_url=url.to(at=sequences[beyond]) if beyond < len(sequences) else None,
+        pages=[
+            (other, None if other == page else url.to(matches=other, hit=current))
+            for other in (range(1, last_page + 1) if last_page > 1 else ())
+        ],
+        matches=[
+            (sequence, role, snippet, url.to(at=sequence))
+            for sequence, role, snippet in _matches(
+                conversation, hits.query, sequences[(page - 1) * A_PAGE : page * A_PAGE]
+            )
+        ],
     )
-    return replace(findings, matches=tuple(_matches(findings, conversation)))
 
 
-def _matches(findings: Findings, conversation: Opened) -> Iterable[Match]:
-    """Those of the page shown, each with its snippet. One query."""
-    if findings.query is None or not findings.sequences:
+def _matches(
+    conversation: Opened, query: SearchQuery | None, sequences: Sequence[int]
+) -> Iterator[tuple[int, str, SafeString]]:
+    """Sequence, role and snippet of each. One query, and one more for each message that matches
+    beyond its first EXCERPT_CHARS."""
+    if query is None or not sequences:
         return
-    for sequence, role, beginning in read_excerpts(conversation, findings.page_sequences):
-        text = matching_excerpt(
-            conversation.pk, sequence, beginning, findings.query, read=EXCERPT_CHARS
-        )
-        yield Match(
-            sequence=sequence,
-            role=Role(role).label,
-            snippet=visible_html(snippet_of(text or beginning, findings.query)),
-            url=findings.place.url(at=sequence),
-        )
+    for sequence, role, beginning in read_excerpts(conversation, sequences):
+        text = matching_excerpt(conversation.pk, sequence, beginning, query, read=EXCERPT_CHARS)
+        yield sequence, Role(role).label, visible_html(snippet_of(text or beginning, query))

@@ -1,161 +1,243 @@
-"""The transcript: a conversation's messages in order, in pages, for reading only."""
+"""The transcript: the messages of a conversation in order, in pages, for reading only."""
 
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib.admin import ModelAdmin
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
+from django.urls import reverse
 
 from conversations.admin.access_reasons import access_to
-from conversations.admin.conversation.listed import listed
+from conversations.admin.conversation.legal_holds import placed_by
+from conversations.admin.conversation.listed import listed, newer_of, older_of
 from conversations.admin.conversation.opened import Opened, open_conversation
-from conversations.admin.transcript.context import frame_of
-from conversations.admin.transcript.message_card import Budget, card_of, cards_of, open_matches
-from conversations.admin.transcript.navigation import FIND, HIT, Place
+from conversations.admin.formatting import (
+    duration,
+    indented_json,
+    named_visibly,
+    visible_text,
+)
+from conversations.admin.transcript.images import image_response
+from conversations.admin.transcript.message_card import blocks_of
+from conversations.admin.transcript.navigation import (
+    FILTERS,
+    FIND,
+    HIT,
+    TranscriptUrl,
+    page_links,
+)
 from conversations.admin.transcript.queries import (
     CUT_AT,
-    Page,
+    TOTALLED,
+    TranscriptPage,
     first_since,
+    page_ends,
     page_start,
+    read_image_url,
     read_page,
+    read_totals,
     read_whole,
-    reviews_of,
-    span_of,
-    tool_events,
 )
 from conversations.admin.transcript.search import find_inside
-from conversations.admin.transcript.tool_links import ToolLinks, link_tools
-from conversations.models import AccessContext, Role
-from conversations.models.rights import VIEW_CONTENT
+from conversations.admin.username_urls import owner_url
+from conversations.models import AccessContext, ConversationNote
+from conversations.models.rights import (
+    ADD_NOTE,
+    ARCHIVE,
+    DELETE,
+    EXPORT,
+    HOLD,
+    RATE,
+    VIEW_CONTENT,
+    VIEW_NOTES,
+)
+from conversations.services.errors import NO_SUCH_MESSAGE
 
 TEMPLATE = "admin/conversations/conversation/transcript.html"
+NOTES_SHOWN = 100
+MODELS_SHOWN = 5
+_RIGHTS = {
+    "add_note": ADD_NOTE,
+    "archive": ARCHIVE,
+    "delete": DELETE,
+    "export": EXPORT,
+    "hold": HOLD,
+    "rate": RATE,
+    "view_notes": VIEW_NOTES,
+}
+# A legal hold refuses these, so they are not offered.
+_CHANGES = ("archive", "delete", "rate")
 
 
 def transcript(
     request: HttpRequest, model_admin: ModelAdmin, conversation_id: uuid.UUID
 ) -> HttpResponse:
     """One page; `?after=` and `?before=` name a sequence, `?at=` (a sequence or a date) and `?on=`
-    (a date) find the page that holds it, `?message=` shows one message whole, `?find=` searches
-    inside and marks the words, `?hit=` is the sequence of the match that is looked at, `?raw=1`
-    shows texts as they were written. Each look leaves its AccessRecord.
+    (a date) redirect to the page that holds it, `?message=` shows one message whole (`&part=` of
+    it), or its `&image=` alone. `?find=` searches inside and marks the words, `?hit=` is the
+    sequence of the match that is looked at, `?raw=1` shows texts as they were written. Each
+    request leaves its AccessRecord.
 
-    Raises NotFound, and ReasonRequired before anything of it is read.
+    Raises NotFound, and ReasonRequired before anything of the conversation is read.
     """
-    place = Place(request)
+    url = TranscriptUrl(request)
     request.current_app = model_admin.admin_site.name
     access = access_to(request, conversation_id, VIEW_CONTENT)
-    if place.text("at") or place.text("on"):
-        return _jump(place, access, conversation_id)
+    if url.text("at") or url.text("on"):
+        return _redirect_to_sequence(url, access, conversation_id)
+    if "image" in request.GET:
+        return _image(url, access, conversation_id)
     if "message" in request.GET:
-        conversation, context = _whole_message(place, access, conversation_id)
+        conversation, page, context = _read_message(url, access, conversation_id)
     else:
-        conversation, context = _page(place, access, conversation_id)
-    findings = find_inside(request, access, conversation)
+        conversation, page, context = _read_page(url, access, conversation_id)
+    findings = find_inside(url, access, conversation)
     marks = findings.query if findings else None
-    open_matches(context["cards"], marks, hit=place.sequence(HIT))
-    context |= frame_of(model_admin, place, conversation)
-    context |= {"findings": findings, "marks": marks}
+    context["blocks"] = blocks_of(
+        page,
+        reviewer=request.user.pk,
+        query=marks,
+        hit=url.sequence(HIT),
+        whole="message" in request.GET,
+        raw=url.text("raw") == "1",
+    )
+    context |= _page_context(request, model_admin, conversation)
+    context |= {"page": page, "findings": findings, "marks": marks}
     return TemplateResponse(request, TEMPLATE, context)
 
 
-def _jump(place: Place, access: AccessContext, conversation_id: uuid.UUID) -> HttpResponse:
-    """To the page that holds the sequence `at`, or the first message of a date, at its anchor."""
-    conversation, wanted = listed(conversation_id), place.sequence("at")
-    moment = place.moment("on") or place.moment("at")
+def _redirect_to_sequence(
+    url: TranscriptUrl, access: AccessContext, conversation_id: uuid.UUID
+) -> HttpResponse:
+    """To the page and anchor of the sequence `at`, or of the first message of a date."""
+    conversation, wanted = listed(conversation_id), url.sequence("at")
+    moment = url.moment("on") or url.moment("at")
     if wanted is None and moment is not None:
         detail = {"on": moment.isoformat()}
         wanted = first_since(open_conversation(access, conversation_id, detail=detail), moment)
     at = max(1, min(wanted or 1, conversation.last_sequence))
-    hit = at if place.text(FIND) else None
-    return HttpResponseRedirect(f"{place.url(after=page_start(at), hit=hit)}#m-{at}")
+    hit = at if url.text(FIND) else None
+    return HttpResponseRedirect(f"{url.to(after=page_start(at), hit=hit)}#m-{at}")
 
 
-def _whole_message(
-    place: Place, access: AccessContext, conversation_id: uuid.UUID
-) -> tuple[Opened, dict[str, Any]]:
-    part = place.sequence("part") or 1
-    try:
-        key = uuid.UUID(place.request.GET["message"])
-    except ValueError:
-        raise Http404("Not the id of a message.") from None
-    conversation = open_conversation(access, conversation_id, detail={"message": str(key)})
-    message: Any = read_whole(conversation, key, part=part)
-    if message is None or part > message.parts_in_all:
-        raise Http404("No such message in this conversation.")
-    start = page_start(message.sequence)
-    reviews = reviews_of(conversation, [message])
-    card = card_of(
-        message,
-        Budget(0),
-        whole=True,
-        reviews=reviews.get(key, ()),
-        reviewer=place.request.user.pk,
-    )
-    return conversation, {
-        "cards": [card],
-        "back_url": f"{place.url(after=start)}#m-{message.sequence}",
-        "parts": [
-            (number, None if number == part else place.url(message=message.id, part=number))
-            for number in range(1, message.parts_in_all + 1)
-        ],
-    }
-
-
-def _page(
-    place: Place, access: AccessContext, conversation_id: uuid.UUID
-) -> tuple[Opened, dict[str, Any]]:
-    before = place.sequence("before")
-    after = None if before is not None else place.sequence("after") or 0
-    span = span_of(conversation_id, after=after, before=before)
-    detail = {"first": span.first, "last": span.last}
+def _image(url: TranscriptUrl, access: AccessContext, conversation_id: uuid.UUID) -> HttpResponse:
+    """An image that is stored in a message, on its own."""
+    key, number = _message_id(url), url.sequence("image") or 0
+    detail = {"message": str(key), "image": number}
     conversation = open_conversation(access, conversation_id, detail=detail)
-    page = read_page(conversation, span)
-    pages = _neighbours(place, page)
-    here = {"before": before} if before is not None else {"after": after or None}
-    cards = cards_of(
-        page.messages,
-        follows=after,
-        links=_links(conversation, page),
-        reviews=reviews_of(conversation, page.messages),
-        reviewer=place.request.user.pk,
-        raw=place.raw,
+    data_url = read_image_url(conversation, key, number)
+    response = image_response(data_url) if data_url else None
+    if response is None:
+        raise Http404("No such image in this message.")
+    return response
+
+
+def _read_message(
+    url: TranscriptUrl, access: AccessContext, conversation_id: uuid.UUID
+) -> tuple[Opened, TranscriptPage, dict[str, Any]]:
+    key, part = _message_id(url), url.sequence("part") or 1
+    conversation = open_conversation(access, conversation_id, detail={"message": str(key)})
+    page = read_whole(conversation, key, part=part)
+    if page is None:
+        raise Http404(NO_SUCH_MESSAGE)
+    message = page.messages[0]
+    back = url.to(after=page_start(message.sequence))
+    return (
+        conversation,
+        page,
+        {
+            "back_url": f"{back}#m-{message.sequence}",
+            "parts": [
+                (number, None if number == part else url.to(message=key, part=number))
+                for number in range(1, message.parts_in_all + 1)
+            ],
+        },
     )
-    return conversation, {
-        "page": page,
-        "pages": pages,
-        "has_pages": any(url for _, _, url in pages),
-        "cards": cards,
-        "cut_at": f"{CUT_AT:,}",
-        "raw": place.raw,
-        "switch_url": place.url(raw=None if place.raw else "1", **here),
-        "elsewhere": place.elsewhere,
+
+
+def _read_page(
+    url: TranscriptUrl, access: AccessContext, conversation_id: uuid.UUID
+) -> tuple[Opened, TranscriptPage, dict[str, Any]]:
+    before = url.sequence("before")
+    after = None if before is not None else url.sequence("after") or 0
+    first, last = page_ends(conversation_id, after=after or 0, before=before)
+    detail = {"first": first, "last": last}
+    conversation = open_conversation(access, conversation_id, detail=detail)
+    page = read_page(conversation, first, last, follows=after)
+    links = page_links(url, page)
+    raw = url.text("raw") == "1"
+    return (
+        conversation,
+        page,
+        {
+            "pages": links,
+            "has_pages": any(link for _, _, link in links),
+            "cut_at": f"{CUT_AT:,}",
+            "raw": raw,
+            "switch_url": url.to(raw=None if raw else "1", before=before, after=after or None),
+            # A sequence is appended to it, for the page that holds that message.
+            "elsewhere": f"?{urlencode(url.kept | {'at': ''})}",
+        },
+    )
+
+
+def _message_id(url: TranscriptUrl) -> uuid.UUID:
+    try:
+        return uuid.UUID(url.text("message"))
+    except ValueError:
+        raise Http404(NO_SUCH_MESSAGE) from None
+
+
+def _page_context(
+    request: HttpRequest, model_admin: ModelAdmin, conversation: Opened
+) -> dict[str, Any]:
+    """What surrounds the messages: the conversation, its totals, notes and neighbours, and what
+    the reader may do."""
+    may = {name: request.user.has_perm(right) for name, right in _RIGHTS.items()}
+    if conversation.legal_hold:
+        may |= dict.fromkeys(_CHANGES, False)
+    hold_page = "release" if conversation.legal_hold else "hold"
+    notes = ConversationNote.objects.filter(conversation=conversation).order_by("created_at")
+    return {
+        **model_admin.admin_site.each_context(request),
+        "title": visible_text(conversation.title),
+        "opts": model_admin.opts,
+        "original": named_visibly(conversation, "title"),
+        "conversation": conversation,
+        "message_count": f"{conversation.message_count:,}",
+        "filters": request.GET.get(FILTERS, ""),
+        "may": may,
+        "here": request.get_full_path(),
+        "act_url": reverse("admin:conversations_conversation_act", args=[conversation.pk]),
+        "hold_url": reverse(
+            f"admin:conversations_conversation_{hold_page}", args=[conversation.pk]
+        ),
+        "owner_url": owner_url(conversation.user.username),
+        "media": model_admin.media,
+        "metadata": indented_json(conversation.metadata) if conversation.metadata else "",
+        "newer": newer_of(conversation),
+        "older": older_of(conversation),
+        "notes": list(notes[:NOTES_SHOWN]) if may["view_notes"] else [],
+        "summary": list(_summary(conversation)),
+        "placed": placed_by(conversation) if conversation.legal_hold else None,
     }
 
 
-def _links(conversation: Opened, page: Page) -> ToolLinks:
-    """Asked for only where there are tools."""
-    has_tools = any(
-        message.role == Role.TOOL or getattr(message, "tool_calls_text", None)
-        for message in page.messages
-    )
-    return link_tools(tool_events(conversation, page)) if has_tools else ToolLinks()
-
-
-def _neighbours(place: Place, page: Page) -> list[tuple[str, str, str | None]]:
-    """Links to other pages: label, icon, and the URL where there is such a page."""
-    # Past the end there is nothing to be next to, but still a way back.
-    lost = not page.messages and page.last_of_all > 0
-    first = place.url() if page.has_previous or lost else None
-    previous = place.url(before=page.first) if page.has_previous else None
-    following = place.url(after=page.last) if page.has_next else None
-    end = page_start(page.last_of_all)
-    last = place.url(after=end) if page.has_next or lost else None
-    return [
-        ("First", "first_page", first),
-        ("Previous", "chevron_left", previous),
-        ("Next", "chevron_right", following),
-        ("Last", "last_page", last),
-    ]
+def _summary(conversation: Opened) -> Iterator[tuple[str, str]]:
+    """Label and value of each total that is known."""
+    totals = read_totals(conversation)
+    if totals["prompt_tokens"] or totals["completion_tokens"]:
+        yield "Tokens", f"{totals['prompt_tokens']:,} in, {totals['completion_tokens']:,} out"
+    models = sorted(totals["models"])[:MODELS_SHOWN] or [conversation.model_used or "No data"]
+    yield ("Model" if len(models) == 1 else "Models"), ", ".join(models)
+    if totals["first"] != totals["last"]:
+        yield "Duration", duration((totals["last"] - totals["first"]).total_seconds())
+    if totals["good"] or totals["bad"]:
+        yield "Ratings", f"{totals['good']:,} good, {totals['bad']:,} bad"
+    if conversation.message_count > TOTALLED:
+        yield "Totals", f"of the newest {TOTALLED:,} messages"

@@ -1,5 +1,5 @@
-// The transcript for readers with a keyboard: shortcuts, copy buttons, menus that close. Without
-// this file the page works the same by its links and forms.
+// The transcript: keyboard shortcuts, menus that close, copy buttons, images in the page. Without
+// this file the page works by its links and forms.
 (() => {
     const page = document.querySelector(".transcript");
     if (!page) return;
@@ -118,12 +118,38 @@
         }
     }
 
+    // Images: the link opens one in a new tab, the button in the page. Neither loads it before.
+    for (const link of page.querySelectorAll("a.image")) {
+        const button = document.createElement("button");
+        const show = link.textContent;
+        button.type = "button";
+        button.className = "image";
+        button.textContent = show;
+        button.setAttribute("aria-expanded", "false");
+        button.addEventListener("click", () => {
+            const isShown = button.getAttribute("aria-expanded") === "true";
+            button.setAttribute("aria-expanded", String(!isShown));
+            button.textContent = isShown ? show : show.replace("Show", "Hide");
+            if (isShown) return button.nextElementSibling.remove();
+            const image = document.createElement("img");
+            image.alt = `${show.replace("Show i", "I")} of message ${button.closest(".message").id.slice(2)}`;
+            image.src = link.href;
+            image.addEventListener("error", () => {
+                const failed = document.createElement("p");
+                failed.textContent = "The image could not be loaded.";
+                image.replaceWith(failed);
+            });
+            button.after(image);
+        });
+        link.replaceWith(button);
+    }
+
     // A table wider than its message scrolls in it, with the keyboard too.
     for (const table of page.querySelectorAll(".is-laid-out table")) {
         if (table.scrollWidth > table.clientWidth) table.tabIndex = 0;
     }
 
-    // To the match itself, which may be far down in its message.
+    // Scrolls to the match, which may be far down in its message.
     const mark = page.querySelector(".message.is-hit mark");
     if (mark) {
         const seen = mark.getBoundingClientRect();

@@ -12,9 +12,12 @@
             const at = new Date(time.dateTime);
             if (Number.isNaN(at.valueOf())) continue;
             const name = named.formatToParts(at).find((part) => part.type === "timeZoneName");
-            const seconds = /:\d\d:\d\d /.test(time.textContent);
-            const text = shown.format(at);
-            time.textContent = `${seconds ? text : text.slice(0, 16)} ${name ? name.value : ""}`.trim();
+            // Beside a relative time the full one is the title.
+            const written = time.title || time.textContent;
+            const text = shown.format(at).slice(0, /:\d\d:\d\d /.test(written) ? undefined : 16);
+            const full = `${text} ${name ? name.value : ""}`.trim();
+            if (time.title) time.title = full;
+            else time.textContent = full;
         }
     };
     if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", rewrite);

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from conversations.admin.transcript.context import duration
+from conversations.admin.formatting import duration
 from conversations.models import Message
 from conversations.selectors.search_sql import parse_query
 from conversations.selectors.snippets import marked_html, snippet_of
@@ -195,7 +195,8 @@ def test_durations(seconds, shown):
 
 def test_a_result_right_below_its_call_is_one_block_with_it(browser, order):
     page = text_of(browser.get(transcript_url(order)))
-    assert re.findall(r'<li class="is-joined"><article id="m-(\d+)"', page) == ["3"]
+    (block,) = re.findall(r'<li class="block">.*?</li>', page, re.S)
+    assert re.findall(r'<article id="m-(\d+)"', block) == ["2", "3"]
 
 
 def test_a_date_is_jumped_to_as_a_number_is(browser, alice):

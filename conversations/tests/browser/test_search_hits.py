@@ -102,6 +102,8 @@ def test_the_bar_stays_and_nothing_is_wider_than_the_screen(page, chat, width, r
     assert page.evaluate("document.activeElement.textContent") == "Actions"
     table = page.locator("#m-6 table")
     assert table.get_attribute("tabindex") == "0"
+    # It scrolls, with its words whole.
+    assert table.locator("td").first.bounding_box()["height"] < 40
 
 
 def test_text_and_blocks_are_copied(page, chat):
