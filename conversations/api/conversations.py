@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 from functools import cache
+from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib.auth.models import User
@@ -16,6 +17,7 @@ from rest_framework.response import Response
 from rest_framework.reverse import reverse
 
 from conversations.api import parameters, serializers
+from conversations.api.contracts import CONVERSATIONS, Contract
 from conversations.api.fields import StrictSerializer
 from conversations.api.filters import ConversationFilters
 from conversations.api.pagination import Listing, Order, page_of
@@ -78,41 +80,37 @@ def _owned() -> QuerySet[Conversation]:
     return Conversation.objects.owned_by(slot("owner"))
 
 
-@extend_schema_view(
-    list=extend_schema(
-        summary="A user's conversations, newest activity first",
-        parameters=[parameters.USER_ID, *parameters.CONVERSATION_LISTING],
-        responses=serializers.ConversationListSerializer,
-    ),
-    create=extend_schema(
-        summary="Start a conversation, or without a body get or create the latest",
-        description=(
-            "With a body (`{}` is one) always a new conversation. Without a body the owner's "
-            "latest conversation that is not archived (200), or a new one (201)."
+def conversation_operations(contract: Contract) -> Any:
+    """Describes the operations that both names of a conversation have, and not `create`."""
+    return extend_schema_view(
+        list=extend_schema(
+            summary=f"A user's {contract.plural}, newest activity first",
+            parameters=[parameters.USER_ID, *parameters.CONVERSATION_LISTING],
+            responses=contract.list_schema(),
         ),
-        parameters=[parameters.OWNER_ID, parameters.IDEMPOTENCY_KEY],
-        request=serializers.NewConversationSerializer,
-        responses={
-            201: serializers.ConversationSerializer,
-            200: OpenApiResponse(
-                serializers.ConversationSerializer, description="It was there already."
-            ),
-        },
-    ),
-    retrieve=extend_schema(
-        summary="A conversation with its messages in order",
-        responses=serializers.ConversationDetailSerializer,
-    ),
-    partial_update=extend_schema(
-        summary="Change title, metadata, pinned, archived",
-        request=serializers.ConversationChangesSerializer,
-        responses=serializers.ConversationSerializer,
-    ),
-    destroy=extend_schema(
-        summary="Delete a conversation and its messages",
-        responses={200: serializers.ConversationDeletedSerializer},
-    ),
-)
+        retrieve=extend_schema(
+            summary=f"A {contract.name} with its messages in order",
+            responses=contract.detail_schema(),
+        ),
+        partial_update=extend_schema(
+            summary="Change title, metadata, pinned, archived",
+            request=serializers.ConversationChangesSerializer,
+            responses=serializers.ConversationSerializer,
+        ),
+        destroy=extend_schema(
+            summary=f"Delete a {contract.name} and its messages",
+            responses={200: contract.deleted_schema()},
+        ),
+    )
+
+
+CREATED = {
+    201: serializers.ConversationSerializer,
+    200: OpenApiResponse(serializers.ConversationSerializer, description="It was there already."),
+}
+
+
+@conversation_operations(CONVERSATIONS)
 @extend_schema(tags=["conversations"])
 class ConversationViewSet(ApiViewSet):
     queryset = Conversation.objects.none()
@@ -126,6 +124,16 @@ class ConversationViewSet(ApiViewSet):
     def list(self, request: Request) -> Response:
         return Response(self.conversations_of(request.query_params.get("user_id")))
 
+    @extend_schema(
+        summary="Start a conversation, or without a body get or create the latest",
+        description=(
+            "With a body (`{}` is one) always a new conversation. Without a body the owner's "
+            "latest conversation that is not archived (200), or a new one (201)."
+        ),
+        parameters=[parameters.OWNER_ID, parameters.IDEMPOTENCY_KEY],
+        request=serializers.NewConversationSerializer,
+        responses=CREATED,
+    )
     def create(self, request: Request) -> Response:
         return self.answer(
             self._create(request) if has_body(request) else self._find_or_start(request)
@@ -265,7 +273,7 @@ class ConversationViewSet(ApiViewSet):
         operation_id="users_conversations_list",
         summary="A user's conversations, newest activity first",
         parameters=[parameters.USER_PATH, *parameters.CONVERSATION_LISTING],
-        responses=serializers.ConversationListSerializer,
+        responses=CONVERSATIONS.list_schema(),
     ),
 )
 @extend_schema(tags=["conversations"])

@@ -68,8 +68,8 @@ class Listing:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
-    """The rows of one page and the whole URLs of its neighbours, or None."""
+class KeysetPage:
+    """The rows of one page, and the absolute URLs of the next and the previous page or None."""
 
     rows: list[Row]
     next: str | None
@@ -77,19 +77,19 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
-class Position:
+class Cursor:
     """Where a page starts: beyond `at`, reading backward or forward; the start for None."""
 
     at: tuple[Any, ...] | None = None
     backward: bool = False
 
 
-def page_of(request: Request, listing: Listing) -> Page:
+def page_of(request: Request, listing: Listing) -> KeysetPage:
     """The page of a listing at the request's `cursor`, of the request's `page_size`."""
 
-    def fetch(position: Position, limit: int) -> list[Row]:
-        at = {f"at_{place}": value for place, value in enumerate(position.at or ())}
-        return _statement(listing, position, limit).fetch({**listing.values, **at})
+    def fetch(cursor: Cursor, limit: int) -> list[Row]:
+        at = {f"at_{place}": value for place, value in enumerate(cursor.at or ())}
+        return _statement(listing, cursor, limit).fetch({**listing.values, **at})
 
     return cut_page(request, listing.scope, listing.order.columns, fetch)
 
@@ -98,30 +98,30 @@ def cut_page(
     request: Request,
     scope: str,
     columns: tuple[str, ...],
-    fetch: Callable[[Position, int], list[Row]],
+    fetch: Callable[[Cursor, int], list[Row]],
     *,
     both: bool = True,
-) -> Page:
-    """A page of whatever `fetch` finds at most `limit` rows of beyond a position.
+) -> KeysetPage:
+    """A page of whatever `fetch` finds at most `limit` rows of beyond a cursor.
 
     `columns` are those whose values make a row's place in the order. `both`: `fetch` can read
     backward too.
     """
     size = page_size_of(request)
     signer = signing.Signer(salt=f"page:{scope}")
-    position = _position(request.query_params.get("cursor"), signer)
-    rows = fetch(position, size + 1)
+    cursor = _cursor_of(request.query_params.get("cursor"), signer)
+    rows = fetch(cursor, size + 1)
     more, rows = len(rows) > size, rows[:size]
-    if position.backward:
+    if cursor.backward:
         rows.reverse()
 
     def link(towards: str, row: Row) -> str:
         at = [_plain(row[column]) for column in columns]
         return _url(request, signer.sign_object([towards, *at]))
 
-    after = rows and (more or position.backward)
-    before = both and rows and (more if position.backward else position.at is not None)
-    return Page(
+    after = rows and (more or cursor.backward)
+    before = both and rows and (more if cursor.backward else cursor.at is not None)
+    return KeysetPage(
         rows=rows,
         next=link(_FORWARD, rows[-1]) if after else None,
         previous=link(_BACKWARD, rows[0]) if before else None,
@@ -141,32 +141,32 @@ def page_size_of(request: Request) -> int:
 _statements: dict[tuple[Any, ...], Prepared] = {}
 
 
-def _statement(listing: Listing, position: Position, limit: int) -> Prepared:
+def _statement(listing: Listing, cursor: Cursor, limit: int) -> Prepared:
     if listing.shape is None:
-        return _prepare(listing, position, limit)
-    key = (listing.shape, listing.order, position.at is not None, position.backward, limit)
+        return _prepare(listing, cursor, limit)
+    key = (listing.shape, listing.order, cursor.at is not None, cursor.backward, limit)
     found = _statements.get(key)
     if found is None:
-        found = _statements[key] = _prepare(listing, position, limit)
+        found = _statements[key] = _prepare(listing, cursor, limit)
     return found
 
 
-def _prepare(listing: Listing, position: Position, limit: int) -> Prepared:
+def _prepare(listing: Listing, cursor: Cursor, limit: int) -> Prepared:
     queryset = listing.build()
-    if position.at is not None:
-        queryset = queryset.filter(listing.order.beyond(reverse=position.backward))
-    ordered = queryset.order_by(*listing.order.by(reverse=position.backward))
+    if cursor.at is not None:
+        queryset = queryset.filter(listing.order.beyond(reverse=cursor.backward))
+    ordered = queryset.order_by(*listing.order.by(reverse=cursor.backward))
     return Prepared(ordered[:limit], listing.columns)
 
 
-def _position(cursor: str | None, signer: signing.Signer) -> Position:
-    if cursor is None:
-        return Position()
+def _cursor_of(text: str | None, signer: signing.Signer) -> Cursor:
+    if text is None:
+        return Cursor()
     try:
-        direction, *at = signer.unsign_object(cursor)
+        direction, *at = signer.unsign_object(text)
     except Exception:  # whatever decoding makes of a tampered text
         raise ValidationError({"cursor": [ErrorDetail(BAD_CURSOR, "invalid")]}) from None
-    return Position(tuple(at), backward=direction == _BACKWARD)
+    return Cursor(tuple(at), backward=direction == _BACKWARD)
 
 
 def _plain(value: object) -> object:
