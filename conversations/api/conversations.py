@@ -22,12 +22,13 @@ from conversations.api.fields import StrictSerializer
 from conversations.api.filters import ConversationFilters
 from conversations.api.pagination import Listing, Order, page_of
 from conversations.api.parsers import has_body
-from conversations.api.queries import messages_of_owner, read_conversation
-from conversations.api.representations import (
+from conversations.api.queries import (
     CONVERSATION_COLUMNS,
     MESSAGE_COLUMNS,
     conversation_from_model,
     conversation_from_row,
+    messages_of_owner,
+    read_conversation,
 )
 from conversations.api.views import (
     ApiViewSet,

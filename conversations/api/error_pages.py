@@ -8,7 +8,7 @@ from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.utils.http import url_has_allowed_host_and_scheme
 
-from conversations.api.request_id import current_request_id
+from conversations.api.middleware import current_request_id
 
 
 def error_page(request: HttpRequest, status: int, title: str, detail: str = "") -> HttpResponse:

@@ -19,12 +19,18 @@ from rest_framework.response import Response
 
 from conversations.api import parameters, serializers
 from conversations.api.contracts import CONVERSATIONS, Contract, deleted_schema
+from conversations.api.exceptions import ApiError
 from conversations.api.fields import reader
 from conversations.api.filters import MessageFilters
 from conversations.api.pagination import Listing, Order, page_of
 from conversations.api.parsers import has_body, loads
-from conversations.api.queries import check_is_there, messages_of_owner, read_message
-from conversations.api.representations import MESSAGE_COLUMNS, message_from_row
+from conversations.api.queries import (
+    MESSAGE_COLUMNS,
+    check_is_there,
+    message_from_row,
+    messages_of_owner,
+    read_message,
+)
 from conversations.api.views import (
     ApiViewSet,
     choice_of,
@@ -184,7 +190,7 @@ class MessageViewSet(ApiViewSet):
     def _loads(tool_calls: str) -> Any:
         try:
             return loads(tool_calls.encode("utf-8", "surrogatepass"))
-        except ParseError:
+        except (ParseError, ApiError):
             raise ValidationError({"tool_calls": [ErrorDetail(NOT_JSON, "invalid")]}) from None
 
     def _append(self, conversation_id: uuid.UUID, body: dict[str, Any]) -> Appended:

@@ -13,10 +13,10 @@ from rest_framework.response import Response
 from rest_framework.serializers import CharField, ChoiceField, FloatField, URLField
 
 from conversations.api import parameters
+from conversations.api.filters import BAD_TIME, moment_of
 from conversations.api.pagination import Cursor, cut_page
 from conversations.api.queries import check_is_there
 from conversations.api.serializers import ConversationSerializer, MessageSerializer, fields_of
-from conversations.api.times import BAD_TIME, moment_of
 from conversations.api.views import ApiViewSet, choice_of, query_string_of, uuid_of
 from conversations.db.bulk_rows import Row
 from conversations.models import AccessAction, Conversation, Role
