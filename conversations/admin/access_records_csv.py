@@ -1,4 +1,4 @@
-"""The audit trail as CSV, read in batches."""
+"""The audit log as CSV, read in batches."""
 
 from __future__ import annotations
 

@@ -142,6 +142,9 @@ PAGES = {
     "export": lambda chat: f"{LIST}export/?q={chat.pk}",
     "trail": lambda chat: "/admin/conversations/accessrecord/",
     "users": lambda chat: "/admin/auth/user/",
+    "user": lambda chat: f"/admin/auth/user/{chat.user.pk}/change/",
+    "new user": lambda chat: "/admin/auth/user/add/",
+    "password": lambda chat: f"/admin/auth/user/{chat.user.pk}/password/",
 }
 
 
