@@ -174,13 +174,12 @@ class ConversationViewSet(ApiViewSet):
             return {self.contract.plural: [], "count": 0, "next": None, "previous": None}
         name = self.caller.name_of(owner)
         narrowed = ConversationFilters.narrow(query, _owned()) if asked else None
-        page = page_of(self.request, self._listing(owner, asked, narrowed))
+        rows, links = page_of(self.request, self._listing(owner, asked, narrowed))
         counted = _count_of_owner() if narrowed is None else PreparedCount(narrowed)
         return {
-            self.contract.plural: [conversation_from_row(row, name) for row in page.rows],
+            self.contract.plural: [conversation_from_row(row, name) for row in rows],
             "count": counted.fetch({"owner": owner.pk}),
-            "next": page.next,
-            "previous": page.previous,
+            **links,
         }
 
     def _everybodys(self, asked: builtins.list[str], field: str) -> Row:
@@ -196,15 +195,14 @@ class ConversationViewSet(ApiViewSet):
             order=choice_of(self.request, "order", ORDERS),
             scope=f"conversations:*:{self.caller.user.pk}:{filters}",
         )
-        page = page_of(self.request, listing)
-        names = [name_of(row.pop("user__username"), self.caller.namespace) for row in page.rows]
+        rows, links = page_of(self.request, listing)
+        names = [name_of(row.pop("user__username"), self.caller.namespace) for row in rows]
         return {
             self.contract.plural: [
-                conversation_from_row(row, name) for row, name in zip(page.rows, names, strict=True)
+                conversation_from_row(row, name) for row, name in zip(rows, names, strict=True)
             ],
             "count": None,
-            "next": page.next,
-            "previous": page.previous,
+            **links,
         }
 
     def _listing(

@@ -36,7 +36,7 @@ TIME_SCHEMA = {"anyOf": [{"type": "string", "format": kind} for kind in ("date-t
 HIGHEST_SEQUENCE = 2**31 - 1
 
 
-class MomentField(forms.CharField):
+class _MomentField(forms.CharField):
     def clean(self, value: Any) -> datetime | None:
         text = super().clean(value)
         try:
@@ -67,7 +67,7 @@ def sequence_filter(lookup_expr: str, help_text: str) -> Filter:
 def time_filter(column: str, lookup_expr: str) -> Filter:
     """From a time on (`gte`) or before it (`lt`)."""
     given = CharFilter(column, lookup_expr=lookup_expr)
-    given.field_class = MomentField
+    given.field_class = _MomentField
     bound = "from this time on" if lookup_expr == "gte" else "before this time"
     text = f"Only what was {column.removesuffix('_at')} {bound} (ISO 8601)."
     set_override(given, "field", TIME_SCHEMA | {"description": text})

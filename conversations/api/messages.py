@@ -121,11 +121,10 @@ class MessageViewSet(ApiViewSet):
     def list(self, request: Request, **path: str) -> Response:
         key = self.conversation_id
         owner = owner_of(self.access, key, action=AccessAction.READ)
-        page = page_of(request, self._listing(key, owner))
-        if not page.rows:
+        rows, links = page_of(request, self._listing(key, owner))
+        if not rows:
             check_is_there(key, owner)  # an empty page, or none of theirs?
-        rows = [self.contract.message(row) for row in page.rows]
-        return Response({"messages": rows, "next": page.next, "previous": page.previous})
+        return Response({"messages": [self.contract.message(row) for row in rows], **links})
 
     def create(self, request: Request, **path: str) -> Response:
         key = self.conversation_id

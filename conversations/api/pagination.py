@@ -22,6 +22,7 @@ MAX_PAGE_SIZE = 200
 BAD_CURSOR = "Not a cursor of this list: take `next` or `previous` as they are."
 BAD_SIZE = f"A whole number from 1 to {MAX_PAGE_SIZE}."
 
+Links = dict[str, str | None]
 _FORWARD, _BACKWARD = "f", "b"
 
 
@@ -68,15 +69,6 @@ class Listing:
 
 
 @dataclass(frozen=True, slots=True)
-class KeysetPage:
-    """The rows of one page, and the absolute URLs of the next and the previous page or None."""
-
-    rows: list[Row]
-    next: str | None
-    previous: str | None
-
-
-@dataclass(frozen=True, slots=True)
 class Cursor:
     """Where a page starts: beyond `at`, reading backward or forward; the start for None."""
 
@@ -84,8 +76,9 @@ class Cursor:
     backward: bool = False
 
 
-def page_of(request: Request, listing: Listing) -> KeysetPage:
-    """The page of a listing at the request's `cursor`, of the request's `page_size`."""
+def page_of(request: Request, listing: Listing) -> tuple[list[Row], Links]:
+    """The rows of a listing at the request's `cursor`, of the request's `page_size`, and `next` and
+    `previous`: the absolute URLs of the neighbouring pages, or None."""
 
     def fetch(cursor: Cursor, limit: int) -> list[Row]:
         at = {f"at_{place}": value for place, value in enumerate(cursor.at or ())}
@@ -101,8 +94,8 @@ def cut_page(
     fetch: Callable[[Cursor, int], list[Row]],
     *,
     both: bool = True,
-) -> KeysetPage:
-    """A page of whatever `fetch` finds at most `limit` rows of beyond a cursor.
+) -> tuple[list[Row], Links]:
+    """The same for what `fetch` finds: at most `limit` rows beyond a cursor.
 
     `columns` are those whose values make a row's place in the order. `both`: `fetch` can read
     backward too.
@@ -121,11 +114,10 @@ def cut_page(
 
     after = rows and (more or cursor.backward)
     before = both and rows and (more if cursor.backward else cursor.at is not None)
-    return KeysetPage(
-        rows=rows,
-        next=link(_FORWARD, rows[-1]) if after else None,
-        previous=link(_BACKWARD, rows[0]) if before else None,
-    )
+    return rows, {
+        "next": link(_FORWARD, rows[-1]) if after else None,
+        "previous": link(_BACKWARD, rows[0]) if before else None,
+    }
 
 
 def page_size_of(request: Request) -> int:

@@ -82,15 +82,16 @@ class SearchViewSet(ApiViewSet):
             hits = search_conversations(text=text, scope=scope, limit=limit, at=at)
             return [_found(hit, self.caller.namespace) for hit in hits]
 
-        page = cut_page(
+        rows, links = cut_page(
             request,
             f"search:{self.caller.user.pk}:{scope.owner_id}:{query_string_of(query, _NAMES)}",
             ("rank", "key"),
             fetch,
             both=False,
         )
-        results = [{name: row[name] for name in _SHOWN} for row in page.rows]
-        return Response({"results": results, "next": page.next, "previous": None})
+        return Response(
+            {"results": [{name: row[name] for name in _SHOWN} for row in rows], **links}
+        )
 
     def _scope(self, request: Request) -> SearchScope | None:
         """Where to search; None for a user not seen so far."""

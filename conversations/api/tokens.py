@@ -26,6 +26,7 @@ from conversations.api.fields import (
     StrictSerializer,
     UserIdField,
 )
+from conversations.api.serializers import fields_of
 from conversations.api.views import ApiViewSet, read_body
 from conversations.models import ApiToken
 from conversations.services import NotAllowed, owner_to_write_for
@@ -83,8 +84,13 @@ class NewTokenSerializer(StrictSerializer):
     )
 
 
-class CreatedTokenSerializer(TokenSerializer):
-    token = CharField(help_text="Keep it: it cannot be shown again.")
+_CREATED_TOKEN = inline_serializer(
+    "CreatedToken",
+    {
+        **fields_of(TokenSerializer),
+        "token": CharField(help_text="Keep it: it cannot be shown again."),
+    },
+)
 
 
 class MeSerializer(Serializer[Any]):
@@ -123,7 +129,7 @@ class MeSerializer(Serializer[Any]):
             "carries more rights than its user has, nor outlives the token that made it."
         ),
         request=NewTokenSerializer,
-        responses={201: CreatedTokenSerializer},
+        responses={201: _CREATED_TOKEN},
     ),
     destroy=extend_schema(
         summary="Revoke a token",
