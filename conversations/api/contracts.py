@@ -1,7 +1,7 @@
 """The two names that one resource goes by: conversations, and the sessions of older clients.
 
-What the two differ in is said here once: names, the form of errors, the shapes of the answers on
-the OpenAPI page.
+What differs between the two is defined here once: names, the form of errors, and the shapes of
+responses in the OpenAPI schema.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Contract:
     wrapped: bool = False
 
     def message(self, row: Row) -> Row:
-        """A message's row as this contract tells it: an abandoned answer is `interrupted`."""
+        """A message's row with this contract's names; an abandoned answer is `interrupted`."""
         row = as_read(row)
         if self.id_name == "conversation_id":
             return row

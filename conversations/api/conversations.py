@@ -163,7 +163,7 @@ class ConversationViewSet(ApiViewSet):
         return Response({"status": "deleted", self.contract.id_name: key})
 
     def conversations_of(self, user: str | None, field: str = "user_id") -> Row:
-        """One page of what this user has, for a caller who may see it; `*` is everybody."""
+        """One page of this user's conversations, or with `*` of all that the caller may see."""
         query = self.request.query_params
         asked = ConversationFilters.asked(query)
         if user == EVERYBODY:
@@ -227,7 +227,7 @@ class ConversationViewSet(ApiViewSet):
     def _first_messages(
         self, conversation_id: str, owner: User
     ) -> tuple[builtins.list[Row], str | None]:
-        """The messages, and where they go on when there are more than DETAIL_MESSAGES."""
+        """The first DETAIL_MESSAGES messages, and the URL of those after them, if there are any."""
         rows = _first_messages().fetch({"conversation": conversation_id, "owner": owner.pk})
         beyond = None
         if len(rows) > DETAIL_MESSAGES:

@@ -1,4 +1,4 @@
-"""Keyset pages: each costs the same however deep, and no row is skipped or shown twice."""
+"""Keyset pagination: each page costs the same however deep, no row is skipped or repeated."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ class MessageSerializer(serializers.ModelSerializer[Message]):
 
 
 class NewConversationSerializer(StrictSerializer):
-    """What a client gives of a new conversation."""
+    """A new conversation in requests."""
 
     read_only_names = _SERVER_SETS
 
@@ -114,7 +114,7 @@ class NewConversationSerializer(StrictSerializer):
 
 
 class ConversationChangesSerializer(StrictSerializer):
-    """What may be changed of a conversation."""
+    """The fields of a conversation that a PATCH may change."""
 
     read_only_names = _SERVER_SETS | {"id", "user_id", "model_used"}
 
@@ -166,7 +166,7 @@ class BulkAppendSerializer(StrictSerializer):
 
 
 class MessageChangesSerializer(StrictSerializer):
-    """What may be changed of a message. What was said cannot be."""
+    """The fields of a message that a PATCH may change: never its content."""
 
     read_only_names = _SERVER_SETS | {
         name for name in MessageSerializer.Meta.fields if name not in {"rating", "metadata"}
@@ -187,7 +187,7 @@ class ClientIdField(StrictUUIDField):
 
 
 class NewSessionSerializer(NewConversationSerializer):
-    """What a client gives of a new session."""
+    """A new session in requests."""
 
     user_id = UserIdField()
     id = ClientIdField(required=False)

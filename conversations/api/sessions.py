@@ -56,7 +56,7 @@ class SessionMessageViewSet(MessageViewSet):
 )
 @extend_schema(tags=["chat"])
 class ChatHistoryViewSet(ConversationViewSet):
-    """What was said in a session, for clients that show a chat and nothing else."""
+    """The messages of a session alone, for clients that show nothing else of it."""
 
     contract = replace(SESSIONS, errors="standard")
     lookup_field = "session_id"

@@ -1,4 +1,4 @@
-"""API tokens over HTTP, and who is calling: /api/tokens, /api/me."""
+"""API tokens over HTTP, and the caller: /api/tokens, /api/me."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class TokenSerializer(Serializer[Any]):
 
 
 class NewTokenSerializer(StrictSerializer):
-    """Whose a new token is, and how long it is to be good."""
+    """The user of a new token, its name and its lifetime."""
 
     user_id = UserIdField(
         required=False, help_text="One of a trusted client's users; without it, the caller."
@@ -94,7 +94,7 @@ _CREATED_TOKEN = inline_serializer(
 
 
 class MeSerializer(Serializer[Any]):
-    """Who calls."""
+    """The caller, their rights and their limits."""
 
     user_id = UserIdField()
     trusted = BooleanField(help_text="Acts for other users.")
@@ -176,7 +176,7 @@ class TokenViewSet(ApiViewSet):
 
 @extend_schema(tags=["tokens"])
 class MeViewSet(ApiViewSet):
-    """Who calls, with which rights, within which limits."""
+    """The caller, their rights and their limits."""
 
     queryset = ApiToken.objects.none()
     serializer_class = MeSerializer
