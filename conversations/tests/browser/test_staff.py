@@ -184,6 +184,18 @@ def test_superusers_give_groups_and_permissions_without_a_mouse(page, officer, r
     look(page, f"group-{scheme}")
 
 
+@pytest.mark.parametrize("page", ["light", "dark"], indirect=True)
+def test_a_visit_is_one_row_of_the_audit_log_that_opens(page, chat, request):
+    for _ in range(3):
+        page.goto(transcript_url(chat))
+    page.goto("/admin/conversations/accessrecord/")
+    assert page.locator("#result_list tbody tr").count() == 1
+    look(page, f"trail-{request.node.callspec.params['page']}")
+    page.click("text=3 reads since")
+    page.locator("text=Group reads by visit").wait_for()
+    assert page.locator("#result_list tbody tr").count() == 3
+
+
 def faults_of(page):
     page.evaluate(AXE_FILE_PATH.read_text())
     tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
