@@ -153,7 +153,7 @@ class AccessRecordAdmin(ReadOnlyAdmin):
 
     @admin.display(description="conversation")
     def conversation(self, record: AccessRecord) -> SafeString | None:
-        """Its title, where that is known, and its id, linked unless it is known to be gone."""
+        """Its title or, where that is not known, its id; linked unless it is known to be gone."""
         if record.conversation_id is None:
             return None
         key = format_html("<code>{}</code>", record.conversation_id)
@@ -164,10 +164,7 @@ class AccessRecordAdmin(ReadOnlyAdmin):
         if not title:
             return format_html('<a href="{}">{}</a>', url, key)
         return format_html(
-            '<a href="{}"><span class="conversation-title">{}</span></a> {}',
-            url,
-            isolated(title),
-            key,
+            '<a href="{}"><span class="conversation-title">{}</span></a>', url, isolated(title)
         )
 
     @admin.display(description="details")
@@ -181,7 +178,7 @@ class AccessRecordAdmin(ReadOnlyAdmin):
             _summary(shown),
             _each_url(record),
             counted(visit["reads"], "read"),
-            moment(datetime.fromisoformat(visit["since"]), to="%H:%M:%S"),
+            timezone.localtime(datetime.fromisoformat(visit["since"])).strftime("%H:%M:%S"),
         )
 
 

@@ -244,8 +244,7 @@ def test_a_read_and_its_paging_are_one_row(auditor, read_at):
     assert rows_of(auditor) == [("11:00:00", 1), ("10:19:00", 3)]
     page = text_of(auditor.get(RECORDS))
     assert "Messages #1 to #250" in page
-    assert "3 reads since" in page
-    assert "2026-03-02 10:00:00 UTC" in page
+    assert "3 reads since 10:00:00<" in page
 
 
 @pytest.mark.parametrize(
