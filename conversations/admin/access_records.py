@@ -174,7 +174,7 @@ class AccessRecordAdmin(ReadOnlyAdmin):
             return isolated(_summary(record.detail))
         shown = {name: value for name, value in visit.items() if value is not None}
         return format_html(
-            '{} <a href="{}">{} since {}</a>',
+            '{} <a class="visit" href="{}">{} since {}</a>',
             _summary(shown),
             _each_url(record),
             counted(visit["reads"], "read"),
