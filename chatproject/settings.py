@@ -47,9 +47,9 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "conversations.api.request_id.RequestIdMiddleware",
-    "conversations.api.client_address.ClientAddressMiddleware",
-    "conversations.api.access_log.AccessLogMiddleware",
+    "conversations.api.middleware.request_id",
+    "conversations.api.middleware.client_address",
+    "conversations.api.middleware.access_log",
     "corsheaders.middleware.CorsMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -59,9 +59,9 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "conversations.admin.zone.ViewersZone",
-    "conversations.admin.content_policy.ContentPolicy",
-    "conversations.admin.conflicts.ConflictPage",
+    "conversations.admin.middleware.viewer_time_zone",
+    "conversations.admin.middleware.content_security_policy",
+    "conversations.admin.middleware.ConflictPage",
     "axes.middleware.AxesMiddleware",
 ]
 

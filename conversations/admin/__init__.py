@@ -1,4 +1,4 @@
-"""What staff see: conversations and their transcripts, the audit trail, accounts and tokens."""
+"""What staff see: conversations and their transcripts, the audit log, accounts and tokens."""
 
 from django.contrib import admin
 

@@ -1,4 +1,5 @@
-"""The reason for an act on somebody's conversation: asked where one is wanted, then carried on."""
+"""The reason of staff for access to a conversation: asked for where one is required, and kept in
+the session."""
 
 from __future__ import annotations
 
@@ -30,7 +31,7 @@ def access_to(request: HttpRequest, conversation_id: uuid.UUID, *rights: str) ->
 
 
 def access_to_search(request: HttpRequest) -> AccessContext:
-    """The same for searches in everybody's words."""
+    """The same for a search in everybody's messages."""
     return access_of(request, reason=_given_for(request, SEARCHING))
 
 
@@ -57,13 +58,12 @@ def remember_reason(request: HttpRequest, what: str) -> None:
 
 
 def given_reason(request: HttpRequest) -> str:
-    """The reason in a form that was sent, fit to be stored."""
+    """The reason in the submitted form, as it is stored."""
     return clean_reason(request.POST.get("reason", ""))
 
 
 def ask_again(request: HttpRequest, model_admin: ModelAdmin) -> TemplateResponse:
-    """The form that was refused for want of a reason, once more with a field for one: sent again,
-    it does what it was sent for."""
+    """A page that asks for the missing reason, and then sends the refused form again with it."""
     kept = [
         (name, value)
         for name, values in request.POST.lists()

@@ -1,26 +1,34 @@
-"""The audit trail: who of the staff did what with whose conversation. Nobody edits it."""
+"""The audit log: which member of staff did what with whose conversation. Nobody edits it."""
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
 from django.http import HttpRequest, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from conversations.admin.access_records_csv import csv_of
-from conversations.admin.audit import record_trail_export
+from conversations.admin.audit import record_log_export
 from conversations.admin.base import ReadOnlyAdmin
 from conversations.admin.conversation.listed import titles_of
 from conversations.admin.filters import ChoiceFilter, DateRangeFilter, TextFilter
-from conversations.admin.formatting import indented_json, isolated, moment, visible
+from conversations.admin.formatting import counted, indented_json, isolated, moment, visible
 from conversations.admin.pagination import BoundedChangeList
 from conversations.models import VIEW_CONVERSATION, AccessAction, AccessRecord
+from conversations.selectors.access_visits import visits_of
+
+# The query parameter of the list with each record on a row of its own.
+EACH = "each"
 
 
 class ActionFilter(ChoiceFilter):
@@ -39,8 +47,16 @@ class DayFilter(DateRangeFilter):
     title, parameter, column = "date", "day", "created_at"
 
 
-class TitledChangeList(BoundedChangeList):
-    """Has the titles of the conversations on the page, for those who may see the list of them."""
+class VisitChangeList(BoundedChangeList):
+    """One row a visit, or with the parameter EACH one a record; with the titles of the
+    conversations, for those who may see the list of conversations."""
+
+    def get_queryset(self, request: HttpRequest, *args: Any, **kwargs: Any) -> QuerySet[Any]:
+        records = self.records(request)
+        return records if EACH in request.GET else visits_of(records)
+
+    def records(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request)
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
@@ -55,7 +71,7 @@ class TitledChangeList(BoundedChangeList):
 
 @admin.register(AccessRecord)
 class AccessRecordAdmin(ReadOnlyAdmin):
-    """Nobody adds, changes or removes a record here, superusers included."""
+    """Nobody adds, changes or deletes a record here, superusers included."""
 
     list_display = ["at", "staff", "did", "owner", "conversation", "summary", "why", "address"]
     list_display_links = ["at"]
@@ -78,28 +94,34 @@ class AccessRecordAdmin(ReadOnlyAdmin):
     ) -> TemplateResponse:
         query = request.GET.copy()
         query.pop("p", None)
-        url = f"{reverse('admin:accessrecord_export')}?{query.urlencode()}"
-        return super().changelist_view(request, {"export_url": url} | (extra_context or {}))
+        export_url = f"{reverse('admin:accessrecord_export')}?{query.urlencode()}"
+        if EACH in query:
+            del query[EACH]
+        else:
+            query[EACH] = "1"
+        switch = {"is_each": EACH in request.GET, "switch_url": f"?{query.urlencode()}"}
+        shown = {"export_url": export_url, "visits": switch}
+        return super().changelist_view(request, shown | (extra_context or {}))
 
     def export_view(self, request: HttpRequest) -> HttpResponseBase:
         return self.admin_site.admin_view(self._export)(request)
 
     def _export(self, request: HttpRequest) -> HttpResponseBase:
-        """The filtered list as CSV; that it was taken is a record itself."""
+        """The filtered records as CSV, each of them; the export is recorded itself."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         changelist: Any = self.get_changelist_instance(request)
-        record_trail_export(request)
+        record_log_export(request)
         response = StreamingHttpResponse(
-            csv_of(changelist.get_queryset(request)), content_type="text/csv; charset=utf-8"
+            csv_of(changelist.records(request)), content_type="text/csv; charset=utf-8"
         )
         response["Content-Disposition"] = 'attachment; filename="access-records.csv"'
         return response
 
     def get_changelist(  # type: ignore[override]
         self, request: HttpRequest, **kwargs: Any
-    ) -> type[TitledChangeList]:
-        return TitledChangeList
+    ) -> type[VisitChangeList]:
+        return VisitChangeList
 
     def has_delete_permission(self, request: HttpRequest, obj: AccessRecord | None = None) -> bool:
         return False
@@ -130,7 +152,7 @@ class AccessRecordAdmin(ReadOnlyAdmin):
 
     @admin.display(description="conversation")
     def conversation(self, record: AccessRecord) -> SafeString | None:
-        """Its title, where that is known, and its id, linked unless it is known to be gone."""
+        """Its title or, where that is not known, its id; linked unless it is known to be gone."""
         if record.conversation_id is None:
             return None
         key = format_html("<code>{}</code>", record.conversation_id)
@@ -141,19 +163,40 @@ class AccessRecordAdmin(ReadOnlyAdmin):
         if not title:
             return format_html('<a href="{}">{}</a>', url, key)
         return format_html(
-            '<a href="{}"><span class="conversation-title">{}</span></a> {}',
-            url,
-            isolated(title),
-            key,
+            '<a href="{}"><span class="conversation-title">{}</span></a>', url, isolated(title)
         )
 
     @admin.display(description="details")
     def summary(self, record: AccessRecord) -> SafeString:
-        return isolated(_summary(record.detail))
+        visit = getattr(record, "visit", None)
+        if not visit or visit["reads"] < 2:
+            return isolated(_summary(record.detail))
+        shown = {name: value for name, value in visit.items() if value is not None}
+        return format_html(
+            '{} <a class="visit" href="{}">{} since {}</a>',
+            _summary(shown),
+            _each_url(record),
+            counted(visit["reads"], "read"),
+            timezone.localtime(datetime.fromisoformat(visit["since"])).strftime("%H:%M:%S"),
+        )
+
+
+def _each_url(record: AccessRecord) -> str:
+    """The list of each read of this conversation by this member of staff on this day."""
+    day = str(timezone.localdate(record.created_at))
+    filters = {
+        EACH: "1",
+        "q": str(record.conversation_id),
+        "action": record.action,
+        "staff": record.staff_name,
+        "day_from": day,
+        "day_to": day,
+    }
+    return f"{reverse('admin:conversations_accessrecord_changelist')}?{urlencode(filters)}"
 
 
 def _summary(detail: dict[str, Any]) -> str:
-    """What the list says of a record's detail; all of it is on the record's own page."""
+    """The text in the list for a record's detail; all of it is on the record's own page."""
     if "query" in detail:
         return f"Search: {detail['query']}"
     if "first" in detail and "last" in detail:

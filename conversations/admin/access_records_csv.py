@@ -1,4 +1,4 @@
-"""The audit trail as CSV, read in batches."""
+"""The audit log as CSV, read in batches."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def csv_of(records: QuerySet[AccessRecord]) -> Iterator[str]:
-    """Newest first, times in UTC."""
+    """The lines of the file, newest record first, times in UTC."""
     yield _line(COLUMNS)
     rows = records.order_by("-created_at", "-id")
     while batch := list(rows[:BATCH]):

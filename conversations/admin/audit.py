@@ -1,4 +1,4 @@
-"""Who of the staff asks, with which right and why: the access context of a page of the admin."""
+"""The access context of a request to the admin: which member of staff, from where and why."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def access_of(request: HttpRequest, *rights: str, reason: str | None = None) -> 
     )
 
 
-def record_trail_export(request: HttpRequest) -> None:
-    """Who took a copy of the trail itself."""
+def record_log_export(request: HttpRequest) -> None:
+    """Records who exported the audit log itself."""
     record_access(
         access_of(request),
         AccessAction.EXPORT,

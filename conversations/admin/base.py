@@ -5,20 +5,24 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from unfold.admin import ModelAdmin
 
+from conversations.admin.access_reasons import ask_again
 from conversations.admin.lookups import DeclaredLookups
 from conversations.admin.pagination import BoundedChangeList, BoundedPaginator
-from conversations.admin.refusals import SaysRefusals
+from conversations.services import ReasonRequired, ServiceError
 
 
-class ReadOnlyAdmin(SaysRefusals, DeclaredLookups, ModelAdmin):  # type: ignore[misc]
+class ReadOnlyAdmin(DeclaredLookups, ModelAdmin):  # type: ignore[misc]
     """A long list, newest first, with typed filters; no row is added or changed by anyone.
 
-    A search term that is a UUID means the row with that id, whatever its texts say.
+    A search term that is a UUID means the row with that id, whatever its texts say. Deleting a
+    row, or acting on the selected ones, may be refused by a service: nothing is done then, and the
+    page says why or, where only a reason is missing, asks for it and then carries on.
     """
 
     change_list_template = "admin/conversations/change_list.html"
@@ -58,9 +62,32 @@ class ReadOnlyAdmin(SaysRefusals, DeclaredLookups, ModelAdmin):  # type: ignore[
             return queryset.filter(**{self.id_lookup: wanted}), False
         return super().get_search_results(request, queryset, search_term)
 
+    def delete_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        try:
+            return super().delete_view(request, object_id, extra_context)
+        except ReasonRequired:
+            return ask_again(request, self)
+        except ServiceError as refusal:
+            self.message_user(request, refusal.detail, messages.ERROR)
+            return redirect(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist")
+
+    # The stubs are of a later Django, which asks for one more argument.
+    def response_action(  # type: ignore[override]
+        self, request: HttpRequest, queryset: QuerySet[Any]
+    ) -> HttpResponse | None:
+        try:
+            return super().response_action(request, queryset)
+        except ReasonRequired:
+            return ask_again(request, self)
+        except ServiceError as refusal:
+            self.message_user(request, refusal.detail, messages.ERROR)
+            return None
+
 
 def uuid_in(text: str) -> uuid.UUID | None:
-    """The id that a text is, if it is one."""
+    """The id that a search term is, or None."""
     try:
         return uuid.UUID(text.strip())
     except ValueError:

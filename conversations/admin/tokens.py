@@ -1,4 +1,4 @@
-"""API tokens: staff see whose there are, make them, each shown once, and revoke them."""
+"""API tokens: staff list them, create them, each shown once, and revoke them."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class UserFilter(TextFilter):
 
 
 class TokenForm(forms.Form):
-    """What a token is made of; services check the values, and their refusals name the fields."""
+    """A new token. Services check the values, and their errors name the fields."""
 
     user_id = forms.CharField(
         label="User", strip=False, help_text="Exact username of an existing user."
@@ -88,7 +88,7 @@ class TokenForm(forms.Form):
 
 
 class TokenChangeList(BoundedChangeList):
-    """Leads to the page that revokes a token, for those who may."""
+    """Links to the page that revokes a token, for those who may."""
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
@@ -140,7 +140,7 @@ class ApiTokenAdmin(ReadOnlyAdmin):
     def add_view(
         self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """The form, or the token that was made: in the answer to the form, and nowhere else."""
+        """The form, or the new token: in the response to the form, and nowhere else."""
         if not self.has_add_permission(request):
             raise PermissionDenied
         form = TokenForm(request.POST or None, initial={"days": settings.TOKEN_DAYS})

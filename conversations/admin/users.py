@@ -18,6 +18,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from conversations.admin.filters import TextFilter, YesNoFilter
 from conversations.admin.formatting import isolated, named_visibly
@@ -36,7 +37,7 @@ admin.site.unregister(Group)
 
 
 class ExactName(forms.CharField):
-    """A username as it was typed: Django's own field would turn it into another."""
+    """A username exactly as it was typed: Django's own field normalises it."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs | {"strip": False})
@@ -54,7 +55,7 @@ class NewUserForm(UserCreationForm):
 
 
 class UserForm(UserChangeForm):
-    """A name that stays is neither judged nor changed: an application may have given it."""
+    """A name that is not changed is not validated either: an application may have given it."""
 
     class Meta(UserChangeForm.Meta):
         field_classes = {"username": ExactName}
@@ -87,7 +88,11 @@ class GroupFilter(TextFilter):
 
 
 class NamedLists(DeclaredLookups):
-    """Lists of accounts, with filters by name alone."""
+    """Users and groups: lists with declared filters alone, and forms with a checkbox for each
+    group or permission.
+
+    Not `filter_horizontal`: its two lists have labels that screen readers do not read.
+    """
 
     list_filter_submit = True
 
@@ -97,6 +102,12 @@ class NamedLists(DeclaredLookups):
     # The theme annotates the class as if it were an instance.
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[DeclaredChangeList]:
         return DeclaredChangeList
+
+    def formfield_for_manytomany(
+        self, db_field: ManyToManyField[Any, Any], request: HttpRequest, **kwargs: Any
+    ) -> Any:
+        kwargs["widget"] = UnfoldAdminCheckboxSelectMultipleWidget()
+        return super().formfield_for_manytomany(db_field, request, **kwargs)
 
 
 @admin.register(User)
@@ -121,8 +132,9 @@ class UserAdmin(NamedLists, DjangoUserAdmin, ModelAdmin):  # type: ignore[misc]
         return obj is None or may_change_account(cast(User, request.user), obj)
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> list[str]:
-        """A name in a namespace is an application's, which would not find its user any more."""
-        fields = [*super().get_readonly_fields(request, obj)]
+        """Nobody edits what the server notes. Nor a name in a namespace: it is an application's,
+        which would not find its user any more."""
+        fields = [*super().get_readonly_fields(request, obj), "last_login", "date_joined"]
         if not request.user.is_superuser:
             fields += _GRANTS
         if obj is not None and MARK in obj.username:
@@ -139,7 +151,7 @@ class UserAdmin(NamedLists, DjangoUserAdmin, ModelAdmin):  # type: ignore[misc]
     def delete_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """There is one way to erase a user: it says what goes, and asks for name and reason."""
+        """Users are erased on their owner page alone, which asks for the name and a reason."""
         user = self.get_object(request, object_id)
         if user is None:
             raise Http404

@@ -1,6 +1,6 @@
-"""Who is calling: an API token, or the Django login session with CSRF.
+"""Authentication by an API token, or by the Django login session with CSRF.
 
-Of a GET that asks a model, where no CSRF token can be, also whether this site's own page asks.
+A GET that runs a turn cannot carry a CSRF token: `refuse_cross_site` checks which site sent it.
 """
 
 from __future__ import annotations

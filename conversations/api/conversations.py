@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 from functools import cache
+from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib.auth.models import User
@@ -16,16 +17,18 @@ from rest_framework.response import Response
 from rest_framework.reverse import reverse
 
 from conversations.api import parameters, serializers
+from conversations.api.contracts import CONVERSATIONS, Contract
 from conversations.api.fields import StrictSerializer
 from conversations.api.filters import ConversationFilters
 from conversations.api.pagination import Listing, Order, page_of
 from conversations.api.parsers import has_body
-from conversations.api.queries import messages_of_owner, read_conversation
-from conversations.api.representations import (
+from conversations.api.queries import (
     CONVERSATION_COLUMNS,
     MESSAGE_COLUMNS,
     conversation_from_model,
     conversation_from_row,
+    messages_of_owner,
+    read_conversation,
 )
 from conversations.api.views import (
     ApiViewSet,
@@ -78,41 +81,37 @@ def _owned() -> QuerySet[Conversation]:
     return Conversation.objects.owned_by(slot("owner"))
 
 
-@extend_schema_view(
-    list=extend_schema(
-        summary="A user's conversations, newest activity first",
-        parameters=[parameters.USER_ID, *parameters.CONVERSATION_LISTING],
-        responses=serializers.ConversationListSerializer,
-    ),
-    create=extend_schema(
-        summary="Start a conversation, or without a body get or create the latest",
-        description=(
-            "With a body (`{}` is one) always a new conversation. Without a body the owner's "
-            "latest conversation that is not archived (200), or a new one (201)."
+def conversation_operations(contract: Contract) -> Any:
+    """Describes the operations that both names of a conversation have, and not `create`."""
+    return extend_schema_view(
+        list=extend_schema(
+            summary=f"A user's {contract.plural}, newest activity first",
+            parameters=[parameters.USER_ID, *parameters.CONVERSATION_LISTING],
+            responses=contract.list_schema(),
         ),
-        parameters=[parameters.OWNER_ID, parameters.IDEMPOTENCY_KEY],
-        request=serializers.NewConversationSerializer,
-        responses={
-            201: serializers.ConversationSerializer,
-            200: OpenApiResponse(
-                serializers.ConversationSerializer, description="It was there already."
-            ),
-        },
-    ),
-    retrieve=extend_schema(
-        summary="A conversation with its messages in order",
-        responses=serializers.ConversationDetailSerializer,
-    ),
-    partial_update=extend_schema(
-        summary="Change title, metadata, pinned, archived",
-        request=serializers.ConversationChangesSerializer,
-        responses=serializers.ConversationSerializer,
-    ),
-    destroy=extend_schema(
-        summary="Delete a conversation and its messages",
-        responses={200: serializers.ConversationDeletedSerializer},
-    ),
-)
+        retrieve=extend_schema(
+            summary=f"A {contract.name} with its messages in order",
+            responses=contract.detail_schema(),
+        ),
+        partial_update=extend_schema(
+            summary="Change title, metadata, pinned, archived",
+            request=serializers.ConversationChangesSerializer,
+            responses=serializers.ConversationSerializer,
+        ),
+        destroy=extend_schema(
+            summary=f"Delete a {contract.name} and its messages",
+            responses={200: contract.deleted_schema()},
+        ),
+    )
+
+
+CREATED = {
+    201: serializers.ConversationSerializer,
+    200: OpenApiResponse(serializers.ConversationSerializer, description="It was there already."),
+}
+
+
+@conversation_operations(CONVERSATIONS)
 @extend_schema(tags=["conversations"])
 class ConversationViewSet(ApiViewSet):
     queryset = Conversation.objects.none()
@@ -126,6 +125,16 @@ class ConversationViewSet(ApiViewSet):
     def list(self, request: Request) -> Response:
         return Response(self.conversations_of(request.query_params.get("user_id")))
 
+    @extend_schema(
+        summary="Start a conversation, or without a body get or create the latest",
+        description=(
+            "With a body (`{}` is one) always a new conversation. Without a body the owner's "
+            "latest conversation that is not archived (200), or a new one (201)."
+        ),
+        parameters=[parameters.OWNER_ID, parameters.IDEMPOTENCY_KEY],
+        request=serializers.NewConversationSerializer,
+        responses=CREATED,
+    )
     def create(self, request: Request) -> Response:
         return self.answer(
             self._create(request) if has_body(request) else self._find_or_start(request)
@@ -154,7 +163,7 @@ class ConversationViewSet(ApiViewSet):
         return Response({"status": "deleted", self.contract.id_name: key})
 
     def conversations_of(self, user: str | None, field: str = "user_id") -> Row:
-        """One page of what this user has, for a caller who may see it; `*` is everybody."""
+        """One page of this user's conversations, or with `*` of all that the caller may see."""
         query = self.request.query_params
         asked = ConversationFilters.asked(query)
         if user == EVERYBODY:
@@ -165,13 +174,12 @@ class ConversationViewSet(ApiViewSet):
             return {self.contract.plural: [], "count": 0, "next": None, "previous": None}
         name = self.caller.name_of(owner)
         narrowed = ConversationFilters.narrow(query, _owned()) if asked else None
-        page = page_of(self.request, self._listing(owner, asked, narrowed))
+        rows, links = page_of(self.request, self._listing(owner, asked, narrowed))
         counted = _count_of_owner() if narrowed is None else PreparedCount(narrowed)
         return {
-            self.contract.plural: [conversation_from_row(row, name) for row in page.rows],
+            self.contract.plural: [conversation_from_row(row, name) for row in rows],
             "count": counted.fetch({"owner": owner.pk}),
-            "next": page.next,
-            "previous": page.previous,
+            **links,
         }
 
     def _everybodys(self, asked: builtins.list[str], field: str) -> Row:
@@ -187,15 +195,14 @@ class ConversationViewSet(ApiViewSet):
             order=choice_of(self.request, "order", ORDERS),
             scope=f"conversations:*:{self.caller.user.pk}:{filters}",
         )
-        page = page_of(self.request, listing)
-        names = [name_of(row.pop("user__username"), self.caller.namespace) for row in page.rows]
+        rows, links = page_of(self.request, listing)
+        names = [name_of(row.pop("user__username"), self.caller.namespace) for row in rows]
         return {
             self.contract.plural: [
-                conversation_from_row(row, name) for row, name in zip(page.rows, names, strict=True)
+                conversation_from_row(row, name) for row, name in zip(rows, names, strict=True)
             ],
             "count": None,
-            "next": page.next,
-            "previous": page.previous,
+            **links,
         }
 
     def _listing(
@@ -220,7 +227,7 @@ class ConversationViewSet(ApiViewSet):
     def _first_messages(
         self, conversation_id: str, owner: User
     ) -> tuple[builtins.list[Row], str | None]:
-        """The messages, and where they go on when there are more than DETAIL_MESSAGES."""
+        """The first DETAIL_MESSAGES messages, and the URL of those after them, if there are any."""
         rows = _first_messages().fetch({"conversation": conversation_id, "owner": owner.pk})
         beyond = None
         if len(rows) > DETAIL_MESSAGES:
@@ -265,7 +272,7 @@ class ConversationViewSet(ApiViewSet):
         operation_id="users_conversations_list",
         summary="A user's conversations, newest activity first",
         parameters=[parameters.USER_PATH, *parameters.CONVERSATION_LISTING],
-        responses=serializers.ConversationListSerializer,
+        responses=CONVERSATIONS.list_schema(),
     ),
 )
 @extend_schema(tags=["conversations"])

@@ -1,4 +1,4 @@
-"""What answers a browser outside the API when a request fails: pages in the admin's look."""
+"""Error pages for browsers, outside the API, in the theme of the admin."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.utils.http import url_has_allowed_host_and_scheme
 
-from conversations.api.request_id import current_request_id
+from conversations.api.middleware import current_request_id
 
 
 def error_page(request: HttpRequest, status: int, title: str, detail: str = "") -> HttpResponse:
@@ -25,13 +25,13 @@ def error_page(request: HttpRequest, status: int, title: str, detail: str = "") 
 
 
 def static_page(status: int, title: str, detail: str) -> HttpResponse:
-    """A page that needs neither database nor session, for when these may be what failed."""
+    """A page that needs neither database nor session, which may be what failed."""
     context = {"title": title, "detail": detail, "request_id": current_request_id()}
     return HttpResponse(render_to_string("500.html", context), status=status)
 
 
 def _back_url(request: HttpRequest) -> str | None:
-    """The page of this site that led here, if the browser says so."""
+    """The Referer, where it is another page of this site."""
     referer = request.headers.get("Referer", "")
     if referer == request.build_absolute_uri():
         return None

@@ -1,4 +1,4 @@
-"""The one place where a refusal becomes an HTTP answer.
+"""The one place where an exception becomes an HTTP response.
 
 Every error body is `{"type", "errors": [{"code", "detail", "attr"}], "request_id"}`: the form
 of drf-standardized-errors, with the request's id.
@@ -21,8 +21,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from conversations.api.error_pages import error_page, static_page
-from conversations.api.parsers import PayloadTooLarge
-from conversations.api.request_id import current_request_id
+from conversations.api.exceptions import ApiError
+from conversations.api.middleware import current_request_id
+from conversations.api.parsers import payload_too_large
 from conversations.api.throttles import kind_of
 from conversations.chat.errors import NotConfigured
 from conversations.services import (
@@ -45,6 +46,7 @@ from conversations.services.database_errors import (
 REASON_HEADER = "Access-Reason"
 _HEADERS = ("Idempotency-Key", REASON_HEADER)
 _SHOWN_CHARS = 300
+UNAVAILABLE = "unavailable"
 OUTCOME_UNKNOWN = (
     "Whether anything was stored is not known: the same request with its id or Idempotency-Key "
     "is safe to send again."
@@ -56,44 +58,23 @@ FORM_EXPIRED = (
 OUTCOME_OF_FORM_UNKNOWN = "Whether anything was stored is not known: look before you try again."
 
 
-class ConflictAnswer(exceptions.APIException):
-    status_code = 409
-
-
-class Unavailable(exceptions.APIException):
-    """The database could not serve; a request that may have written hears what that means."""
-
-    status_code = 503
-    default_code = "unavailable"
-    wait = RETRY_SECONDS
-
-    def __init__(self, found: Unavailability, *, writes: bool) -> None:
-        super().__init__(f"{found.detail} {OUTCOME_UNKNOWN}" if writes else found.detail)
-
-
-class NoModel(exceptions.APIException):
-    status_code = 503
-
-
-_ANSWERS: dict[type[ServiceError], type[exceptions.APIException]] = {
-    NotFound: exceptions.NotFound,
-    NotAllowed: exceptions.PermissionDenied,
-    Conflict: ConflictAnswer,
-    NotConfigured: NoModel,
+_STATUSES: dict[type[ServiceError], int] = {
+    NotFound: 404,
+    NotAllowed: 403,
+    Conflict: 409,
+    NotConfigured: 503,
 }
 
 
 def to_api_exception(error: ServiceError) -> exceptions.APIException:
-    """The HTTP answer to a service's refusal; its field travels along as `field`."""
+    """The HTTP response to a service's error."""
     if isinstance(error, InvalidValue):
         detail = exceptions.ErrorDetail(error.detail, error.code)
         return exceptions.ValidationError({error.field or "non_field_errors": [detail]})
-    for kind, answer in _ANSWERS.items():
+    for kind, status in _STATUSES.items():
         if isinstance(error, kind):
-            exception = answer(error.detail, error.code)
             field = REASON_HEADER if isinstance(error, ReasonRequired) else error.field
-            exception.field = field  # type: ignore[attr-defined]
-            return exception
+            return ApiError(status, error.detail, error.code, field=field)
     raise error
 
 
@@ -102,18 +83,20 @@ class ErrorHandler(ExceptionHandler):
         if (refusal := refusal_of(exc)) is not None:
             return to_api_exception(refusal)
         if isinstance(exc, RequestDataTooBig):
-            return PayloadTooLarge()
+            return payload_too_large()
         if found := unavailability(exc):
             return self._unavailable(found)
         if gone := not_found_from(exc):
             return to_api_exception(gone)
         return super().convert_known_exceptions(exc)
 
-    def _unavailable(self, found: Unavailability) -> Unavailable:
+    def _unavailable(self, found: Unavailability) -> ApiError:
         if found.connection_lost:
             close_lost_connection()
         kind = kind_of(cast("Request", self.context["request"]), self.context.get("view"))
-        return Unavailable(found, writes=kind in ("write", "chat"))
+        writes = kind in ("write", "chat")
+        detail = f"{found.detail} {OUTCOME_UNKNOWN}" if writes else found.detail
+        return ApiError(503, detail, UNAVAILABLE, retry_after=RETRY_SECONDS)
 
     def get_response(self, exc: exceptions.APIException, data: dict[str, Any]) -> Response:
         contract = getattr(self.context.get("view"), "contract", None)
@@ -144,7 +127,7 @@ def _name(attr: str | None) -> str | None:
 
 
 def _printable(text: str) -> str:
-    """Names come from the client: keep them short and free of what JSON text cannot hold."""
+    """Names come from the client: cut to a length, and without lone surrogates."""
     return text[:_SHOWN_CHARS].encode("utf-8", "backslashreplace").decode()
 
 
@@ -164,7 +147,7 @@ _PROBLEM_TYPES = {
 def problems(
     errors: list[dict[str, Any]], request: Request, path: Mapping[str, str]
 ) -> list[dict[str, Any]]:
-    """Errors in the 422 form: where (body, path, query, header), what, and of which type."""
+    """Errors in the 422 form: where (body, path, query, header), the text, and the type."""
     return [
         {
             "loc": _location(error["attr"], request, path),
@@ -188,7 +171,7 @@ def _location(attr: str | None, request: Request, path: Mapping[str, str]) -> li
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Unknown paths under /api answer in the API's form, others with a page."""
+    """404 for unknown paths: an error body under /api, a page elsewhere."""
     if request.path.startswith("/api"):
         return _plain("client_error", "not_found", "No such route.", 404)
     return error_page(request, 404, "Page not found")
@@ -201,7 +184,7 @@ def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """What no view has answered: outside the API, in a middleware, or a defect."""
+    """What no view has handled: raised outside the API or in a middleware, or a defect."""
     error = sys.exc_info()[1]
     if found := unavailability(error):
         return _unavailable(request, found)
@@ -220,7 +203,7 @@ def _unavailable(request: HttpRequest, found: Unavailability) -> HttpResponse:
     detail = f"{found.detail} {outcome}" if writes else found.detail
     response: HttpResponse
     if of_api:
-        response = _plain("server_error", Unavailable.default_code, detail, 503)
+        response = _plain("server_error", UNAVAILABLE, detail, 503)
     else:
         response = static_page(503, "Service unavailable", detail)
     response.headers["Retry-After"] = str(RETRY_SECONDS)
@@ -228,7 +211,7 @@ def _unavailable(request: HttpRequest, found: Unavailability) -> HttpResponse:
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """What Django refuses before a view is reached, such as an unknown Host."""
+    """400 for what Django refuses before it calls a view, such as an unknown Host."""
     return _plain("client_error", "bad_request", "The request cannot be read.", 400)
 
 

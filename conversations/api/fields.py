@@ -1,4 +1,4 @@
-"""Serializer fields and a serializer base that take a value as it is or refuse it by name."""
+"""Serializer fields and a serializer base that do not convert values, and name what they refuse."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _whole(data: Any) -> Any:
 
 
 class StrictCharField(serializers.CharField):
-    """Text is text: no number becomes one, and the services trim where that is the rule."""
+    """A JSON string, not trimmed (the services do where that is the rule); never a number."""
 
     default_error_messages = {"invalid": NOT_A_STRING}
 
@@ -76,7 +76,7 @@ class StrictUUIDField(serializers.UUIDField):
 
 @extend_schema_field({"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"\S"})
 class TitleField(StrictCharField):
-    """Not empty, nor once it is trimmed, which the services see to."""
+    """Not empty; the services refuse what is empty once it is trimmed."""
 
     default_error_messages = {"blank": EMPTY_TITLE}
 
@@ -86,14 +86,14 @@ class TitleField(StrictCharField):
 
 @extend_schema_field({"oneOf": [{"const": 1}, {"const": -1}]})
 class RatingField(StrictIntegerField):
-    """Good, bad, or not rated; the services see to it."""
+    """1 is good, -1 bad, null not rated; the services check the value."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_null=True, **options)
 
 
 class CountField(StrictIntegerField):
-    """Tokens or milliseconds, as the database holds them; null where not known."""
+    """A number of tokens or milliseconds that fits the column; null where not known."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(min_value=0, max_value=2**31 - 1, allow_null=True, **options)
@@ -101,7 +101,8 @@ class CountField(StrictIntegerField):
 
 @extend_schema_field(USER)
 class UserIdField(serializers.Field[Any, Any, Any, Any]):
-    """A user's name; a number is the name of its digits."""
+    """A user's name; a number is the name of its digits. Responses have canonical digits as a
+    number, any other name as text."""
 
     default_error_messages = {"invalid": "Not a user's name: a text or a whole number."}
 
@@ -113,11 +114,6 @@ class UserIdField(serializers.Field[Any, Any, Any, Any]):
 
     def to_representation(self, value: Any) -> Any:
         return value
-
-
-@extend_schema_field(USER)
-class UserNameField(serializers.Field[Any, Any, Any, Any]):
-    """What the caller calls a user: canonical digits as a number, any other name as text."""
 
 
 @extend_schema_field({"type": "array", "items": {}})
@@ -189,7 +185,7 @@ class StrictSerializer(serializers.Serializer[Any]):
 
 
 def unknown_name(name: str, known: list[str]) -> str:
-    """What to say of a name that does not exist."""
+    """The error text for an unknown name, with the nearest known one."""
     nearest = difflib.get_close_matches(name[:100], known, n=1)
     return NEAREST.format(nearest=nearest[0]) if nearest else UNKNOWN_FIELD
 

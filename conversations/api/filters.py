@@ -1,18 +1,20 @@
-"""Filters of the lists, by django-filter: what may be asked, and the conditions it becomes.
+"""Filters of the lists, by django-filter: query parameters, and the conditions they become.
 
-drf-spectacular reads the query parameters of the OpenAPI page from them.
+drf-spectacular generates the query parameters of the OpenAPI schema from them.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Collection
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from django import forms
 from django.db.models import Exists, OuterRef, Q, QuerySet, TextChoices
 from django.http import QueryDict
+from django.utils import timezone
+from django.utils.dateparse import parse_date, parse_datetime
 from django_filters.filters import (
     CharFilter,
     Filter,
@@ -24,47 +26,17 @@ from django_filters.filterset import FilterSet
 from drf_spectacular.drainage import set_override
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
-from conversations.api.times import BAD_TIME, moment_of
 from conversations.models import Conversation, Message, Role, Status, reads_as
 from conversations.services.validators import check_text
 
 NEEDS_KEY = "Give `metadata_key` too."
 EMPTY = "Give a value, or leave the filter out."
+BAD_TIME = "A date, or a date and time, in ISO 8601."
+TIME_SCHEMA = {"anyOf": [{"type": "string", "format": kind} for kind in ("date-time", "date")]}
 HIGHEST_SEQUENCE = 2**31 - 1
 
 
-class DescribedFilter(Filter):
-    """Tells drf-spectacular its JSON schema, with its help text as the description."""
-
-    schema: ClassVar[dict[str, Any]] = {"type": "string"}
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        # Left alone, drf-spectacular would take type and description from the model's field.
-        set_override(self, "field", self.schema | {"description": self.description})
-
-    @property
-    def description(self) -> str:
-        return str(self.extra.get("help_text", ""))
-
-
-class AnyTextFilter(DescribedFilter, CharFilter):
-    """A text that may be empty."""
-
-
-class TextFilter(DescribedFilter, CharFilter):
-    schema = {"type": "string", "pattern": r"\S"}
-
-
-class SequenceFilter(DescribedFilter, NumberFilter):
-    schema = {"type": "integer", "minimum": 0, "maximum": HIGHEST_SEQUENCE}
-    field_class = forms.IntegerField  # type: ignore[assignment]
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, min_value=0, max_value=HIGHEST_SEQUENCE, **options)
-
-
-class MomentField(forms.CharField):
+class _MomentField(forms.CharField):
     def clean(self, value: Any) -> datetime | None:
         text = super().clean(value)
         try:
@@ -73,39 +45,52 @@ class MomentField(forms.CharField):
             raise forms.ValidationError(BAD_TIME) from None
 
 
-class MomentFilter(DescribedFilter, CharFilter):
-    schema = {"anyOf": [{"type": "string", "format": kind} for kind in ("date-time", "date")]}
-    field_class = MomentField
-
-    @property
-    def description(self) -> str:
-        bound = "from this time on" if self.lookup_expr == "gte" else "before this time"
-        return f"Only what was {str(self.field_name).removesuffix('_at')} {bound} (ISO 8601)."
+def described(given: Filter, description: str = "", **schema: Any) -> Filter:
+    """The filter with its JSON schema and its description on the OpenAPI page, which
+    drf-spectacular would take from the model's field."""
+    text = description or str(given.extra.get("help_text", ""))
+    set_override(given, "field", {"type": "string", **schema, "description": text})
+    return given
 
 
-class YesNoFilter(DescribedFilter, TypedChoiceFilter):
+def text_filter(column: str | None = None, **options: Any) -> Filter:
+    return described(CharFilter(column, **options), pattern=r"\S")
+
+
+def sequence_filter(lookup_expr: str, help_text: str) -> Filter:
+    bounds = {"min_value": 0, "max_value": HIGHEST_SEQUENCE}
+    given = NumberFilter("sequence", lookup_expr=lookup_expr, help_text=help_text, **bounds)
+    given.field_class = forms.IntegerField  # type: ignore[assignment]
+    return described(given, type="integer", minimum=0, maximum=HIGHEST_SEQUENCE)
+
+
+def time_filter(column: str, lookup_expr: str) -> Filter:
+    """From a time on (`gte`) or before it (`lt`)."""
+    given = CharFilter(column, lookup_expr=lookup_expr)
+    given.field_class = _MomentField
+    bound = "from this time on" if lookup_expr == "gte" else "before this time"
+    text = f"Only what was {column.removesuffix('_at')} {bound} (ISO 8601)."
+    set_override(given, "field", TIME_SCHEMA | {"description": text})
+    return given
+
+
+def yes_no_filter(**options: Any) -> Filter:
     """`true` or `false`; django-filter's own takes anything else for no filter at all."""
-
-    schema = {"type": "boolean"}
-
-    def __init__(self, **options: Any) -> None:
-        choices = [("true", "true"), ("false", "false")]
-        coerce = "true".__eq__
-        super().__init__(choices=choices, coerce=coerce, **options)
+    choices = [("true", "true"), ("false", "false")]
+    given = TypedChoiceFilter(choices=choices, coerce="true".__eq__, **options)
+    return described(given, type="boolean")
 
 
-class SomeOfFilter(DescribedFilter, MultipleChoiceFilter):
+def choices_filter(choices: type[TextChoices], **options: Any) -> Filter:
     """One or more of the choices, the parameter repeated for each."""
-
-    def __init__(self, *, choices: type[TextChoices], **options: Any) -> None:
-        self.schema = {"type": "string", "enum": choices.values}  # type: ignore[misc]
-        super().__init__(choices=choices.choices, help_text="May be repeated.", **options)
+    given = MultipleChoiceFilter(choices=choices.choices, help_text="May be repeated.", **options)
+    return described(given, enum=choices.values)
 
 
 class Filters(FilterSet):
-    """Base: turns what django-filter finds wrong into the API's errors.
+    """Base: raises the API's errors for values that are not valid.
 
-    An empty value is an error too: django-filter would take it for no filter at all.
+    An empty value is one too: django-filter would take it for no filter at all.
     """
 
     may_be_empty: ClassVar[Collection[str]] = ()
@@ -141,26 +126,26 @@ class Filters(FilterSet):
 
 class ConversationFilters(Filters):
     may_be_empty = ("metadata_value",)
-    title = TextFilter(lookup_expr="icontains", help_text="Part of the title.")
-    model = TextFilter("model_used", help_text="The conversation's `model_used`, exactly.")
-    archived = YesNoFilter(field_name="archived_at", lookup_expr="isnull", exclude=True)
-    pinned = YesNoFilter()
-    has_rating = YesNoFilter(method="by_rating", help_text="Whether any of its messages is rated.")
-    created_after = MomentFilter("created_at", lookup_expr="gte")
-    created_before = MomentFilter("created_at", lookup_expr="lt")
-    updated_after = MomentFilter("updated_at", lookup_expr="gte")
-    updated_before = MomentFilter("updated_at", lookup_expr="lt")
-    metadata_key = TextFilter(
+    title = text_filter(lookup_expr="icontains", help_text="Part of the title.")
+    model = text_filter("model_used", help_text="The conversation's `model_used`, exactly.")
+    archived = yes_no_filter(field_name="archived_at", lookup_expr="isnull", exclude=True)
+    pinned = yes_no_filter()
+    has_rating = yes_no_filter(
+        method="by_rating", help_text="Whether any of its messages is rated."
+    )
+    created_after = time_filter("created_at", "gte")
+    created_before = time_filter("created_at", "lt")
+    updated_after = time_filter("updated_at", "gte")
+    updated_before = time_filter("updated_at", "lt")
+    metadata_key = text_filter(
         method="by_metadata", help_text="A key at the top level of `metadata`."
     )
-    metadata_value = AnyTextFilter(
-        method="with_key",
-        help_text="The value under `metadata_key`: a text, a number, true, false, null.",
+    metadata_value = described(
+        CharFilter(
+            method="with_key",
+            help_text="The value under `metadata_key`: a text, a number, true, false, null.",
+        )
     )
-
-    class Meta:
-        model = Conversation
-        fields: list[str] = []
 
     def by_rating(
         self, queryset: QuerySet[Conversation], name: str, value: bool
@@ -188,23 +173,15 @@ class ConversationFilters(Filters):
 
 
 class MessageFilters(Filters):
-    role = SomeOfFilter(choices=Role)
-    status = SomeOfFilter(choices=Status, method="by_status")
-    provider = TextFilter()
-    model = TextFilter()
-    mode = TextFilter("detected_mode", help_text="The message's `detected_mode`.")
-    after_sequence = SequenceFilter(
-        "sequence", lookup_expr="gt", help_text="Only messages with a higher sequence."
-    )
-    before_sequence = SequenceFilter(
-        "sequence", lookup_expr="lt", help_text="Only messages with a lower sequence."
-    )
-    created_after = MomentFilter("created_at", lookup_expr="gte")
-    created_before = MomentFilter("created_at", lookup_expr="lt")
-
-    class Meta:
-        model = Message
-        fields: list[str] = []
+    role = choices_filter(Role)
+    status = choices_filter(Status, method="by_status")
+    provider = text_filter()
+    model = text_filter()
+    mode = text_filter("detected_mode", help_text="The message's `detected_mode`.")
+    after_sequence = sequence_filter("gt", "Only messages with a higher sequence.")
+    before_sequence = sequence_filter("lt", "Only messages with a lower sequence.")
+    created_after = time_filter("created_at", "gte")
+    created_before = time_filter("created_at", "lt")
 
     def by_status(
         self, queryset: QuerySet[Message], name: str, statuses: list[str]
@@ -213,9 +190,27 @@ class MessageFilters(Filters):
 
 
 def _as_json(text: str) -> list[Any]:
-    """What a text stands for as JSON: nothing, unless it is a number, boolean, null, …"""
+    """The value of a text that is a JSON number, boolean or null; nothing of any other."""
     try:
         value = json.loads(text, parse_constant=lambda _: None)
     except (ValueError, RecursionError):
         return []
     return [] if isinstance(value, str | dict | list) else [value]
+
+
+def moment_of(text: str) -> datetime:
+    """The time, in UTC, of an ISO 8601 date or date and time; ValueError for anything else.
+
+    Without an offset it is a time in the server's zone, a date alone its first moment.
+    """
+    moment = parse_datetime(text)
+    if moment is None:
+        day = parse_date(text)
+        if day is None:
+            raise ValueError(BAD_TIME)
+        moment = datetime(day.year, day.month, day.day)  # noqa: DTZ001 (made aware below)
+    try:
+        aware = moment if timezone.is_aware(moment) else timezone.make_aware(moment)
+        return aware.astimezone(UTC)
+    except OverflowError:  # before year 1 or after 9999 in UTC
+        raise ValueError(BAD_TIME) from None

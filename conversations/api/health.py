@@ -1,4 +1,4 @@
-"""Liveness and readiness, for whatever watches the process."""
+"""Liveness and readiness checks, for load balancers and process managers."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from django.views.decorators.http import require_safe
 
 @require_safe
 def healthz(request: HttpRequest) -> JsonResponse:
-    """The process answers; nothing else is asked."""
+    """Liveness: the process responds; nothing else is checked."""
     return JsonResponse({"status": "ok"})
 
 
 @require_safe
 def readyz(request: HttpRequest) -> JsonResponse:
-    """The database answers too; 503 when it does not."""
+    """Readiness: the database responds and is migrated; 503 otherwise."""
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1 FROM conversations_conversation LIMIT 1")

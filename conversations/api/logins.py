@@ -1,4 +1,4 @@
-"""What django-axes asks and shows when logins with a password are limited."""
+"""Callbacks of django-axes, which limits logins with a password."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def forget_failures(sender: type[User], user: User, **kwargs: Any) -> None:
 def locked_out(
     request: HttpRequest, response: HttpResponse | None, credentials: dict[str, Any] | None
 ) -> HttpResponse:
-    """The same page whether or not the account exists, or the password was right."""
+    """429: the same page whether or not the account exists, or the password was right."""
     wait = settings.AXES_COOLOFF_TIME
     text = TOO_MANY.format(minutes=round(wait.total_seconds() / 60))
     page = {"title": "Too Many Requests (429)", "details": text}

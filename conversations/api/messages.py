@@ -18,12 +18,19 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from conversations.api import parameters, serializers
+from conversations.api.contracts import CONVERSATIONS, Contract, deleted_schema
+from conversations.api.exceptions import ApiError
 from conversations.api.fields import reader
 from conversations.api.filters import MessageFilters
 from conversations.api.pagination import Listing, Order, page_of
 from conversations.api.parsers import has_body, loads
-from conversations.api.queries import check_is_there, messages_of_owner, read_message
-from conversations.api.representations import MESSAGE_COLUMNS, message_from_row
+from conversations.api.queries import (
+    MESSAGE_COLUMNS,
+    check_is_there,
+    message_from_row,
+    messages_of_owner,
+    read_message,
+)
 from conversations.api.views import (
     ApiViewSet,
     choice_of,
@@ -58,53 +65,47 @@ NEW_MESSAGES = PolymorphicProxySerializer(
     serializers=[serializers.AppendSerializer, serializers.BulkAppendSerializer],
     resource_type_field_name=None,
 )
-APPENDED = PolymorphicProxySerializer(
-    component_name="AppendedOneOrMany",
-    serializers=[serializers.MessageSerializer, serializers.AppendedSerializer],
-    resource_type_field_name=None,
-)
 
-APPENDED_SESSION = PolymorphicProxySerializer(
-    component_name="AppendedToSession",
-    serializers=[
-        serializers.SessionMessageSerializer,
-        serializers.AppendedSessionMessagesSerializer,
-    ],
-    resource_type_field_name=None,
-)
+_DELETED = deleted_schema("MessageDeleted", "message_id")
 
 
-@extend_schema_view(
-    list=extend_schema(
-        summary="Messages in order",
-        parameters=parameters.MESSAGE_LISTING,
-        responses=serializers.MessageListSerializer,
-    ),
-    create=extend_schema(
-        summary="Append one message, or up to 1,000, all or none",
-        description=(
-            "`expected_last_sequence` answers 409 when the conversation has moved on. Without a "
-            "body, `role`, `content` and `tool_calls` are taken from the query string; this is "
-            "discouraged, since query strings end up in access logs."
+def message_operations(contract: Contract) -> Any:
+    """Describes the operations on the messages of a conversation, by either of its names."""
+    message, appended = contract.message_shape, contract.appended_schema()
+    return extend_schema_view(
+        list=extend_schema(
+            summary=f"The messages of a {contract.name} in order",
+            parameters=parameters.MESSAGE_LISTING,
+            responses=contract.message_list_schema(),
         ),
-        parameters=[parameters.IDEMPOTENCY_KEY, *parameters.MESSAGE_AS_QUERY],
-        request=NEW_MESSAGES,
-        responses={
-            201: APPENDED,
-            200: OpenApiResponse(APPENDED, description="It was there already."),
-        },
-    ),
-    retrieve=extend_schema(summary="One message", responses=serializers.MessageSerializer),
-    partial_update=extend_schema(
-        summary="Rate a message or change its metadata",
-        request=serializers.MessageChangesSerializer,
-        responses=serializers.MessageSerializer,
-    ),
-    destroy=extend_schema(
-        summary="Delete a message",
-        responses={200: serializers.MessageDeletedSerializer},
-    ),
-)
+        create=extend_schema(
+            summary=f"Append one message to a {contract.name}, or up to 1,000, all or none",
+            description=(
+                f"`expected_last_sequence` answers 409 when the {contract.name} has moved on. "
+                "Without a body, `role`, `content` and `tool_calls` are taken from the query "
+                "string; this is discouraged, since query strings end up in access logs."
+            ),
+            parameters=[parameters.IDEMPOTENCY_KEY, *parameters.MESSAGE_AS_QUERY],
+            request=NEW_MESSAGES,
+            responses={
+                201: appended,
+                200: OpenApiResponse(appended, description="It was there already."),
+            },
+        ),
+        retrieve=extend_schema(summary=f"One message of a {contract.name}", responses=message),
+        partial_update=extend_schema(
+            summary=f"Rate a message of a {contract.name} or change its metadata",
+            request=serializers.MessageChangesSerializer,
+            responses=message,
+        ),
+        destroy=extend_schema(
+            summary=f"Delete a message of a {contract.name}",
+            responses={200: _DELETED},
+        ),
+    )
+
+
+@message_operations(CONVERSATIONS)
 @extend_schema(tags=["messages"])
 class MessageViewSet(ApiViewSet):
     queryset = Message.objects.none()
@@ -120,11 +121,10 @@ class MessageViewSet(ApiViewSet):
     def list(self, request: Request, **path: str) -> Response:
         key = self.conversation_id
         owner = owner_of(self.access, key, action=AccessAction.READ)
-        page = page_of(request, self._listing(key, owner))
-        if not page.rows:
+        rows, links = page_of(request, self._listing(key, owner))
+        if not rows:
             check_is_there(key, owner)  # an empty page, or none of theirs?
-        rows = [self.contract.message(row) for row in page.rows]
-        return Response({"messages": rows, "next": page.next, "previous": page.previous})
+        return Response({"messages": [self.contract.message(row) for row in rows], **links})
 
     def create(self, request: Request, **path: str) -> Response:
         key = self.conversation_id
@@ -189,7 +189,7 @@ class MessageViewSet(ApiViewSet):
     def _loads(tool_calls: str) -> Any:
         try:
             return loads(tool_calls.encode("utf-8", "surrogatepass"))
-        except ParseError:
+        except (ParseError, ApiError):
             raise ValidationError({"tool_calls": [ErrorDetail(NOT_JSON, "invalid")]}) from None
 
     def _append(self, conversation_id: uuid.UUID, body: dict[str, Any]) -> Appended:

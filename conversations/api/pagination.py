@@ -1,4 +1,4 @@
-"""Keyset pages: each costs the same however deep, and no row is skipped or shown twice."""
+"""Keyset pagination: each page costs the same however deep, no row is skipped or repeated."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ MAX_PAGE_SIZE = 200
 BAD_CURSOR = "Not a cursor of this list: take `next` or `previous` as they are."
 BAD_SIZE = f"A whole number from 1 to {MAX_PAGE_SIZE}."
 
+Links = dict[str, str | None]
 _FORWARD, _BACKWARD = "f", "b"
 
 
@@ -68,28 +69,20 @@ class Listing:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
-    """The rows of one page and the whole URLs of its neighbours, or None."""
-
-    rows: list[Row]
-    next: str | None
-    previous: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Position:
+class Cursor:
     """Where a page starts: beyond `at`, reading backward or forward; the start for None."""
 
     at: tuple[Any, ...] | None = None
     backward: bool = False
 
 
-def page_of(request: Request, listing: Listing) -> Page:
-    """The page of a listing at the request's `cursor`, of the request's `page_size`."""
+def page_of(request: Request, listing: Listing) -> tuple[list[Row], Links]:
+    """The rows of a listing at the request's `cursor`, of the request's `page_size`, and `next` and
+    `previous`: the absolute URLs of the neighbouring pages, or None."""
 
-    def fetch(position: Position, limit: int) -> list[Row]:
-        at = {f"at_{place}": value for place, value in enumerate(position.at or ())}
-        return _statement(listing, position, limit).fetch({**listing.values, **at})
+    def fetch(cursor: Cursor, limit: int) -> list[Row]:
+        at = {f"at_{place}": value for place, value in enumerate(cursor.at or ())}
+        return _statement(listing, cursor, limit).fetch({**listing.values, **at})
 
     return cut_page(request, listing.scope, listing.order.columns, fetch)
 
@@ -98,34 +91,33 @@ def cut_page(
     request: Request,
     scope: str,
     columns: tuple[str, ...],
-    fetch: Callable[[Position, int], list[Row]],
+    fetch: Callable[[Cursor, int], list[Row]],
     *,
     both: bool = True,
-) -> Page:
-    """A page of whatever `fetch` finds at most `limit` rows of beyond a position.
+) -> tuple[list[Row], Links]:
+    """The same for what `fetch` finds: at most `limit` rows beyond a cursor.
 
     `columns` are those whose values make a row's place in the order. `both`: `fetch` can read
     backward too.
     """
     size = page_size_of(request)
     signer = signing.Signer(salt=f"page:{scope}")
-    position = _position(request.query_params.get("cursor"), signer)
-    rows = fetch(position, size + 1)
+    cursor = _cursor_of(request.query_params.get("cursor"), signer)
+    rows = fetch(cursor, size + 1)
     more, rows = len(rows) > size, rows[:size]
-    if position.backward:
+    if cursor.backward:
         rows.reverse()
 
     def link(towards: str, row: Row) -> str:
         at = [_plain(row[column]) for column in columns]
         return _url(request, signer.sign_object([towards, *at]))
 
-    after = rows and (more or position.backward)
-    before = both and rows and (more if position.backward else position.at is not None)
-    return Page(
-        rows=rows,
-        next=link(_FORWARD, rows[-1]) if after else None,
-        previous=link(_BACKWARD, rows[0]) if before else None,
-    )
+    after = rows and (more or cursor.backward)
+    before = both and rows and (more if cursor.backward else cursor.at is not None)
+    return rows, {
+        "next": link(_FORWARD, rows[-1]) if after else None,
+        "previous": link(_BACKWARD, rows[0]) if before else None,
+    }
 
 
 def page_size_of(request: Request) -> int:
@@ -141,32 +133,32 @@ def page_size_of(request: Request) -> int:
 _statements: dict[tuple[Any, ...], Prepared] = {}
 
 
-def _statement(listing: Listing, position: Position, limit: int) -> Prepared:
+def _statement(listing: Listing, cursor: Cursor, limit: int) -> Prepared:
     if listing.shape is None:
-        return _prepare(listing, position, limit)
-    key = (listing.shape, listing.order, position.at is not None, position.backward, limit)
+        return _prepare(listing, cursor, limit)
+    key = (listing.shape, listing.order, cursor.at is not None, cursor.backward, limit)
     found = _statements.get(key)
     if found is None:
-        found = _statements[key] = _prepare(listing, position, limit)
+        found = _statements[key] = _prepare(listing, cursor, limit)
     return found
 
 
-def _prepare(listing: Listing, position: Position, limit: int) -> Prepared:
+def _prepare(listing: Listing, cursor: Cursor, limit: int) -> Prepared:
     queryset = listing.build()
-    if position.at is not None:
-        queryset = queryset.filter(listing.order.beyond(reverse=position.backward))
-    ordered = queryset.order_by(*listing.order.by(reverse=position.backward))
+    if cursor.at is not None:
+        queryset = queryset.filter(listing.order.beyond(reverse=cursor.backward))
+    ordered = queryset.order_by(*listing.order.by(reverse=cursor.backward))
     return Prepared(ordered[:limit], listing.columns)
 
 
-def _position(cursor: str | None, signer: signing.Signer) -> Position:
-    if cursor is None:
-        return Position()
+def _cursor_of(text: str | None, signer: signing.Signer) -> Cursor:
+    if text is None:
+        return Cursor()
     try:
-        direction, *at = signer.unsign_object(cursor)
+        direction, *at = signer.unsign_object(text)
     except Exception:  # whatever decoding makes of a tampered text
         raise ValidationError({"cursor": [ErrorDetail(BAD_CURSOR, "invalid")]}) from None
-    return Position(tuple(at), backward=direction == _BACKWARD)
+    return Cursor(tuple(at), backward=direction == _BACKWARD)
 
 
 def _plain(value: object) -> object:

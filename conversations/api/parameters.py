@@ -8,6 +8,7 @@ from drf_spectacular.utils import OpenApiParameter
 
 from conversations.api.errors import REASON_HEADER
 from conversations.api.fields import USER
+from conversations.api.filters import TIME_SCHEMA
 from conversations.api.pagination import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
 from conversations.models import Role
 from conversations.services.audit import MAX_REASON_CHARS
@@ -65,9 +66,8 @@ def _text(name: str, description: str = "", **schema: object) -> OpenApiParamete
 
 def _time(name: str) -> OpenApiParameter:
     bound = "from this time on" if name.endswith("after") else "before this time"
-    when = {"anyOf": [{"type": "string", "format": kind} for kind in ("date-time", "date")]}
     return OpenApiParameter(
-        name, when, description=f"Only what was {name.split('_')[0]} {bound} (ISO 8601)."
+        name, TIME_SCHEMA, description=f"Only what was {name.split('_')[0]} {bound} (ISO 8601)."
     )
 
 

@@ -1,4 +1,4 @@
-"""Request bodies: JSON as RFC 8259 has it, of bounded size and depth, with nothing rounded."""
+"""Request bodies: JSON (RFC 8259) of bounded size and depth, integers of any size exact."""
 
 from __future__ import annotations
 
@@ -8,51 +8,22 @@ from collections.abc import Mapping
 from typing import IO, Any
 
 from django.conf import settings
-from rest_framework.exceptions import APIException, ParseError
+from rest_framework.exceptions import ParseError
 from rest_framework.parsers import JSONParser
 from rest_framework.request import Request
+
+from conversations.api.exceptions import ApiError
 
 NOT_UTF8 = "The body must be JSON in UTF-8."
 NOT_JSON = "The body is not JSON: {reason} (line {line}, column {column})."
 TOO_DEEP = "Nested too deep."
 LONG_NUMBER = "A number in the body has too many digits."
 REPEATED_KEY = "This key is given twice in one object."
+TOO_LARGE = "The body may be at most {limit:,} bytes."
 NO_LENGTH = "Send the body with a Content-Length; a chunked body is not read."
 
 _SCANNED_CHARS = 1_000_000
 _token = re.compile(r'"((?:[^"\\]|\\.)*)"|[\[{]|[\]}]')
-
-
-class PayloadTooLarge(APIException):
-    status_code = 413
-    default_code = "too_large"
-
-    def __init__(self) -> None:
-        super().__init__(f"The body may be at most {settings.CHAT_MAX_BODY_BYTES:,} bytes.")
-
-
-class TooDeep(ParseError):
-    """`field`: the top-level name under which the nesting starts, where it can be told."""
-
-    default_code = "too_deep"
-
-    def __init__(self, field: str | None) -> None:
-        super().__init__(TOO_DEEP)
-        self.field = field
-
-
-class RepeatedKey(ParseError):
-    """`field`: the path to the key, such as `messages.3.content`, where it can be told.
-
-    Which of two values counts differs from reader to reader: a proxy that checks a body and this
-    server could see two different requests.
-    """
-
-    default_code = "repeated_key"
-
-    def __init__(self, field: str | None) -> None:
-        super().__init__(REPEATED_KEY)
-        self.field = field
 
 
 class StrictJSONParser(JSONParser):
@@ -70,17 +41,28 @@ class StrictJSONParser(JSONParser):
         limit = settings.CHAT_MAX_BODY_BYTES
         body = stream.read(limit + 1)
         if len(body) > limit:
-            raise PayloadTooLarge
+            raise payload_too_large()
         return loads(body)
 
 
+def payload_too_large() -> ApiError:
+    return ApiError(413, TOO_LARGE.format(limit=settings.CHAT_MAX_BODY_BYTES), "too_large")
+
+
 def loads(body: bytes) -> Any:
-    """The value of a JSON document in UTF-8; ParseError says where it is not one."""
+    """The value of a JSON document in UTF-8.
+
+    Raises ParseError, which says where it is not one, and ApiError: with the top-level name under
+    which it nests too deep, or the path (`messages.3.content`) of a key that one object has twice.
+    Which of two values counts differs from reader to reader: a proxy that checks a body and this
+    server could see two different requests.
+    """
     try:
         text = body.decode("utf-8")
         return json.loads(text, object_pairs_hook=_object)
     except _Repeated:
-        raise RepeatedKey(_path_of_repeated_key(text)) from None
+        path = _path_of_repeated_key(text)
+        raise ApiError(400, REPEATED_KEY, "repeated_key", field=path) from None
     except UnicodeDecodeError:
         raise ParseError(NOT_UTF8) from None
     except json.JSONDecodeError as error:
@@ -88,7 +70,7 @@ def loads(body: bytes) -> Any:
             NOT_JSON.format(reason=error.msg, line=error.lineno, column=error.colno)
         ) from None
     except RecursionError:
-        raise TooDeep(_field_that_nests(text)) from None
+        raise ApiError(400, TOO_DEEP, "too_deep", field=_field_that_nests(text)) from None
     except ValueError:  # Python reads integers of up to 4,300 digits
         raise ParseError(LONG_NUMBER) from None
 
@@ -104,11 +86,11 @@ def has_body(request: Request) -> bool:
 
 
 class _Repeated(Exception):
-    """An object has a key twice; where it stands is not known yet."""
+    """An object has a key twice; its path is not known yet."""
 
 
 class _Pairs(list[tuple[str, Any]]):
-    """An object as it is written."""
+    """The pairs of one object, repeated keys included."""
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -119,7 +101,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _path_of_repeated_key(text: str) -> str | None:
-    """Reads the document again, for the one answer that has to name the place."""
+    """Parses the document again, to name the path in the error."""
     try:
         names = _names_to_repeated_key(json.loads(text, object_pairs_hook=_Pairs))
     except (RecursionError, ValueError):  # what follows the key is no JSON, or nests too deep
@@ -143,7 +125,7 @@ def _names_to_repeated_key(value: list[Any]) -> list[str]:
 
 
 def _field_that_nests(text: str) -> str | None:
-    """The last key read at the top level before the nesting goes out of bounds."""
+    """The last key at the top level before the nesting exceeds CHAT_MAX_JSON_DEPTH."""
     depth, field = 0, None
     for token in _token.finditer(text, 0, _SCANNED_CHARS):
         if (name := token.group(1)) is not None:

@@ -1,5 +1,6 @@
-"""What the API reads of a conversation, once it is known whose it is; each statement is compiled
-once."""
+"""The rows that the API reads and responds with: the columns that `serializers` declares.
+
+Each statement is compiled once; each look-up says whose conversation it is."""
 
 from __future__ import annotations
 
@@ -9,17 +10,22 @@ from typing import Any
 
 from django.contrib.auth.models import User
 
-from conversations.api.representations import (
-    CONVERSATION_COLUMNS,
-    MESSAGE_COLUMNS,
-    conversation_from_row,
-)
+from conversations.api.serializers import ConversationSerializer, MessageSerializer
 from conversations.db.bulk_rows import Row
 from conversations.db.compiled import Prepared, slot
 from conversations.models import AccessAction, AccessContext, Caller, Conversation, Message
 from conversations.models.message import MessageQuerySet
 from conversations.services import NotFound, owner_of
 from conversations.services.errors import NO_SUCH_CONVERSATION, NO_SUCH_MESSAGE
+
+MESSAGE_COLUMNS: tuple[str, ...] = MessageSerializer.Meta.fields
+CONVERSATION_FIELDS: tuple[str, ...] = ConversationSerializer.Meta.fields
+# As stored columns: the name of the owner depends on the caller and is in none of them.
+CONVERSATION_COLUMNS = tuple(
+    "archived_at" if name == "archived" else name
+    for name in CONVERSATION_FIELDS
+    if name != "user_id"
+)
 
 
 def read_conversation(
@@ -29,8 +35,8 @@ def read_conversation(
     action: AccessAction = AccessAction.READ,
     detail: dict[str, Any] | None = None,
 ) -> tuple[User, Row]:
-    """The owner, and the conversation as it is answered; NotFound when it is not there for this
-    caller. A look of staff leaves its AccessRecord."""
+    """The owner, and the conversation as responses have it. Raises NotFound where this caller has
+    none of this id. A read of staff leaves its AccessRecord."""
     owner = owner_of(access, conversation_id, action=action, detail=detail)
     rows = _conversation().fetch({"conversation": conversation_id, "owner": owner.pk})
     if not rows:
@@ -64,9 +70,29 @@ def messages_of_owner() -> MessageQuerySet:
 
 
 def caller_of(access: AccessContext) -> Caller:
-    """Every request that got so far has a caller."""
+    """Every authenticated request has a caller."""
     assert access.caller is not None
     return access.caller
+
+
+def conversation_from_row(row: Row, user_id: int | str) -> Row:
+    """A row of CONVERSATION_COLUMNS as responses have it; `user_id` is what the caller calls the
+    owner."""
+    row["archived"] = row["archived_at"] is not None
+    row["user_id"] = user_id
+    return {name: row[name] for name in CONVERSATION_FIELDS}
+
+
+def conversation_from_model(conversation: Conversation, user_id: int | str) -> Row:
+    return {
+        name: user_id if name == "user_id" else getattr(conversation, name)
+        for name in CONVERSATION_FIELDS
+    }
+
+
+def message_from_row(row: Row) -> Row:
+    """A row of all columns as responses have it."""
+    return {name: row[name] for name in MESSAGE_COLUMNS}
 
 
 @cache

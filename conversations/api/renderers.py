@@ -1,4 +1,4 @@
-"""Answers as JSON bytes, by orjson: rows of the database go in as they are."""
+"""Responses as JSON, written by orjson, which takes rows of the database as they are."""
 
 from __future__ import annotations
 

@@ -6,15 +6,17 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from drf_spectacular.utils import extend_schema, extend_schema_view
+from drf_spectacular.utils import extend_schema, extend_schema_view, inline_serializer
 from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.serializers import CharField, ChoiceField, FloatField, URLField
 
-from conversations.api import parameters, serializers
-from conversations.api.pagination import Position, cut_page
+from conversations.api import parameters
+from conversations.api.filters import BAD_TIME, moment_of
+from conversations.api.pagination import Cursor, cut_page
 from conversations.api.queries import check_is_there
-from conversations.api.times import BAD_TIME, moment_of
+from conversations.api.serializers import ConversationSerializer, MessageSerializer, fields_of
 from conversations.api.views import ApiViewSet, choice_of, query_string_of, uuid_of
 from conversations.db.bulk_rows import Row
 from conversations.models import AccessAction, Conversation, Role
@@ -25,6 +27,29 @@ from conversations.services import owner_of, owner_to_read
 from conversations.services.users import EVERYBODY, check_everybody
 from conversations.services.validators import MAX_QUERY_CHARS, check_query
 
+_CONVERSATION, _MESSAGE = fields_of(ConversationSerializer), fields_of(MessageSerializer)
+_RESULT: dict[str, Any] = {
+    "kind": ChoiceField(choices=["message", "title"]),
+    "rank": FloatField(help_text="Higher is better; for ordering alone."),
+    "snippet": CharField(help_text="HTML that is safe to show: escaped text, matches in `<mark>`."),
+    "conversation": inline_serializer(
+        "FoundConversation", {name: _CONVERSATION[name] for name in ("id", "user_id", "title")}
+    ),
+    "message": inline_serializer(
+        "FoundMessage",
+        {name: _MESSAGE[name] for name in ("id", "sequence", "role", "created_at")},
+        allow_null=True,
+        help_text="Null when the title matched.",
+    ),
+}
+_RESPONSE = inline_serializer(
+    "Search",
+    {
+        "results": inline_serializer("SearchResult", _RESULT, many=True),
+        "next": URLField(allow_null=True),
+        "previous": URLField(allow_null=True, help_text="Always null: search goes forward."),
+    },
+)
 _NAMES = ["q", "user_id", "conversation_id", "role", "created_after", "created_before"]
 _ROLES: dict[str, str] = {role: role for role in Role.values}
 
@@ -34,13 +59,13 @@ _ROLES: dict[str, str] = {role: role for role in Role.values}
         operation_id="search",
         summary="Search messages and titles, best match first",
         parameters=parameters.SEARCH,
-        responses=serializers.SearchSerializer,
+        responses=_RESPONSE,
     )
 )
 @extend_schema(tags=["search"])
 class SearchViewSet(ApiViewSet):
     queryset = Conversation.objects.none()
-    serializer_class = serializers.SearchSerializer
+    serializer_class = type(_RESPONSE)
     throttle_kinds = {"list": "search"}
     query_names = {"list": [*_NAMES, "cursor", "page_size"]}
 
@@ -52,20 +77,21 @@ class SearchViewSet(ApiViewSet):
         if scope is None:
             return Response({"results": [], "next": None, "previous": None})
 
-        def fetch(position: Position, limit: int) -> list[Row]:
-            at: Any = position.at
+        def fetch(cursor: Cursor, limit: int) -> list[Row]:
+            at: Any = cursor.at
             hits = search_conversations(text=text, scope=scope, limit=limit, at=at)
             return [_found(hit, self.caller.namespace) for hit in hits]
 
-        page = cut_page(
+        rows, links = cut_page(
             request,
             f"search:{self.caller.user.pk}:{scope.owner_id}:{query_string_of(query, _NAMES)}",
             ("rank", "key"),
             fetch,
             both=False,
         )
-        results = [{name: row[name] for name in _SHOWN} for row in page.rows]
-        return Response({"results": results, "next": page.next, "previous": None})
+        return Response(
+            {"results": [{name: row[name] for name in _SHOWN} for row in rows], **links}
+        )
 
     def _scope(self, request: Request) -> SearchScope | None:
         """Where to search; None for a user not seen so far."""

@@ -1,11 +1,17 @@
-"""The shapes of requests and answers; the OpenAPI page is drawn from these."""
+"""The shapes of requests and responses, from which the OpenAPI schema is generated.
+
+Requests are validated by them. Responses are rows that are written as they are; lists and other
+envelopes of responses are declared inline where they are answered.
+"""
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 from django.db.models import Field as ModelField
 from django.db.models import JSONField, PositiveIntegerField
+from drf_spectacular.utils import inline_serializer
 from rest_framework import serializers
 
 from conversations.api.fields import (
@@ -22,7 +28,6 @@ from conversations.api.fields import (
     TitleField,
     ToolCallsField,
     UserIdField,
-    UserNameField,
 )
 from conversations.formats import RECORDED_FIELDS
 from conversations.models import Conversation, Message, Status
@@ -38,9 +43,9 @@ _SERVER_SETS = frozenset({"created_at", "updated_at", "message_count", "sequence
 
 
 class ConversationSerializer(serializers.ModelSerializer[Conversation]):
-    """A conversation as it is answered."""
+    """A conversation in responses."""
 
-    user_id = UserNameField()
+    user_id = UserIdField()
     metadata = ObjectField()
     archived = serializers.BooleanField()
 
@@ -62,7 +67,7 @@ class ConversationSerializer(serializers.ModelSerializer[Conversation]):
 
 
 class MessageSerializer(serializers.ModelSerializer[Message]):
-    """A message as it is answered."""
+    """A message in responses."""
 
     conversation_id = serializers.UUIDField()
     rating = RatingField()
@@ -83,7 +88,7 @@ class MessageSerializer(serializers.ModelSerializer[Message]):
 
 
 class NewConversationSerializer(StrictSerializer):
-    """What a client gives of a new conversation."""
+    """A new conversation in requests."""
 
     read_only_names = _SERVER_SETS
 
@@ -95,7 +100,7 @@ class NewConversationSerializer(StrictSerializer):
 
 
 class ConversationChangesSerializer(StrictSerializer):
-    """What may be changed of a conversation."""
+    """The fields of a conversation that a PATCH may change."""
 
     read_only_names = _SERVER_SETS | {"id", "user_id", "model_used"}
 
@@ -159,7 +164,7 @@ class BulkAppendSerializer(StrictSerializer):
 
 
 class MessageChangesSerializer(StrictSerializer):
-    """What may be changed of a message. What was said cannot be."""
+    """The fields of a message that a PATCH may change: never its content."""
 
     read_only_names = _SERVER_SETS | {
         name for name in MessageSerializer.Meta.fields if name not in {"rating", "metadata"}
@@ -170,46 +175,8 @@ class MessageChangesSerializer(StrictSerializer):
     metadata = ObjectField(required=False)
 
 
-class ConversationListSerializer(serializers.Serializer[Any]):
-    conversations = ConversationSerializer(many=True)
-    count = serializers.IntegerField(
-        allow_null=True,
-        help_text="All conversations of the owner that match; null for everybody's.",
-    )
-    next = serializers.URLField(allow_null=True)
-    previous = serializers.URLField(allow_null=True)
-
-
-class MessageListSerializer(serializers.Serializer[Any]):
-    messages = MessageSerializer(many=True)
-    next = serializers.URLField(allow_null=True)
-    previous = serializers.URLField(allow_null=True)
-
-
-class ConversationDetailSerializer(ConversationSerializer):
-    messages = MessageSerializer(many=True)
-    messages_next = serializers.URLField(allow_null=True)
-
-    class Meta(ConversationSerializer.Meta):
-        fields = (*ConversationSerializer.Meta.fields, "messages", "messages_next")  # type: ignore[assignment]
-
-
-class AppendedSerializer(serializers.Serializer[Any]):
-    messages = MessageSerializer(many=True)
-
-
-class ConversationDeletedSerializer(serializers.Serializer[Any]):
-    status = serializers.CharField(help_text="`deleted`")
-    conversation_id = serializers.UUIDField()
-
-
-class MessageDeletedSerializer(serializers.Serializer[Any]):
-    status = serializers.CharField(help_text="`deleted`")
-    message_id = serializers.UUIDField()
-
-
 class ClientIdField(StrictUUIDField):
-    """A client's own id where the contract knows no `id`: anything but a UUID is unknown."""
+    """A client's own id where the contract has no `id`: anything but a UUID is an unknown field."""
 
     def to_internal_value(self, data: Any) -> Any:
         if not isinstance(data, str):
@@ -218,116 +185,48 @@ class ClientIdField(StrictUUIDField):
 
 
 class NewSessionSerializer(NewConversationSerializer):
-    """What a client gives of a new session."""
+    """A new session in requests."""
 
     user_id = UserIdField()
     id = ClientIdField(required=False)
 
 
-class SessionMessageSerializer(MessageSerializer):
-    """A message of a session as it is answered."""
-
-    session_id = serializers.UUIDField(source="conversation_id")
-    conversation_id = None  # type: ignore[assignment]
-
-    class Meta(MessageSerializer.Meta):
-        fields = tuple(
-            "session_id" if name == "conversation_id" else name
-            for name in MessageSerializer.Meta.fields
-        )
-
-
-class SessionListSerializer(serializers.Serializer[Any]):
-    sessions = ConversationSerializer(many=True)
-    count = serializers.IntegerField(
-        allow_null=True, help_text="All sessions of the owner that match; null for everybody's."
-    )
-    next = serializers.URLField(allow_null=True)
-    previous = serializers.URLField(allow_null=True)
-
-
-class SessionDetailSerializer(serializers.Serializer[Any]):
-    session = ConversationSerializer()
-    messages = SessionMessageSerializer(many=True)
-    messages_next = serializers.URLField(allow_null=True)
-
-
-class SessionMessageListSerializer(serializers.Serializer[Any]):
-    messages = SessionMessageSerializer(many=True)
-    next = serializers.URLField(allow_null=True)
-    previous = serializers.URLField(allow_null=True)
-
-
-class AppendedSessionMessagesSerializer(serializers.Serializer[Any]):
-    messages = SessionMessageSerializer(many=True)
-
-
-class SessionDeletedSerializer(serializers.Serializer[Any]):
-    status = serializers.CharField(help_text="`deleted`")
-    session_id = serializers.UUIDField()
-
-
-class ChatHistorySerializer(serializers.Serializer[Any]):
-    session_id = serializers.UUIDField()
-    messages = SessionMessageSerializer(many=True)
-    messages_next = serializers.URLField(allow_null=True)
-
-
-class FoundConversationSerializer(serializers.ModelSerializer[Conversation]):
-    user_id = UserNameField()
-
-    class Meta:
-        model = Conversation
-        fields = ("id", "user_id", "title")
-        read_only_fields = fields
-
-
-class FoundMessageSerializer(serializers.ModelSerializer[Message]):
-    class Meta:
-        model = Message
-        fields = ("id", "sequence", "role", "created_at")
-        read_only_fields = fields
-
-
-class SearchResultSerializer(serializers.Serializer[Any]):
-    kind = serializers.ChoiceField(choices=["message", "title"])
-    rank = serializers.FloatField(help_text="Higher is better; for ordering alone.")
-    snippet = serializers.CharField(
-        help_text="HTML that is safe to show: escaped text, matches in `<mark>`."
-    )
-    conversation = FoundConversationSerializer()
-    message = FoundMessageSerializer(allow_null=True, help_text="Null when the title matched.")
-
-
-class SearchSerializer(serializers.Serializer[Any]):
-    results = SearchResultSerializer(many=True)
-    next = serializers.URLField(allow_null=True)
-    previous = serializers.URLField(allow_null=True, help_text="Always null: search goes forward.")
-
-
-class ValidationProblemSerializer(serializers.Serializer[Any]):
-    loc = serializers.ListField(
-        child=serializers.JSONField(), help_text="Where: body, path, query or header, and a path."
-    )
-    msg = serializers.CharField()
-    type = serializers.CharField()
-
-
 class ValidationErrorSerializer(serializers.Serializer[Any]):
     """Validation errors of the session-named routes."""
 
-    detail = ValidationProblemSerializer(many=True)
-
-
-class ErrorItemSerializer(serializers.Serializer[Any]):
-    code = serializers.CharField()
-    detail = serializers.CharField()
-    attr = serializers.CharField(allow_null=True, help_text="The field at fault, as a path.")
+    detail = inline_serializer(
+        "ValidationProblem",
+        {
+            "loc": serializers.ListField(
+                child=serializers.JSONField(),
+                help_text="Where: body, path, query or header, and a path.",
+            ),
+            "msg": serializers.CharField(),
+            "type": serializers.CharField(),
+        },
+        many=True,
+    )
 
 
 class ErrorSerializer(serializers.Serializer[Any]):
     """Every error of this API."""
 
     type = serializers.ChoiceField(choices=["validation_error", "client_error", "server_error"])
-    errors = ErrorItemSerializer(many=True)  # type: ignore[assignment]
+    errors = inline_serializer(  # type: ignore[assignment]
+        "ErrorItem",
+        {
+            "code": serializers.CharField(),
+            "detail": serializers.CharField(),
+            "attr": serializers.CharField(
+                allow_null=True, help_text="The field at fault, as a path."
+            ),
+        },
+        many=True,
+    )
     request_id = serializers.CharField()
+
+
+def fields_of(shape: type[serializers.Serializer[Any]]) -> dict[str, Any]:
+    """Its fields by name, for another shape; copied, since a shape has its fields in the order in
+    which they were made."""
+    return {name: deepcopy(field) for name, field in shape().get_fields().items()}

@@ -17,7 +17,7 @@ from django.http import StreamingHttpResponse
 from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.request import Request
 
-from conversations.api.request_id import current_request_id
+from conversations.api.middleware import current_request_id
 from conversations.chat.events import NOWHERE, Delta, Done, Event, Failed, Position
 from conversations.chat.runtime.live_turn import Watched
 from conversations.chat.turn import events_of

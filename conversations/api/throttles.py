@@ -1,4 +1,4 @@
-"""How often one user may ask, by kind of route; from settings, and off until set there."""
+"""Rate limits by user and kind of route: THROTTLE_RATES, empty by default."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def kind_of(request: Request, view: object) -> str:
 
 
 class UserThrottle(SimpleRateThrottle):
-    """Counts each kind of route apart."""
+    """Counts each kind of route separately."""
 
     def __init__(self) -> None:
         """The rate depends on the request: there is none to read yet."""

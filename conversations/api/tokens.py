@@ -1,4 +1,4 @@
-"""API tokens over HTTP, and who is calling: /api/tokens, /api/me."""
+"""API tokens over HTTP, and the caller: /api/tokens, /api/me."""
 
 from __future__ import annotations
 
@@ -7,17 +7,35 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from drf_spectacular.utils import extend_schema, extend_schema_view
+from drf_spectacular.utils import extend_schema, extend_schema_view, inline_serializer
 from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.serializers import (
+    BooleanField,
+    CharField,
+    DateTimeField,
+    IntegerField,
+    Serializer,
+)
 
-from conversations.api import token_serializers as serializers
+from conversations.api.fields import (
+    ObjectField,
+    StrictCharField,
+    StrictIntegerField,
+    StrictSerializer,
+    UserIdField,
+)
+from conversations.api.serializers import fields_of
 from conversations.api.views import ApiViewSet, read_body
 from conversations.models import ApiToken
 from conversations.services import NotAllowed, owner_to_write_for
 from conversations.services.appending import MAX_BATCH
 from conversations.services.tokens import (
+    LARGEST_DAYS,
+    LONGEST_SECONDS,
+    MAX_NAME_CHARS,
+    SHORTEST_SECONDS,
     create_token,
     lifetime_of,
     revoke_token,
@@ -29,9 +47,79 @@ SHORT_LIVED = "A token for another user is short-lived: say for how many seconds
 TWO_LIFETIMES = "Give `days` or `expires_in`, not both."
 
 
+class TokenSerializer(Serializer[Any]):
+    id = CharField(help_text="The token's first characters.")
+    name = CharField(help_text="What it was made for; may be empty.")
+    trusted = BooleanField(help_text="Whether it acts for other users.")
+    namespace = CharField(
+        allow_null=True, help_text="Whose names it uses: those of this application's users."
+    )
+    created_at = DateTimeField()
+    expires_at = DateTimeField(allow_null=True)
+    last_used_at = DateTimeField(
+        allow_null=True, help_text="To within some minutes; null before its first use."
+    )
+
+
+class NewTokenSerializer(StrictSerializer):
+    """The user of a new token, its name and its lifetime."""
+
+    user_id = UserIdField(
+        required=False, help_text="One of a trusted client's users; without it, the caller."
+    )
+    name = StrictCharField(
+        required=False, max_length=MAX_NAME_CHARS, help_text="What it is for, to tell it by."
+    )
+    expires_in = StrictIntegerField(
+        required=False,
+        min_value=SHORTEST_SECONDS,
+        max_value=LONGEST_SECONDS,
+        help_text="In seconds, for a token that a browser gets; instead of `days`.",
+    )
+    days = StrictIntegerField(
+        required=False,
+        min_value=1,
+        max_value=LARGEST_DAYS,
+        help_text="How long it is good for; as the server's settings have it where left out.",
+    )
+
+
+_CREATED_TOKEN = inline_serializer(
+    "CreatedToken",
+    {
+        **fields_of(TokenSerializer),
+        "token": CharField(help_text="Keep it: it cannot be shown again."),
+    },
+)
+
+
+class MeSerializer(Serializer[Any]):
+    """The caller, their rights and their limits."""
+
+    user_id = UserIdField()
+    trusted = BooleanField(help_text="Acts for other users.")
+    namespace = CharField(allow_null=True)
+    staff = BooleanField()
+    may_read_any = BooleanField(help_text="Staff: each look is recorded.")
+    may_write_any = BooleanField(help_text="Staff: each act is recorded.")
+    limits = inline_serializer(
+        "Limits",
+        {
+            "max_body_bytes": IntegerField(),
+            "max_message_chars": IntegerField(help_text="Of what is sent as `user`."),
+            "max_metadata_bytes": IntegerField(),
+            "max_messages_at_once": IntegerField(),
+            "rates": ObjectField(
+                help_text="Requests by kind, such as `600/min`; empty without limits."
+            ),
+        },
+    )
+
+
 @extend_schema_view(
     list=extend_schema(
-        summary="Your tokens, newest first", responses=serializers.TokenListSerializer
+        summary="Your tokens, newest first",
+        responses=inline_serializer("TokenList", {"tokens": TokenSerializer(many=True)}),
     ),
     create=extend_schema(
         summary="A new token, shown this once",
@@ -40,17 +128,23 @@ TWO_LIFETIMES = "Give `days` or `expires_in`, not both."
             "so that a browser can call for that person; that one needs `expires_in`. It never "
             "carries more rights than its user has, nor outlives the token that made it."
         ),
-        request=serializers.NewTokenSerializer,
-        responses={201: serializers.CreatedTokenSerializer},
+        request=NewTokenSerializer,
+        responses={201: _CREATED_TOKEN},
     ),
     destroy=extend_schema(
-        summary="Revoke a token", responses={200: serializers.TokenRevokedSerializer}
+        summary="Revoke a token",
+        responses={
+            200: inline_serializer(
+                "TokenRevoked",
+                {"status": CharField(help_text="`revoked`"), "token_id": CharField()},
+            )
+        },
     ),
 )
 @extend_schema(tags=["tokens"])
 class TokenViewSet(ApiViewSet):
     queryset = ApiToken.objects.none()
-    serializer_class = serializers.TokenSerializer
+    serializer_class = TokenSerializer
     lookup_field = "token_id"
     shows_others = False
     lookup_value_regex = "[^/]+"
@@ -59,7 +153,7 @@ class TokenViewSet(ApiViewSet):
         return Response({"tokens": [_shown(row) for row in tokens_of(self.caller.user)]})
 
     def create(self, request: Request) -> Response:
-        body = read_body(request, serializers.NewTokenSerializer)
+        body = read_body(request, NewTokenSerializer)
         user_id = body.get("user_id")
         if user_id is not None and not self.caller.trusted:
             raise NotAllowed(ONLY_TRUSTED, field="user_id")
@@ -82,15 +176,13 @@ class TokenViewSet(ApiViewSet):
 
 @extend_schema(tags=["tokens"])
 class MeViewSet(ApiViewSet):
-    """Who calls, with which rights, within which limits."""
+    """The caller, their rights and their limits."""
 
     queryset = ApiToken.objects.none()
-    serializer_class = serializers.MeSerializer
+    serializer_class = MeSerializer
     shows_others = False
 
-    @extend_schema(
-        operation_id="me", summary="Who you are to this API", responses=serializers.MeSerializer
-    )
+    @extend_schema(operation_id="me", summary="Who you are to this API", responses=MeSerializer)
     def retrieve(self, request: Request) -> Response:
         caller = self.caller
         return Response(

@@ -16,27 +16,26 @@ from conversations.api.sessions import (
 from conversations.api.tokens import MeViewSet, TokenViewSet
 
 
-class Router(SimpleRouter):
-    """Routes with an optional slash at their end."""
+def router() -> SimpleRouter:
+    """One with an optional slash at the end of its routes."""
+    made = SimpleRouter()
+    made.trailing_slash = "/?"
+    return made
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.trailing_slash = "/?"
 
-
-conversations = Router()
+conversations = router()
 conversations.register("conversations", ConversationViewSet, basename="conversation")
 
-messages = Router()
+messages = router()
 messages.register("messages", MessageViewSet, basename="message")
 
-sessions = Router()
+sessions = router()
 sessions.register("sessions", SessionViewSet, basename="session")
 
-session_messages = Router()
+session_messages = router()
 session_messages.register("messages", SessionMessageViewSet, basename="session-message")
 
-others = Router()
+others = router()
 others.register("search", SearchViewSet, basename="search")
 others.register("tokens", TokenViewSet, basename="token")
 

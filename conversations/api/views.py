@@ -1,4 +1,4 @@
-"""What every view of the API shares: who calls, what may be asked, how paths are read."""
+"""The base class of the API's views, and how they read paths, parameters, headers and bodies."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _NAME_LENGTH = 255
 
 
 class JSONOnly(BaseContentNegotiation):
-    """The API speaks JSON whatever a client says that it accepts."""
+    """Responses are JSON whatever the Accept header says."""
 
     def select_parser(self, request: Request, parsers: Any) -> Any:
         wanted = request.content_type.partition(";")[0].strip().lower()
@@ -45,7 +45,7 @@ class ApiViewSet(GenericViewSet[Any]):
     # The actions that a throttle counts as another kind than `read` or `write`.
     throttle_kinds: ClassVar[dict[str, str]] = {}
     contract: ClassVar[Contract] = CONVERSATIONS
-    # Staff may read or change other people's here, and say why in a header.
+    # Whether staff may read or change other people's conversations here; their reason is a header.
     shows_others: ClassVar[bool] = True
     access: AccessContext
 
@@ -81,7 +81,7 @@ class ApiViewSet(GenericViewSet[Any]):
 
 
 def read_body(request: Request, serializer: type[StrictSerializer]) -> dict[str, Any]:
-    """The request's body as the serializer has it; ValidationError names what is wrong."""
+    """The validated body; ValidationError names the field that is wrong."""
     data = request.data
     if not isinstance(data, dict):
         raise ValidationError([ErrorDetail(NOT_AN_OBJECT, "not_an_object")])
@@ -92,12 +92,12 @@ T = TypeVar("T")
 
 
 def query_string_of(query: QueryDict, names: list[str]) -> str:
-    """What a query string says of these names: part of a list's identity."""
+    """These parameters of a query string, which are part of the scope of a list's cursors."""
     return urlencode([(name, value) for name in names for value in query.getlist(name)])
 
 
 def choice_of(request: Request, name: str, choices: dict[str, T]) -> T:
-    """What the query parameter `name` chooses; the first choice without it."""
+    """The value for the query parameter `name`; that of the first choice without it."""
     text = request.query_params.get(name)
     if text is None:
         return next(iter(choices.values()))
@@ -108,7 +108,7 @@ def choice_of(request: Request, name: str, choices: dict[str, T]) -> T:
 
 
 def uuid_of(text: str, field: str) -> uuid.UUID:
-    """A UUID out of a path; 400 names the field."""
+    """The UUID in a path; ValidationError names the field."""
     try:
         return uuid.UUID(text)
     except ValueError:
@@ -126,7 +126,7 @@ def idempotency_key_of(request: Request) -> str | None:
 
 
 def reason_of(request: Request) -> str:
-    """The Access-Reason header, as UTF-8 where it is that; "" without one."""
+    """The Access-Reason header, decoded as UTF-8 where it is valid; "" without one."""
     header = request.headers.get(REASON_HEADER)
     if header is None:
         return ""

@@ -1,4 +1,4 @@
-"""What went on in the last days: four statements, each bounded by the index of ages."""
+"""Figures of the last days: four statements, each bounded by the index on `created_at`."""
 
 from __future__ import annotations
 

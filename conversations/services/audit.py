@@ -1,5 +1,5 @@
-"""Whose conversation it is: the one place where somebody else's is found, and the AccessRecord of
-staff who look at or change it is written."""
+"""Access to other people's conversations: the one place that looks up their owner, and that writes
+the AccessRecord of staff who read or change one."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from conversations.services.errors import (
     ReasonRequired,
 )
 
-# Who did it, where a command did.
+# The name in records of what a command did.
 SCRIPT_NAME = "manage.py"
 MAX_REASON_CHARS = 500
-# What a script on the server may do; the API and the admin never use it.
+# The access context of a script on the server; the API and the admin never use it.
 SCRIPT = AccessContext(caller=None)
 
-# What a record says besides who, whose, when and why.
+# The details of a record, besides staff member, owner, time and reason.
 Detail = Mapping[str, Any]
 
 _READS = frozenset({AccessAction.READ, AccessAction.SEARCH, AccessAction.EXPORT})
@@ -40,10 +40,10 @@ def owner_of(
 ) -> User:
     """The owner of a conversation that this caller may read or, by `action`, write to.
 
-    Everything that reads or writes a conversation by its id asks here first, and then says whose
-    it is in its statement. An act of staff on somebody else's leaves an AccessRecord, in the
+    Everything that reads or writes a conversation by its id calls this first, and then filters by
+    the owner in its statement. An act of staff on somebody else's conversation is recorded, in the
     transaction that is open. An ordinary caller can only be the owner: nothing is looked up then,
-    and the statement finds nothing where that is wrong. `detail` may be asked of the
+    and the statement finds nothing where they are not. `detail` may be a function of the
     conversation, of which `message_count` is loaded. Raises NotFound, NotAllowed,
     ReasonRequired.
     """
@@ -72,7 +72,7 @@ def record_act(
     conversation_id: uuid.UUID | None = None,
     detail: Detail | None = None,
 ) -> None:
-    """Leave the record of an act of staff on somebody else's (None: everybody's) conversations.
+    """Record an act of staff on somebody else's (None: everybody's) conversations.
 
     Nothing for an act on one's own, of a trusted client or of a script. Raises ReasonRequired
     where the settings ask for a reason and none is given.
@@ -92,14 +92,14 @@ def record_access(
     conversation_id: uuid.UUID | None = None,
     detail: Detail | None = None,
 ) -> None:
-    """Write one AccessRecord, whoever acted: a hold, an erasure, a copy of the audit trail."""
+    """Write one AccessRecord, whoever acted: a hold, an erasure, an export of the audit log."""
     _record(access, action, owner, conversation_id, detail).save(force_insert=True)
 
 
 def record_exports(
     access: AccessContext, conversations: Iterable[Conversation], *, file_format: str
 ) -> None:
-    """One record for each conversation that is about to leave, its owner loaded beside it.
+    """One record for each conversation that is about to be exported, its owner loaded beside it.
 
     Nothing for a script.
     """
@@ -118,7 +118,7 @@ def record_exports(
 
 
 def wants_reason(access: AccessContext, owner_id: int | None) -> bool:
-    """Whether this caller must say why before an act on that owner's chats (None: everybody's)."""
+    """Whether this caller must give a reason to act on that owner's chats (None: everybody's)."""
     return bool(settings.CHAT_REQUIRE_READ_REASON) and access.leaves_record(owner_id)
 
 

@@ -1,4 +1,4 @@
-"""The admin's front page: what went on lately, each plot a way to the list behind it."""
+"""The dashboard: figures and charts of the last days, each a link to the list behind it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from conversations.admin.conversation.listed import any_conversation
-from conversations.admin.dashboard.charts import Chart, Column, Plot, bars, lines
+from conversations.admin.dashboard.charts import Chart, Column
 from conversations.admin.filters import start_of
 from conversations.admin.formatting import seconds
 from conversations.admin.navigation import may_see_any_list
@@ -36,7 +36,7 @@ ADD_TOKEN = "conversations.add_apitoken"
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A headline number, how it changed, and the list behind it, if there is one."""
+    """A headline number, its change, and the URL of the list behind it, or ""."""
 
     label: str
     value: str
@@ -46,7 +46,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """One line of a breakdown: how much, and how wide its bar is in percent."""
+    """One line of a breakdown: its amount, and its share in percent as the width of a bar."""
 
     label: str
     amount: str
@@ -55,7 +55,8 @@ class Share:
 
 
 def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
-    """What the theme's index page is given besides its own; nothing for those who may not."""
+    """The context of the index page (the theme's DASHBOARD_CALLBACK); no figures for those who may
+    not see conversations."""
     if not request.user.has_perm(VIEW_CONVERSATION):
         return context | {"title": TITLE, "may_see_any_list": may_see_any_list(request)}
     window = _window(request)
@@ -128,7 +129,7 @@ def _figures(found: Statistics, first: date) -> list[Figure]:
 
 
 def _change(now: float | None, before: float | None) -> str:
-    """Against the period before, in percent, which says nothing against zero."""
+    """The change from the period before in percent, where that was not zero."""
     if now is None or not before:
         return "No earlier data"
     percent = round(100 * (now - before) / before)
@@ -146,21 +147,17 @@ def _charts(found: Statistics, days: Sequence[date]) -> list[Chart]:
         ]
 
     return [
-        bars(
-            Plot(
-                title="Messages per day",
-                columns=columns(lambda row: (row["messages"],)),
-                series=("Messages",),
-                total=f"Total: {total['messages']:,}",
-            )
+        Chart(
+            title="Messages per day",
+            rows=columns(lambda row: (row["messages"],)),
+            series=("Messages",),
+            total=f"Total: {total['messages']:,}",
         ),
-        bars(
-            Plot(
-                title="Active users per day",
-                columns=columns(lambda row: (row["users"],)),
-                series=("Users",),
-                total=f"Unique: {total['users']:,}",
-            )
+        Chart(
+            title="Active users per day",
+            rows=columns(lambda row: (row["users"],)),
+            series=("Users",),
+            total=f"Unique: {total['users']:,}",
         ),
         _times("Time to answer", "latency", columns, total),
         _times("Time to first token", "first_token", columns, total),
@@ -168,15 +165,14 @@ def _charts(found: Statistics, days: Sequence[date]) -> list[Chart]:
 
 
 def _times(title: str, name: str, columns: Callable[[Values], list[Column]], total: Row) -> Chart:
-    return lines(
-        Plot(
-            title=title,
-            columns=columns(lambda row: _pair(row[name])),
-            series=("Median", "p95"),
-            text=seconds,
-            tick=_seconds_tick,
-            total=_said(total[name]),
-        )
+    return Chart(
+        title=title,
+        rows=columns(lambda row: _pair(row[name])),
+        series=("Median", "p95"),
+        text=seconds,
+        tick=_seconds_tick,
+        total=_percentiles(total[name]),
+        is_line=True,
     )
 
 
@@ -184,7 +180,7 @@ def _pair(percentiles: list[float | None] | None) -> tuple[float | None, ...]:
     return tuple(percentiles or (None, None))
 
 
-def _said(percentiles: list[float | None] | None) -> str:
+def _percentiles(percentiles: list[float | None] | None) -> str:
     median, p95 = _pair(percentiles)
     if median is None or p95 is None:
         return "No data"
@@ -207,7 +203,7 @@ def _statuses(found: Statistics, first: date) -> list[Share]:
 
 
 def _models(found: Statistics, first: date) -> list[Share]:
-    """Tokens in and out by model; answers without a model are not known to have any."""
+    """Prompt and completion tokens by model, of the eight models with most."""
     totals: dict[tuple[str, str], int] = {}
     for row in found.answers:
         key = (row["provider"], row["model"])

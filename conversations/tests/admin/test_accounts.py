@@ -98,9 +98,9 @@ def test_only_a_superuser_gives_single_permissions(admins, root, administrator, 
 def test_a_group_is_given_by_those_who_have_all_that_it_grants(admins, administrator, alice):
     strong = Group.objects.create(name="Strong")
     strong.permissions.set(Permission.objects.filter(codename="change_group"))
-    page = text_of(admins.get(change_url(alice)))
-    assert ">Support<" in page
-    assert ">Strong<" not in page
+    offered = text_of(admins.get(change_url(alice))).split()
+    assert "Support" in offered
+    assert "Strong" not in offered
     for user in (administrator, alice):
         before = set(user.groups.all())
         admins.post(change_url(user), form_of(user, groups=strong.pk))

@@ -1,6 +1,7 @@
 import html
 import re
 import uuid
+from datetime import datetime
 
 import pytest
 from django.test import RequestFactory
@@ -205,3 +206,109 @@ def test_titles_are_for_those_who_may_see_the_list(browser, conversation):
 def test_the_list_shows_what_was_searched_for(auditor, conversation):
     auditor.get("/admin/conversations/conversation/", {"q": "<b>zeppelin"})
     assert "Search: &lt;b&gt;zeppelin" in text_of(auditor.get(RECORDS))
+
+
+@pytest.fixture
+def read_at(staff, conversation):
+    """Makes a record of a read at a time of the day, by the same member of staff unless said."""
+
+    def read(time, day="2026-03-02", **fields):
+        given = {
+            "staff_id": staff.pk,
+            "staff_name": staff.username,
+            "action": "read",
+            "conversation_id": conversation.pk,
+            "address": "127.0.0.1",
+            "detail": {"first": 1, "last": 100},
+        }
+        at = datetime.fromisoformat(f"{day}T{time}+00:00")
+        return AccessRecord.objects.create(created_at=at, **given | fields)
+
+    return read
+
+
+def rows_of(browser, **query):
+    """Each row of the list: the time, and how many reads it stands for."""
+    rows = browser.get(RECORDS, query).context["cl"].result_list
+    return [
+        (f"{row.created_at:%H:%M:%S}", row.visit["reads"] if hasattr(row, "visit") else None)
+        for row in rows
+    ]
+
+
+def test_a_read_and_its_paging_are_one_row(auditor, read_at):
+    read_at("10:00:00")
+    read_at("10:04:30", detail={"first": 101, "last": 200})
+    read_at("10:19:00", detail={"first": 201, "last": 250})
+    read_at("11:00:00")
+    assert rows_of(auditor) == [("11:00:00", 1), ("10:19:00", 3)]
+    page = text_of(auditor.get(RECORDS))
+    assert "Messages #1 to #250" in page
+    assert "3 reads since 10:00:00<" in page
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"staff_id": 0},
+        {"reason": "Ticket 7"},
+        {"address": None},
+        {"conversation_id": uuid.UUID(int=1)},
+        {"action": "search", "detail": {"query": "train"}},
+        {"conversation_id": None},
+    ],
+)
+def test_only_equal_reads_are_one_visit(auditor, read_at, other):
+    read_at("10:00:00")
+    read_at("10:01:00", **other)
+    read_at("10:02:00", **other)
+    read_at("10:03:00")
+    folded = other.get("action", "read") == "read" and other.get("conversation_id", True)
+    assert rows_of(auditor) == [
+        ("10:03:00", 2),
+        ("10:02:00", 2 if folded else 0),
+        *([] if folded else [("10:01:00", 0)]),
+    ]
+
+
+def test_reads_without_an_address_are_one_visit_too(auditor, read_at):
+    for minute in range(3):
+        read_at(f"10:0{minute}:00", address=None)
+    assert rows_of(auditor) == [("10:02:00", 3)]
+
+
+def test_reads_of_one_moment_are_one_visit(auditor, read_at):
+    for _ in range(3):
+        read_at("10:00:00")
+    assert rows_of(auditor) == [("10:00:00", 3)]
+
+
+def test_a_visit_ends_at_midnight_so_that_no_day_lacks_a_read(auditor, read_at):
+    read_at("23:55:00")
+    read_at("23:59:00")
+    read_at("00:01:00", day="2026-03-03")
+    assert rows_of(auditor) == [("00:01:00", 1), ("23:59:00", 2)]
+    assert rows_of(auditor, day_from="2026-03-02", day_to="2026-03-02") == [("23:59:00", 2)]
+
+
+def test_each_read_is_a_link_away_and_in_the_csv(auditor, conversation, read_at):
+    for minute in range(5):
+        read_at(f"10:0{minute}:00")
+    read_at("10:03:00", conversation_id=uuid.UUID(int=1))
+    page = text_of(auditor.get(RECORDS))
+    [address] = re.findall(r'href="([^"]+)">5 reads since', page)
+    assert auditor.get(html.unescape(address)).context["cl"].result_count == 5
+    assert len(rows_of(auditor, each="1")) == 6
+    exported = b"".join(auditor.get(f"{RECORDS}export/").streaming_content).decode()
+    assert exported.count(str(conversation.pk)) == 5
+
+
+def test_visits_are_paged_as_rows(auditor, read_at):
+    keys = [uuid.UUID(int=number) for number in range(60)]
+    for second in range(3):
+        for key in keys:
+            read_at(f"10:00:0{second}", conversation_id=key)
+    first, second = (auditor.get(RECORDS, {"p": page}).context["cl"] for page in (1, 2))
+    assert (first.result_count, len(first.result_list), len(second.result_list)) == (60, 50, 10)
+    seen = {row.conversation_id for page in (first, second) for row in page.result_list}
+    assert seen == set(keys)

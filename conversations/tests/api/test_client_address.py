@@ -2,7 +2,7 @@
 
 import pytest
 
-from conversations.api.client_address import ClientAddressMiddleware
+from conversations.api.middleware import client_address
 
 
 @pytest.mark.parametrize(
@@ -23,4 +23,4 @@ def test_the_address_is_the_one_that_a_trusted_proxy_has_seen(
 ):
     settings.TRUSTED_PROXIES = proxies
     request = rf.get("/", REMOTE_ADDR="192.0.2.1", headers={"X-Forwarded-For": forwarded})
-    assert ClientAddressMiddleware(lambda request: request.META["REMOTE_ADDR"])(request) == seen
+    assert client_address(lambda request: request.META["REMOTE_ADDR"])(request) == seen

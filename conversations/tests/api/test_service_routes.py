@@ -7,7 +7,7 @@ from django.db import OperationalError
 from django.test import Client
 
 from conversations.api import health
-from conversations.api.representations import CONVERSATION_COLUMNS, MESSAGE_COLUMNS
+from conversations.api.queries import CONVERSATION_COLUMNS, MESSAGE_COLUMNS
 from conversations.models import Conversation, Message
 from conversations.tests.factories import client_for
 

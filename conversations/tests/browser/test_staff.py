@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.base import AXE_FILE_PATH
+from django.contrib.auth.models import Group
 
 from conversations.admin.username_urls import owner_url
 from conversations.models import AccessRecord, Review
@@ -142,6 +143,9 @@ PAGES = {
     "export": lambda chat: f"{LIST}export/?q={chat.pk}",
     "trail": lambda chat: "/admin/conversations/accessrecord/",
     "users": lambda chat: "/admin/auth/user/",
+    "user": lambda chat: f"/admin/auth/user/{chat.user.pk}/change/",
+    "new user": lambda chat: "/admin/auth/user/add/",
+    "password": lambda chat: f"/admin/auth/user/{chat.user.pk}/password/",
 }
 
 
@@ -158,6 +162,38 @@ def test_nobody_is_kept_out(page, chat, name, request):
         scheme = request.node.callspec.params["page"]
         page.evaluate("document.querySelectorAll('.review-form').forEach(it => it.open = false)")
         page.screenshot(path=f"{IMAGES}/{name}-{scheme}.png", full_page=name != "list")
+
+
+@pytest.mark.parametrize("page", ["light", "dark"], indirect=True)
+def test_superusers_give_groups_and_permissions_without_a_mouse(page, officer, request):
+    scheme = request.node.callspec.params["page"]
+    officer.is_superuser = True
+    officer.save()
+    clerk, group = make_user("clerk", is_staff=True), Group.objects.get(name="Support")
+    page.goto(f"/admin/auth/user/{clerk.pk}/change/")
+    page.get_by_label("Support", exact=True).focus()
+    page.keyboard.press("Space")
+    page.get_by_label("Can view message").focus()
+    page.keyboard.press("Space")
+    look(page, f"user-{scheme}")
+    page.click("button[name=_save]")
+    page.wait_for_url("**/auth/user/")
+    assert list(clerk.groups.all()) == [group]
+    assert clerk.user_permissions.get().codename == "view_message"
+    page.goto(f"/admin/auth/group/{group.pk}/change/")
+    look(page, f"group-{scheme}")
+
+
+@pytest.mark.parametrize("page", ["light", "dark"], indirect=True)
+def test_a_visit_is_one_row_of_the_audit_log_that_opens(page, chat, request):
+    for _ in range(3):
+        page.goto(transcript_url(chat))
+    page.goto("/admin/conversations/accessrecord/")
+    assert page.locator("#result_list tbody tr").count() == 1
+    look(page, f"trail-{request.node.callspec.params['page']}")
+    page.click("text=3 reads since")
+    page.locator("text=Group reads by visit").wait_for()
+    assert page.locator("#result_list tbody tr").count() == 3
 
 
 def faults_of(page):

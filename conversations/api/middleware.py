@@ -1,0 +1,119 @@
+"""What every request passes: it gets an id, the client's address and a line in the access log.
+
+Not django-structlog: it sends no id back to the client and takes any text that a client sends for
+one; its lines hold the query string and the text of exceptions, and neither the route, the
+duration nor the number of statements. Set up to write one line a request as well, it makes
+GET /api/me cost 1.25 times the processor time.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import time
+import uuid
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any
+
+import structlog
+from django.conf import settings
+from django.db import connection
+from django.http import HttpRequest, HttpResponseBase
+
+HEADER = "X-Request-ID"
+_acceptable_id = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_current_id: ContextVar[str] = ContextVar("request_id", default="")
+_log = structlog.get_logger("chatproject.requests")
+
+View = Callable[[HttpRequest], HttpResponseBase]
+
+
+def current_request_id() -> str:
+    """The id of the current request, or the empty string outside of one."""
+    return _current_id.get()
+
+
+def request_id(get_response: View) -> View:
+    """Takes the id that a proxy or client sent, if it is a plain word, or makes one. It is in the
+    response's header, in every error body and in every log line."""
+
+    def middleware(request: HttpRequest) -> HttpResponseBase:
+        sent = request.headers.get(HEADER, "")
+        given = sent if _acceptable_id.fullmatch(sent) else uuid.uuid4().hex
+        token = _current_id.set(given)
+        try:
+            response = get_response(request)
+        finally:
+            _current_id.reset(token)
+        response.headers[HEADER] = given
+        return response
+
+    return middleware
+
+
+def client_address(get_response: View) -> View:
+    """Puts into REMOTE_ADDR what the outermost of TRUSTED_PROXIES has seen.
+
+    Each proxy appends to X-Forwarded-For the address that connected to it; what stands further
+    left was written by the client and proves nothing.
+    """
+
+    def middleware(request: HttpRequest) -> HttpResponseBase:
+        if address := _forwarded_address(request):
+            request.META["REMOTE_ADDR"] = address
+        return get_response(request)
+
+    return middleware
+
+
+def access_log(get_response: View) -> View:
+    """Writes one structured line for each request: user, route, status, duration, statements.
+
+    Never a query string, a body or a token: the text of messages does not belong in a log.
+    """
+
+    def middleware(request: HttpRequest) -> HttpResponseBase:
+        started, statements = time.perf_counter(), 0
+
+        def count(execute: Callable[..., Any], *statement: Any) -> Any:
+            nonlocal statements
+            statements += 1
+            return execute(*statement)
+
+        with connection.execute_wrapper(count):
+            response = get_response(request)
+        # A page has a dozen static files, whose lines would hide the others.
+        is_static = request.path_info.startswith(settings.STATIC_URL)
+        write = _log.debug if is_static else _log.info
+        write(
+            "request",
+            request_id=current_request_id(),
+            user=_user_of(request),
+            method=request.method,
+            route=request.resolver_match.route if request.resolver_match else None,
+            status=response.status_code,
+            duration_ms=round((time.perf_counter() - started) * 1000, 1),
+            queries=statements,
+        )
+        return response
+
+    return middleware
+
+
+def _forwarded_address(request: HttpRequest) -> str | None:
+    count: int = settings.TRUSTED_PROXIES
+    seen = request.headers.get("X-Forwarded-For", "").split(",")
+    if not 0 < count <= len(seen):
+        return None
+    try:
+        return str(ipaddress.ip_address(seen[-count].strip()))
+    except ValueError:
+        return None
+
+
+def _user_of(request: HttpRequest) -> str | None:
+    """The user's name, if something has loaded the user already."""
+    user = request.__dict__.get("_cached_user") or request.__dict__.get("user")
+    known = user if type(user).__name__ != "SimpleLazyObject" else None
+    return getattr(known, "username", None) or None
