@@ -8,19 +8,13 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from conversations.services import InvalidValue, ServiceError
+from conversations.services import ServiceError
 
 
 class NotConfigured(ServiceError):
     """There is no provider to ask; the text says what to set."""
 
     code = "not_configured"
-
-
-class UnknownProvider(InvalidValue):
-    """A provider of that name is not configured; the text names those that are."""
-
-    code = "unknown_provider"
 
 
 @dataclass(frozen=True, slots=True)

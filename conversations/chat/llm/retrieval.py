@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class RetrievedSource:
     """A chunk of text that was found. `score`: the higher, the nearer to the question."""
 
     id: str
@@ -32,7 +32,7 @@ class Source:
 class Retriever(Protocol):
     """Finds what a question is about. Made once a process, without arguments."""
 
-    async def retrieve(self, question: str) -> list[Source]:
+    async def retrieve(self, question: str) -> list[RetrievedSource]:
         """The nearest chunks, best first."""
         ...
 

@@ -9,11 +9,12 @@ import pytest
 
 from conversations.models import ApiToken, Message, Status
 from conversations.models.interrupted import INTERRUPTED
-from conversations.services.turns import CONVERSATION_DELETED, Question, begin_turn
+from conversations.services.turns import CONVERSATION_DELETED
 from conversations.tests.chat.clients import names_of, text_of
 from conversations.tests.chat.fixtures import wait_until
 from conversations.tests.chat.scripted_behaviours import Call, calls, says
 from conversations.tests.chat.servers import serving
+from conversations.tests.chat.turns import begin
 from conversations.tests.factories import make_token, make_user
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -157,22 +158,13 @@ def test_a_process_that_is_told_to_end_marks_its_turns(provider, token):
 
 
 def test_an_old_row_of_an_unknown_process_is_interrupted(provider, token, settings):
-
     owner = ApiToken.objects.select_related("user").get().user
-    begun = begin_turn(
-        Question(
-            owner=owner,
-            content="Hi",
-            provider="p",
-            model="m",
-            runner="of another machine",
-        )
-    )
-    conversation_id = begun.turn.conversation_id
+    turn = begin(owner, runner="of another machine")
+    conversation_id = turn.conversation_id
     with serving(provider, CHAT_TURN_STALE_SECONDS="1") as server:
         client = server.client(token)
         wait_until(lambda: client.ask("Again", conversation_id=str(conversation_id)).status == 200)
-    assert Message.objects.get(id=begun.turn.id).status == Status.INTERRUPTED
+    assert Message.objects.get(id=turn.id).status == Status.INTERRUPTED
 
 
 def test_a_follower_is_told_that_the_answer_was_deleted(two, provider):
