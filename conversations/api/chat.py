@@ -25,7 +25,7 @@ from conversations.api.fields import (
     reader,
 )
 from conversations.api.serializers import ErrorSerializer
-from conversations.api.sse import MEDIA_TYPE, seen_by, stream_of, wants_events
+from conversations.api.sse import MEDIA_TYPE, seen_by, stream_of
 from conversations.api.views import ApiViewSet, idempotency_key_of, read_body, uuid_of
 from conversations.chat.errors import failure_named
 from conversations.chat.events import AT_END, BEFORE_ALL, EventPosition, outcome_of
@@ -150,7 +150,7 @@ class ChatViewSet(ApiViewSet):
     def create(self, request: Request) -> HttpResponseBase:
         body = read_body(request, QuestionSerializer)
         watched = self._ask(body, idempotency_key_of(request))
-        if wants_events(request):
+        if MEDIA_TYPE in request.headers.get("Accept", ""):
             return stream_of(watched)
         turn = watched.result()
         if not turn.succeeded:

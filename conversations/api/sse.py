@@ -1,4 +1,4 @@
-"""Server-sent events: how the events of a turn look on the wire, and where a client goes on.
+"""Server-sent events: the events of a turn as bytes, and the position at which a client resumes.
 
 An event's id is `<stream>:<step>.<part>.<count>`: the turn's first answer message, and the
 position that follows from what is stored. Any process can take it up from there.
@@ -22,15 +22,11 @@ from conversations.chat.runtime.watched_turn import WatchedTurn
 MEDIA_TYPE = "text/event-stream"
 KEEP_ALIVE = b": still here\n\n"
 KEEP_ALIVE_SECONDS = 15
-# What an EventSource waits before it comes back, in milliseconds.
+# What an EventSource waits before it reconnects, in milliseconds.
 RETRY = b"retry: 1000\n\n"
 BAD_ID = "Not an id of this API's events."
 
 _id = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}):(\d{1,9})\.(\d)\.(\d{1,9})")
-
-
-def wants_events(request: Request) -> bool:
-    return MEDIA_TYPE in request.headers.get("Accept", "")
 
 
 def seen_by(request: Request) -> tuple[uuid.UUID, EventPosition] | None:

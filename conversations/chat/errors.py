@@ -1,4 +1,4 @@
-"""What can go wrong in a turn, in words that are safe to show: no key, no address, no stack.
+"""What can go wrong in a turn, in texts that are safe to show: no key, address or stack trace.
 
 A turn that fails keeps the code in `finish_reason` and the text in `error`.
 """

@@ -112,9 +112,9 @@ class Turn:
         known = (step.first_token_ms for step in self.steps)
         return next((value for value in known if value is not None), None)
 
-    def copy(self, **changes: Any) -> Turn:
+    def copy(self) -> Turn:
         """The turn as it is now, whatever is added to this one afterwards."""
-        return replace(self, **{"steps": [*self.steps[:-1], replace(self.last)], **changes})
+        return replace(self, steps=[*self.steps[:-1], replace(self.last)])
 
 
 def _text(value: object) -> str:

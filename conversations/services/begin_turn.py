@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import replace
-from functools import partial
 
 from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
@@ -45,7 +44,11 @@ def begin_turn(
     InvalidValue, NotFound, NotAllowed, KeyReused, and TurnRunning while another turn runs there.
     """
     question = MessageDraft(role=Role.USER, content=content, provider=provider)
-    _check_question(question)
+    try:
+        question.check_as_sent_by_client()
+    except InvalidValue as error:
+        error.field = "message" if error.field == "content" else error.field
+        raise
     answer = MessageDraft(
         role=Role.ASSISTANT,
         status=Status.STREAMING,
@@ -53,53 +56,52 @@ def begin_turn(
         model=model,
         runner=runner or None,
     )
-    keyed_in = None  # the conversation's id, where a key makes the call repeatable
-    if key is not None:
-        keyed_in = conversation_id or conversation_id_from_key(owner.pk, key)
-        question.id, answer.id = user_message_id(keyed_in, key), turn_id_from_key(keyed_in, key)
-    begun_before = partial(_begun_before, owner, keyed_in, question, answer, is_dead)
-    if turn := begun_before():
+    if key is None:
+        return _store(owner, conversation_id, None, question, answer, is_dead)
+    keyed_id = conversation_id or conversation_id_from_key(owner.pk, key)
+    question.id, answer.id = user_message_id(keyed_id, key), turn_id_from_key(keyed_id, key)
+    if turn := _begun_before(owner, keyed_id, question, answer, is_dead):
         return turn, False
     try:
-        with transaction.atomic():
-            if conversation_id is None:
-                conversation_id = _start_conversation(owner, model, keyed_in)
-            else:
-                interrupt_abandoned(conversation_id=conversation_id, is_dead=is_dead)
-            return _append_question(owner, conversation_id, question, answer)
-    except (IntegrityError, KeyReused) as error:
+        return _store(owner, conversation_id, keyed_id, question, answer, is_dead)
+    except (IntegrityError, KeyReused, TurnRunning):
         # An equal request may have come first by a moment.
-        if turn := begun_before():
+        if turn := _begun_before(owner, keyed_id, question, answer, is_dead):
             return turn, False
-        if isinstance(error, KeyReused) or "message_one_streaming" not in str(error):
-            raise
-        raise TurnRunning(RUNNING, field="conversation_id") from None
-
-
-def _check_question(draft: MessageDraft) -> None:
-    try:
-        draft.check_as_sent_by_client()
-    except InvalidValue as error:
-        error.field = "message" if error.field == "content" else error.field
         raise
 
 
-def _start_conversation(owner: User, model: str, id: uuid.UUID | None) -> uuid.UUID:
-    started = create_conversation(
-        owner=owner, model_used=model, id=id, source="chat", field_of_id="Idempotency-Key"
-    )
-    return started.conversation.pk
-
-
-def _append_question(
-    owner: User, conversation_id: uuid.UUID, question: MessageDraft, answer: MessageDraft
+def _store(
+    owner: User,
+    conversation_id: uuid.UUID | None,
+    new_conversation_id: uuid.UUID | None,
+    question: MessageDraft,
+    answer: MessageDraft,
+    is_dead: IsDead,
 ) -> tuple[Turn, bool]:
-    appended = append_drafts(
-        conversation_id=conversation_id,
-        drafts=[question, answer],
-        access=AccessContext(Caller(owner)),
-        from_client=False,
-    )
+    """Append both messages, to a new conversation where none is given."""
+    try:
+        with transaction.atomic():
+            if conversation_id is None:
+                conversation_id = create_conversation(
+                    owner=owner,
+                    model_used=answer.model,
+                    id=new_conversation_id,
+                    source="chat",
+                    field_of_id="Idempotency-Key",
+                ).conversation.pk
+            else:
+                interrupt_abandoned(conversation_id=conversation_id, is_dead=is_dead)
+            appended = append_drafts(
+                conversation_id=conversation_id,
+                drafts=[question, answer],
+                access=AccessContext(Caller(owner)),
+                from_client=False,
+            )
+    except IntegrityError as error:
+        if "message_one_streaming" not in str(error):
+            raise
+        raise TurnRunning(RUNNING, field="conversation_id") from None
     question_row, answer_row = appended.rows
     turn = Turn(
         id=answer_row["id"],
@@ -115,14 +117,14 @@ def _append_question(
 
 def _begun_before(
     owner: User,
-    conversation_id: uuid.UUID | None,
+    conversation_id: uuid.UUID,
     question: MessageDraft,
     answer: MessageDraft,
     is_dead: IsDead,
 ) -> Turn | None:
     """The turn that an equal request with this key began; KeyReused when it asked otherwise."""
-    if conversation_id is None or question.id is None or answer.id is None:
-        return None
+    assert question.id is not None
+    assert answer.id is not None
     stored = Message.objects.filter(
         conversation_id=conversation_id, id=question.id, conversation__user_id=owner.pk
     ).first()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from django.db import connection, transaction
@@ -121,8 +122,8 @@ def open_step(*, turn: Turn, latency_ms: int | None = None) -> uuid.UUID:
     again when it is not known whether it was done. Raises TurnEnded.
     """
     next_id = step_id(turn.id, len(turn.steps) + 1)
-    ended = turn.copy(
-        status=Status.COMPLETE.value, finish_reason="tool_calls", latency_ms=latency_ms
+    ended = replace(
+        turn, status=Status.COMPLETE.value, finish_reason="tool_calls", latency_ms=latency_ms
     )
     with transaction.atomic():
         _lock_conversation(turn.conversation_id)

@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import replace
 from functools import partial
 
 from django.conf import settings
@@ -165,7 +166,8 @@ class LiveTurn(WatchedTurn):
 
     def _ended(self, status: Status, finish_reason: str | None, error: str | None = None) -> Turn:
         """The turn at its end, which is told to nobody before it is stored."""
-        return self.turn.copy(
+        return replace(
+            self.turn,
             status=status.value,
             finish_reason=finish_reason,
             error=error,
@@ -202,7 +204,8 @@ def _store_end(ended: Turn) -> Turn:
     if stored is not None and stored.ended and len(stored.steps) == len(ended.steps):
         stored.user_message_id = ended.user_message_id
         return stored
-    return ended.copy(
+    return replace(
+        ended,
         status=Status.FAILED.value,
         finish_reason="not_stored",
         error=why_not_stored(ended.conversation_id),

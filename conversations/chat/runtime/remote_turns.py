@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
@@ -107,7 +108,8 @@ def _seen(before: Turn, now: Turn | None) -> Turn:
     if now is not None and len(now.steps) >= len(before.steps):
         now.user_message_id = before.user_message_id
         return now
-    return before.copy(
+    return replace(
+        before,
         status=Status.FAILED.value,
         finish_reason="not_stored",
         error=why_not_stored(before.conversation_id),

@@ -10,11 +10,8 @@ import asyncio
 import logging
 import os
 import threading
-from collections.abc import Coroutine
-from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
-from typing import Any
 
 from conversations.chat.llm.mcp_servers import McpServers
 from conversations.chat.llm.providers import Provider
@@ -46,7 +43,7 @@ class Runner:
         self._mcp_servers = McpServers()
         self._ending = False
         threading.Thread(target=self._loop.run_forever, name="turns", daemon=True).start()
-        self._spawn(self._save_now_and_then())
+        asyncio.run_coroutine_threadsafe(self._save_now_and_then(), self._loop)
 
     # From any thread:
 
@@ -54,7 +51,7 @@ class Runner:
         """Run a turn whose question is stored."""
         live = LiveTurn(turn, provider, question, self._database)
         self._turns[turn.pk] = live
-        self._spawn(self._run(live))
+        asyncio.run_coroutine_threadsafe(self._run(live), self._loop)
         return live
 
     def runs(self, pk: TurnPk) -> bool:
@@ -76,12 +73,10 @@ class Runner:
         """End all turns as `interrupted`, since the process ends."""
         self._ending = True
         with suppress(Exception):
-            self._spawn(self._end_all()).result(END_SECONDS)
+            ended = asyncio.run_coroutine_threadsafe(self._end_all(), self._loop)
+            ended.result(END_SECONDS)
 
     # In the loop's thread:
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> Future[None]:
-        return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     async def _run(self, live: LiveTurn) -> None:
         live.task = asyncio.current_task()
