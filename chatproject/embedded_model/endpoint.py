@@ -50,3 +50,7 @@ class Endpoint:
             return cls(**json.loads(path.read_text()))
         except FileNotFoundError:
             return None
+
+
+def endpoint_file(directory: Path) -> Path:
+    return directory / "server.json"

@@ -13,13 +13,12 @@ from typing import Any
 
 from conversations.process_locks import clients_lock, lock, start_lock, unlock
 
-from .endpoint import Endpoint
+from .endpoint import Endpoint, endpoint_file
 from .log import bound_log
 from .options import MODEL, Options
-from .process import endpoint_file
 from .wheels import runner, weights
 
-SECONDS_BETWEEN_LOOKS = 2
+SECONDS_BETWEEN_LOOKS = 1
 STANDARD_ERROR = 2
 ERRORS_ONLY = 1  # warnings quote what they are about, and that is what people write
 MOST_TOKENS_TO_EMBED = 512

@@ -9,8 +9,9 @@ import tempfile
 import time
 from pathlib import Path
 
+from .accounts import Account
 from .errors import EmbeddedPostgresError
-from .programs import Programs
+from .programs import Run
 
 # Text sorts by code point, which every PostgreSQL release and every machine agree on, so that no
 # upgrade of the system's locales corrupts an index. Upper and lower case and the words of a full
@@ -46,13 +47,13 @@ def version_of(data: Path) -> str | None:
         return None
 
 
-def make_cluster(data: Path, programs: Programs, *, durable: bool) -> None:
+def make_cluster(data: Path, account: Account, run: Run, *, durable: bool) -> None:
     """Make `data`. It is made beside its place and renamed, since a killed initdb leaves half."""
     for unfinished in data.parent.glob("data.new-*"):
         shutil.rmtree(unfinished, ignore_errors=True)
     new = Path(tempfile.mkdtemp(prefix="data.new-", dir=data.parent))
-    programs.account.own(new)
-    failure = programs.run("initdb", *_initdb_options(new, durable))
+    account.own(new)
+    failure = run("initdb", *_initdb_options(new, durable))
     if failure is not None:
         raise EmbeddedPostgresError(f"PostgreSQL could not make its data in {data}.", log=failure)
     new.rename(data)

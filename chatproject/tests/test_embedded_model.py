@@ -20,9 +20,9 @@ from chatproject.embedded_model import (
     EmbeddedModelError,
     Options,
     is_installed,
-    process,
     wheels,
 )
+from chatproject.embedded_model import model as model_module
 from chatproject.embedded_model.endpoint import Endpoint
 from chatproject.embedded_model.log import MOST_BYTES, bound_log, end_of_log, open_log
 from chatproject.embedded_model.serve import is_abandoned, is_replaced
@@ -280,7 +280,7 @@ def test_says_which_folder_it_cannot_use(model, folder):
 
 @needs_model
 def test_shows_the_log_when_it_does_not_start(model, monkeypatch):
-    monkeypatch.setattr(process, "_environment", lambda: {"PYTHONPATH": "/nowhere"})
+    monkeypatch.setattr(model_module, "_environment", lambda: {"PYTHONPATH": "/nowhere"})
     with pytest.raises(EmbeddedModelError, match=r"(?s)does not start.*No module named"):
         model.acquire()
     assert not model.is_held
@@ -288,7 +288,7 @@ def test_shows_the_log_when_it_does_not_start(model, monkeypatch):
 
 def test_says_so_when_the_server_is_out_of_reach(model, monkeypatch):
     lost = Endpoint("http://127.0.0.1:1/v1", os.getpid(), "key")
-    monkeypatch.setattr(process.ModelProcess, "ensure_runs", lambda self: lost)
+    monkeypatch.setattr(EmbeddedModel, "_ensure_runs", lambda self: lost)
     with pytest.raises(EmbeddedModelError, match="a folder each"):
         model.acquire()
     assert not model.is_held

@@ -21,7 +21,7 @@ from chatproject.embedded_postgres import (
     server_at,
 )
 from chatproject.embedded_postgres.accounts import account_for, refuse_other_owner
-from chatproject.embedded_postgres.postmaster import LONGEST_SOCKET_PATH
+from chatproject.embedded_postgres.server import LONGEST_SOCKET_PATH
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 IS_ROOT = os.geteuid() == 0

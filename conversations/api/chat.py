@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import asdict
 from typing import Any
 
 from django.http import HttpResponse
@@ -26,13 +25,14 @@ from conversations.api.fields import (
     reader,
 )
 from conversations.api.serializers import ErrorSerializer
-from conversations.api.sse import MEDIA_TYPE, seen_by, stream_of, wants_events
+from conversations.api.sse import MEDIA_TYPE, seen_by, stream_of
 from conversations.api.views import ApiViewSet, idempotency_key_of, read_body, uuid_of
 from conversations.chat.errors import failure_named
-from conversations.chat.events import AT_END
-from conversations.chat.state import GOOD_ENDS, TurnState
-from conversations.chat.turn import Asked, ask, join, release_connection, result_of, stop
+from conversations.chat.events import AT_END, BEFORE_ALL, EventPosition, outcome_of
+from conversations.chat.runtime.watched_turn import WatchedTurn
+from conversations.chat.turn import ask, join, release_connection, stop
 from conversations.models import Message
+from conversations.models.turn import Turn
 from conversations.services import InvalidValue, owner_to_write_for
 
 
@@ -92,15 +92,15 @@ class StopSerializer(serializers.Serializer[Any]):
 
 
 class TurnError(exceptions.APIException):
-    """A turn that failed. Its ids travel along: the question is stored."""
+    """A turn that failed. The answer names its ids: the question is stored."""
 
-    def __init__(self, state: TurnState, retry_after: int | None) -> None:
-        failure = failure_named(state.finish_reason)
-        super().__init__(state.error or failure.text, state.finish_reason or failure.code)
+    def __init__(self, turn: Turn, retry_after: int | None) -> None:
+        failure = failure_named(turn.finish_reason)
+        super().__init__(turn.error or failure.text, turn.finish_reason or failure.code)
         self.status_code = failure.status
         if retry_after is not None:
             self.wait = retry_after
-        self.extra = {"conversation_id": state.conversation_id, "message_id": state.turn_id}
+        self.extra = {"conversation_id": turn.conversation_id, "message_id": turn.id}
 
 
 _EVENTS = OpenApiResponse(
@@ -149,10 +149,13 @@ class ChatViewSet(ApiViewSet):
     )
     def create(self, request: Request) -> HttpResponseBase:
         body = read_body(request, QuestionSerializer)
-        asked = self._ask(body, idempotency_key_of(request))
-        if wants_events(request):
-            return stream_of(asked.watched)
-        return Response(_answer(asked))
+        watched = self._ask(body, idempotency_key_of(request))
+        if MEDIA_TYPE in request.headers.get("Accept", ""):
+            return stream_of(watched)
+        turn = watched.result()
+        if not turn.succeeded:
+            raise TurnError(turn, watched.retry_after)
+        return Response(outcome_of(turn))
 
     @extend_schema(
         operation_id="chat_ask_stream",
@@ -177,19 +180,13 @@ class ChatViewSet(ApiViewSet):
         if isinstance(request.successful_authenticator, SessionAuthentication):
             refuse_cross_site(request)
         if seen := seen_by(request):
-            return self._go_on(request, seen.stream_id)
+            return self._go_on(seen[0], seen[1])
         query = {name: request.query_params[name] for name in request.query_params}
         body = dict(reader(AskedByQuerySerializer).run_validation(query))
-        asked = self._ask(
-            {
-                "message": body.pop("question"),
-                "conversation_id": body.pop("session_id", None),
-                **body,
-            },
-            body.pop("key", None),
-            named="question",
-        )
-        return stream_of(asked.watched)
+        key = body.pop("key", None)
+        body["message"] = body.pop("question")
+        body["conversation_id"] = body.pop("session_id", None)
+        return stream_of(self._ask(body, key, named="question"))
 
     @extend_schema(
         operation_id="chat_stream",
@@ -198,7 +195,8 @@ class ChatViewSet(ApiViewSet):
         responses={(200, MEDIA_TYPE): _EVENTS, 204: OpenApiResponse(description="All was seen.")},
     )
     def stream(self, request: Request, message_id: str) -> HttpResponseBase:
-        return self._go_on(request, uuid_of(message_id, "message_id"))
+        stream_id, seen = uuid_of(message_id, "message_id"), seen_by(request)
+        return self._go_on(stream_id, seen[1] if seen else BEFORE_ALL)
 
     @extend_schema(
         operation_id="chat_stop",
@@ -209,17 +207,12 @@ class ChatViewSet(ApiViewSet):
     )
     def stop(self, request: Request, message_id: str) -> Response:
         turn = stop(access=self.access, message_id=uuid_of(message_id, "message_id"))
-        status = turn.last.status
-        return Response(
-            {
-                "status": "stopping" if status == "streaming" else status,
-                "message_id": turn.last.id,
-            }
-        )
+        status = turn.status if turn.ended else "stopping"
+        return Response({"status": status, "message_id": turn.last.message_id})
 
-    def _ask(self, body: dict[str, Any], key: str | None, named: str = "message") -> Asked:
+    def _ask(self, body: dict[str, Any], key: str | None, named: str = "message") -> WatchedTurn:
+        """Ask what the body says. `named` is what the client calls the question."""
         user_id = body.pop("user_id", None)
-        body.pop("key", None)
         try:
             owner = None
             if user_id is not None:
@@ -229,18 +222,10 @@ class ChatViewSet(ApiViewSet):
             error.field = named if error.field == "message" else error.field
             raise
 
-    def _go_on(self, request: Request, stream_id: uuid.UUID) -> HttpResponseBase:
+    def _go_on(self, stream_id: uuid.UUID, seen: EventPosition) -> HttpResponseBase:
         watched = join(access=self.access, message_id=stream_id)
         release_connection()
-        seen = seen_by(request)
-        if seen is not None and seen.position >= AT_END:
+        if seen >= AT_END:
             # To an EventSource this says: do not come back.
             return HttpResponse(status=204)
         return stream_of(watched, seen)
-
-
-def _answer(asked: Asked) -> dict[str, Any]:
-    state = result_of(asked.watched)
-    if state.status not in GOOD_ENDS:
-        raise TurnError(state, asked.retry_after)
-    return asdict(state.outcome())

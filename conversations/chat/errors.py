@@ -1,4 +1,4 @@
-"""What can go wrong in a turn, in words that are safe to show: no key, no address, no stack.
+"""What can go wrong in a turn, in texts that are safe to show: no key, address or stack trace.
 
 A turn that fails keeps the code in `finish_reason` and the text in `error`.
 """
@@ -8,19 +8,13 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from conversations.services import InvalidValue, ServiceError
+from conversations.services import ServiceError
 
 
 class NotConfigured(ServiceError):
     """There is no provider to ask; the text says what to set."""
 
     code = "not_configured"
-
-
-class UnknownProvider(InvalidValue):
-    """A provider of that name is not configured; the text names those that are."""
-
-    code = "unknown_provider"
 
 
 @dataclass(frozen=True, slots=True)

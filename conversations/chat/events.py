@@ -1,23 +1,26 @@
-"""What happens in a turn, as plain values: they know no storage and no HTTP.
+"""The events of a turn, in order, and which of them a client has not seen yet.
 
-Each event has a position that follows from the turn's content alone: step, part and count. Any
-process that knows what is stored gives the same events the same positions, so a client that
-tells the last one it saw gets the rest from whoever answers.
+Each event has a position that follows from the turn's content alone. Any process that knows what
+is stored gives the same events the same positions, so a client that tells the last one it saw
+gets the rest from whoever answers.
 
-| part | count | event |
-|---|---|---|
-| 0-OPENING (step 0) | 1, 2, 3 | start, sources, mode |
-| TEXT | characters of the step's text up to the end of this delta | delta |
-| CALL | which call of the step | tool_call |
-| RESULT | which result of the step, as they came | tool_result |
-| END (step 9999) | 0 | done, error |
+| event | step | part | nth | data beside the ids |
+|---|---|---|---|---|
+| start, sources, mode | 0 | OPENING | 1, 2, 3 | the turn's messages; what was found; the mode |
+| delta | step | TEXT | characters of the step's text up to its end | a piece of the answer |
+| tool_call | step | CALL | which call of the step | arguments as the model wrote them |
+| tool_result | step | RESULT | which result of the step, as they came | the result as JSON |
+| done, error | 9999 | END | 0 | the whole turn (`outcome_of`); an error says why it failed |
 """
 
 from __future__ import annotations
 
-import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
+
+from conversations.chat.tool_results import parsed, task_id_of
+from conversations.models.turn import Step, ToolResult, Turn
 
 OPENING = TEXT = 0
 CALL = 1
@@ -25,127 +28,106 @@ RESULT = 2
 END = 3
 
 
-class Position(NamedTuple):
-    """Where an event stands in its turn. Compares as the events follow each other."""
+class EventPosition(NamedTuple):
+    """Compares as the events follow each other."""
 
     step: int
     part: int
     nth: int
 
 
-NOWHERE = Position(0, OPENING, 0)
-AT_START = Position(0, OPENING, 1)
-AT_SOURCES = Position(0, OPENING, 2)
-AT_MODE = Position(0, OPENING, 3)
-AT_END = Position(9999, END, 0)
+BEFORE_ALL = EventPosition(0, OPENING, 0)
+AT_END = EventPosition(9999, END, 0)
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
-    """The question is stored. `message_id` names the turn's stream from here on."""
+class Event:
+    """`data` is what a client is sent."""
 
-    name: ClassVar[str] = "start"
-    position: Position
-    conversation_id: uuid.UUID
-    message_id: uuid.UUID
-    user_message_id: uuid.UUID | None
-    provider: str
-    model: str
+    name: str
+    position: EventPosition
+    data: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Sources:
-    name: ClassVar[str] = "sources"
-    position: Position
-    sources: list[Any]
+def events_after(turn: Turn, seen: EventPosition) -> list[Event]:
+    """What has happened since `seen`, in order; text since then comes as one delta a step."""
+    found = [event for event in _opening(turn) if event.position > seen]
+    for number, step in enumerate(turn.steps, start=1):
+        if number >= seen.step:
+            found += _events_of_step(number, step, seen)
+    if turn.ended and seen < AT_END:
+        found.append(_end(turn))
+    return found
 
 
-@dataclass(frozen=True, slots=True)
-class Mode:
-    name: ClassVar[str] = "mode"
-    position: Position
-    mode: str
-
-
-@dataclass(frozen=True, slots=True)
-class Delta:
-    """A piece of the answer. `message_id` is the message that this step's text is stored in."""
-
-    name: ClassVar[str] = "delta"
-    position: Position
-    message_id: uuid.UUID
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class ToolCalled:
-    """The model calls a tool; `arguments` as the model wrote them, which may not be JSON."""
-
-    name: ClassVar[str] = "tool_call"
-    position: Position
-    message_id: uuid.UUID
-    tool_call_id: str
-    tool: str
-    arguments: str
-
-
-@dataclass(frozen=True, slots=True)
-class ToolReturned:
-    name: ClassVar[str] = "tool_result"
-    position: Position
-    tool_call_id: str
-    tool: str
-    result: Any
-    task_id: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Action:
-    """A tool that was called, and what it answered."""
-
-    tool: str
-    result: Any
-    task_id: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
+def outcome_of(turn: Turn) -> dict[str, Any]:
     """The whole turn at its end. `response` is all text of all steps: every delta, joined."""
-
-    response: str
-    conversation_id: uuid.UUID
-    message_id: uuid.UUID
-    stream_id: uuid.UUID
-    actions_taken: list[Action]
-    provider: str
-    model: str
-    status: str
-    finish_reason: str | None
-    sources: list[Any] | None
-    detected_mode: str | None
-    usage: dict[str, int | None]
-    latency_ms: int | None
-    first_token_ms: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """The answer is stored, whole or stopped."""
-
-    name: ClassVar[str] = "done"
-    position: Position
-    outcome: Outcome
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """The turn failed or was interrupted; `outcome` has what came before."""
-
-    name: ClassVar[str] = "error"
-    position: Position
-    code: str
-    detail: str
-    outcome: Outcome
+    prompt = [step.prompt_tokens for step in turn.steps if step.prompt_tokens is not None]
+    completion = [
+        step.completion_tokens for step in turn.steps if step.completion_tokens is not None
+    ]
+    return {
+        "response": "".join(step.content for step in turn.steps),
+        "conversation_id": turn.conversation_id,
+        "message_id": turn.last.message_id,
+        "stream_id": turn.id,
+        "actions_taken": [_action(result) for step in turn.steps for result in step.results],
+        "provider": turn.provider,
+        "model": turn.model,
+        "status": turn.status,
+        "finish_reason": turn.finish_reason,
+        "sources": turn.sources,
+        "detected_mode": turn.mode,
+        "usage": {
+            "prompt_tokens": sum(prompt) if prompt else None,
+            "completion_tokens": sum(completion) if completion else None,
+        },
+        "latency_ms": turn.latency_ms,
+        "first_token_ms": turn.first_token_ms,
+    }
 
 
-Event = Start | Sources | Mode | Delta | ToolCalled | ToolReturned | Done | Failed
+def _opening(turn: Turn) -> Iterator[Event]:
+    ids = {
+        "conversation_id": turn.conversation_id,
+        "message_id": turn.id,
+        "user_message_id": turn.user_message_id,
+        "provider": turn.provider,
+        "model": turn.model,
+    }
+    yield Event("start", EventPosition(0, OPENING, 1), ids)
+    if turn.sources is not None:
+        yield Event("sources", EventPosition(0, OPENING, 2), {"sources": turn.sources})
+    if turn.mode is not None:
+        yield Event("mode", EventPosition(0, OPENING, 3), {"mode": turn.mode})
+
+
+def _events_of_step(number: int, step: Step, seen: EventPosition) -> Iterator[Event]:
+    start = 0
+    if seen.step == number:
+        start = seen.nth if seen.part == TEXT else len(step.content)
+    if len(step.content) > start:
+        text = {"text": step.content[start:], "message_id": step.message_id, "step": number}
+        yield Event("delta", EventPosition(number, TEXT, len(step.content)), text)
+    for count, call in enumerate(step.calls, start=1):
+        if (position := EventPosition(number, CALL, count)) > seen:
+            called = {"tool_call_id": call.id, "tool": call.tool, "arguments": call.arguments}
+            yield Event("tool_call", position, {"message_id": step.message_id} | called)
+    for count, result in enumerate(step.results, start=1):
+        if (position := EventPosition(number, RESULT, count)) > seen:
+            returned = {"tool_call_id": result.tool_call_id} | _action(result)
+            yield Event("tool_result", position, returned)
+
+
+def _end(turn: Turn) -> Event:
+    if turn.succeeded:
+        return Event("done", AT_END, outcome_of(turn))
+    error = {"code": turn.finish_reason or turn.status, "detail": turn.error or "", "attr": None}
+    failure = {"type": "server_error", "errors": [error]}
+    return Event("error", AT_END, outcome_of(turn) | failure)
+
+
+def _action(result: ToolResult) -> dict[str, Any]:
+    """A tool that was called, and what it answered."""
+    value = parsed(result.content)
+    return {"tool": result.tool, "result": value, "task_id": task_id_of(value)}

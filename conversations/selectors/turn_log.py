@@ -1,48 +1,22 @@
-"""What is stored of a turn, read back as one value: its question, its steps, their tool results."""
+"""Turns read back from their rows: the steps of each, and the results of the tools they called."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
+
+from django.db.models import Subquery
 
 from conversations.models import AccessContext, Conversation, Message, Role
+from conversations.models.turn import Step, ToolCall, ToolResult, Turn, TurnPk
 from conversations.models.turn_ids import MAX_STEPS, result_id, step_id, step_ids
 
-# A turn's conversation and id: a message's id is unique within its conversation alone, and a
-# client may give its own messages the ids of somebody else's.
-TurnName = tuple[uuid.UUID, uuid.UUID]
-
-_LEFT_OUT = ("parts", "rating", "rating_comment")
+_NOT_READ = ("parts", "rating", "rating_comment")
+_Rows = dict[tuple[uuid.UUID, uuid.UUID], Message]
 
 
-@dataclass(frozen=True, slots=True)
-class StoredStep:
-    """An assistant message and the tool messages that answer its calls, as they came."""
-
-    message: Message
-    results: list[Message] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class StoredTurn:
-    """A turn with at least one step; the last one holds the answer, or will."""
-
-    id: uuid.UUID
-    conversation_id: uuid.UUID
-    user_message_id: uuid.UUID | None
-    steps: list[StoredStep]
-
-    @property
-    def last(self) -> Message:
-        return self.steps[-1].message
-
-    @property
-    def name(self) -> TurnName:
-        return self.conversation_id, self.id
-
-
-def find_turn(*, message_id: uuid.UUID, access: AccessContext) -> StoredTurn | None:
+def find_turn(*, message_id: uuid.UUID, access: AccessContext) -> Turn | None:
     """The turn that one of its assistant messages names, if this caller may see it.
 
     Of several messages under this id in conversations that a trusted client or staff may see, the
@@ -54,35 +28,26 @@ def find_turn(*, message_id: uuid.UUID, access: AccessContext) -> StoredTurn | N
     message = seen.order_by("created_at", "conversation_id").first()
     if message is None:
         return None
-    return read_turn((message.conversation_id, _first_of(message)))
+    turn = read_turn((message.conversation_id, _turn_id_of(message)))
+    return turn and replace(turn, user_message_id=_question_id(turn))
 
 
-def read_turn(name: TurnName) -> StoredTurn | None:
-    return read_turns([name]).get(name)
+def read_turn(pk: TurnPk) -> Turn | None:
+    return read_turns([pk]).get(pk)
 
 
-def read_turns(names: Sequence[TurnName]) -> dict[TurnName, StoredTurn]:
-    """The turns of these names: two statements, however many they are."""
-    rows = _rows_of(names, [id_ for _, turn in names for id_ in step_ids(turn)])
-    results = _rows_of(names, _result_ids(names, rows)) if any(map(_calls, rows.values())) else {}
-    turns = {}
-    for name in names:
-        conversation_id, turn_id = name
-        if steps := list(_steps(name, rows, results)):
-            turns[name] = StoredTurn(turn_id, conversation_id, None, steps)
-    return turns
+def read_turns(pks: Sequence[TurnPk]) -> dict[TurnPk, Turn]:
+    """The turns that have rows, without their `user_message_id`.
+
+    Two statements, however many they are.
+    """
+    rows = _rows_of(pks, [id_ for _, turn in pks for id_ in step_ids(turn)])
+    results = _rows_of(pks, _result_ids(pks, rows)) if any(map(_calls, rows.values())) else {}
+    found = {pk: _turn(pk, rows, results) for pk in pks}
+    return {pk: turn for pk, turn in found.items() if turn is not None}
 
 
-def question_before(turn: StoredTurn) -> uuid.UUID | None:
-    """The id of the user message that the turn answers."""
-    first = turn.steps[0].message
-    asked = Message.objects.filter(
-        conversation_id=turn.conversation_id, sequence__lt=first.sequence, role=Role.USER
-    )
-    return asked.order_by("-sequence").values_list("id", flat=True).first()
-
-
-def _first_of(message: Message) -> uuid.UUID:
+def _turn_id_of(message: Message) -> uuid.UUID:
     """The turn's id, given any of its assistant messages: looked for among those before it."""
     if message.id.version != 5:  # made, not derived
         return message.id
@@ -97,36 +62,76 @@ def _first_of(message: Message) -> uuid.UUID:
     return message.id
 
 
-def _rows_of(names: Iterable[TurnName], ids: Sequence[uuid.UUID]) -> dict[TurnName, Message]:
+def _question_id(turn: Turn) -> uuid.UUID | None:
+    rows = Message.objects.filter(conversation_id=turn.conversation_id)
+    answer = rows.filter(id=turn.id).values("sequence")
+    questions = rows.filter(role=Role.USER, sequence__lt=Subquery(answer))
+    return questions.order_by("-sequence").values_list("id", flat=True).first()
+
+
+def _rows_of(pks: Iterable[TurnPk], ids: Sequence[uuid.UUID]) -> _Rows:
     """The messages with these ids in the conversations of these turns, by conversation and id."""
-    conversations = {conversation_id for conversation_id, _ in names}
+    conversations = {conversation_id for conversation_id, _ in pks}
     found = Message.objects.filter(conversation_id__in=conversations, id__in=ids)
-    return {(row.conversation_id, row.id): row for row in found.defer(*_LEFT_OUT)}
+    return {(row.conversation_id, row.id): row for row in found.defer(*_NOT_READ)}
 
 
 def _calls(row: Message) -> int:
     return len(row.tool_calls or ())
 
 
-def _result_ids(names: Iterable[TurnName], rows: dict[TurnName, Message]) -> list[uuid.UUID]:
+def _result_ids(pks: Iterable[TurnPk], rows: _Rows) -> list[uuid.UUID]:
     return [
         result_id(turn_id, step, call)
-        for conversation_id, turn_id in names
+        for conversation_id, turn_id in pks
         for step in range(1, MAX_STEPS + 1)
         if (row := rows.get((conversation_id, step_id(turn_id, step))))
         for call in range(_calls(row))
     ]
 
 
-def _steps(
-    name: TurnName, rows: dict[TurnName, Message], results: dict[TurnName, Message]
-) -> Iterable[StoredStep]:
-    conversation_id, turn_id = name
-    for step in range(1, MAX_STEPS + 1):
-        row = rows.get((conversation_id, step_id(turn_id, step)))
+def _turn(pk: TurnPk, rows: _Rows, results: _Rows) -> Turn | None:
+    conversation_id, turn_id = pk
+    steps = []
+    for number, id_ in enumerate(step_ids(turn_id), start=1):
+        row = rows.get((conversation_id, id_))
         if row is None:
-            return
-        ids = [result_id(turn_id, step, call) for call in range(_calls(row))]
+            break
+        ids = [result_id(turn_id, number, call) for call in range(_calls(row))]
         found = [results.get((conversation_id, id_)) for id_ in ids]
-        # In the order in which they came, as a client that watched saw them.
-        yield StoredStep(row, sorted((r for r in found if r), key=lambda r: r.sequence))
+        steps.append(_step(row, [result for result in found if result is not None]))
+        last = row
+    if not steps:
+        return None
+    return Turn(
+        id=turn_id,
+        conversation_id=conversation_id,
+        user_message_id=None,
+        provider=last.provider,
+        model=last.model,
+        steps=steps,
+        sources=last.sources,
+        mode=last.detected_mode,
+        status=last.status,
+        finish_reason=last.finish_reason,
+        error=last.error,
+        latency_ms=last.latency_ms,
+        updated_at=last.updated_at,
+    )
+
+
+def _step(row: Message, results: list[Message]) -> Step:
+    # Results in the order in which they came, as a client that watched saw them.
+    results.sort(key=lambda result: result.sequence)
+    return Step(
+        message_id=row.id,
+        content=row.content,
+        calls=[ToolCall.from_json(call) for call in row.tool_calls or ()],
+        results=[
+            ToolResult(result.tool_call_id or "", result.name or "", result.content)
+            for result in results
+        ],
+        prompt_tokens=row.prompt_tokens,
+        completion_tokens=row.completion_tokens,
+        first_token_ms=row.first_token_ms,
+    )

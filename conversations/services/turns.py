@@ -1,4 +1,4 @@
-"""The stored side of a turn: every write from the question to the end of the answer.
+"""The stored side of a running turn: every write from `begin_turn` on to the end of the answer.
 
 At each moment of a running turn exactly one of its messages is `streaming`; its `updated_at`
 moves about once a second, and its `runner` names the process that runs it. Whoever finds that
@@ -10,206 +10,30 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import Any
 
-from django.contrib.auth.models import User
-from django.db import IntegrityError, connection, transaction
+from django.db import connection, transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from conversations.formats import MessageDraft
-from conversations.models import (
-    AccessContext,
-    Caller,
-    Conversation,
-    Message,
-    Role,
-    Status,
-    new_id,
-)
-from conversations.models.turn_ids import (
-    conversation_id_from_key,
-    result_id,
-    step_id,
-    step_ids,
-    turn_id_from_key,
-    user_message_id,
-)
-from conversations.services.abandoned_turns import IsDead, interrupt_abandoned
+from conversations.models import Conversation, Message, Role, Status
+from conversations.models.turn import ToolCall, ToolResult, Turn
+from conversations.models.turn_ids import result_id, step_id, step_ids
 from conversations.services.appending import append_drafts
 from conversations.services.audit import SCRIPT
-from conversations.services.conversations import create_conversation
-from conversations.services.drafts import check_draft
-from conversations.services.errors import (
-    InvalidValue,
-    KeyReused,
-    NotFound,
-    TurnEnded,
-    TurnRunning,
-)
+from conversations.services.errors import NotFound, TurnEnded
 
-RUNNING = "A turn runs in this conversation. Wait for its end, or stop it."
-ANOTHER_QUESTION = "This Idempotency-Key already stands for another message."
 CONVERSATION_DELETED = "The conversation was deleted while it was answered."
 ANSWER_DELETED = "The answer was deleted while it was written."
 # What `finish_reason` says while somebody has asked for an end that has not come yet.
 STOPPING = "stopping"
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """What names a turn. `id` is its first assistant message's, whatever steps follow."""
-
-    id: uuid.UUID
-    conversation_id: uuid.UUID
-    user_message_id: uuid.UUID
-    provider: str
-    model: str
-
-
-@dataclass(frozen=True, slots=True)
-class Begun:
-    """`created` False: an earlier, equal request has begun this turn."""
-
-    turn: Turn
-    created: bool
-    sequence: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """What has come of a running step: all of its text."""
-
-    conversation_id: uuid.UUID
-    message_id: uuid.UUID
-    content: str
-    first_token_ms: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """How a step ends. Tokens are the step's own; milliseconds count from the turn's begin."""
-
-    status: str
-    finish_reason: str | None = None
-    error: str | None = None
-    content: str = ""
-    provider: str = ""
-    model: str = ""
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    latency_ms: int | None = None
-    first_token_ms: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """What is asked: `conversation_id` None starts a conversation of the owner's."""
-
-    owner: User
-    content: str
-    provider: str
-    model: str
-    conversation_id: uuid.UUID | None = None
-    key: str | None = None
-    runner: str = ""
-    is_dead: IsDead = field(default=lambda runner: False)
-
-
-def begin_turn(question: Question) -> Begun:
-    """Store the user message and the empty answer, both or none, before the model is asked.
-
-    With a `key` the call is repeatable. Raises InvalidValue, NotFound, NotAllowed, KeyReused,
-    and TurnRunning while another turn runs there.
-    """
-    drafted = MessageDraft(role=Role.USER, content=question.content, provider=question.provider)
-    _check_question(drafted)
-    if stored := _begun_before(question, drafted.content):
-        return stored
-    try:
-        with transaction.atomic():
-            return _begin(question, drafted)
-    except (IntegrityError, KeyReused) as error:
-        # An equal request may have come first by a moment.
-        if stored := _begun_before(question, drafted.content):
-            return stored
-        if isinstance(error, KeyReused) or "message_one_streaming" not in str(error):
-            raise
-        raise TurnRunning(RUNNING, field="conversation_id") from None
-
-
-def _check_question(draft: MessageDraft) -> None:
-    try:
-        check_draft(draft, from_client=True)
-    except InvalidValue as error:
-        error.field = "message" if error.field == "content" else error.field
-        raise
-
-
-def _begin(question: Question, asked: MessageDraft) -> Begun:
-    key, conversation_id = question.key, question.conversation_id
-    if conversation_id is None:
-        conversation_id = create_conversation(
-            owner=question.owner,
-            model_used=question.model,
-            id=conversation_id_from_key(question.owner.pk, key) if key else None,
-            source="chat",
-            field_of_id="Idempotency-Key",
-        ).conversation.pk
-    else:
-        interrupt_abandoned(conversation_id=conversation_id, is_dead=question.is_dead)
-    asked.id = user_message_id(conversation_id, key) if key else new_id()
-    answer = MessageDraft(
-        role=Role.ASSISTANT,
-        status=Status.STREAMING,
-        provider=question.provider,
-        model=question.model,
-        runner=question.runner or None,
-        id=turn_id_from_key(conversation_id, key) if key else new_id(),
-    )
-    appended = append_drafts(
-        conversation_id=conversation_id,
-        drafts=[asked, answer],
-        access=AccessContext(Caller(question.owner)),
-        from_client=False,
-    )
-    question_row, answer_row = appended.rows
-    turn = Turn(
-        id=answer_row["id"],
-        conversation_id=conversation_id,
-        user_message_id=question_row["id"],
-        provider=question.provider,
-        model=question.model,
-    )
-    return Begun(turn, created=appended.created, sequence=question_row["sequence"])
-
-
-def _begun_before(question: Question, content: str) -> Begun | None:
-    """The turn that an equal request with this key began; KeyReused when it asked otherwise."""
-    if question.key is None:
-        return None
-    conversation_id = question.conversation_id
-    if conversation_id is None:
-        conversation_id = conversation_id_from_key(question.owner.pk, question.key)
-    ids = (
-        user_message_id(conversation_id, question.key),
-        turn_id_from_key(conversation_id, question.key),
-    )
-    stored = Message.objects.filter(
-        conversation_id=conversation_id, id__in=ids, conversation__user_id=question.owner.pk
-    )
-    rows = {row.id: row for row in stored}
-    if len(rows) < 2:
-        return None
-    asked, answer = (rows[id_] for id_ in ids)
-    if (asked.content, asked.provider) != (content, question.provider):
-        raise KeyReused(ANOTHER_QUESTION, field="Idempotency-Key")
-    turn = Turn(answer.id, conversation_id, asked.id, answer.provider, answer.model)
-    return Begun(turn, created=False, sequence=asked.sequence)
-
-
-def save_progress(progress: Sequence[Progress]) -> dict[uuid.UUID, bool]:
-    """Write what has come of many running turns, in one statement, and show that they live.
+def save_progress(turns: Sequence[Turn]) -> dict[uuid.UUID, bool]:
+    """Write the text of the last step of many running turns, in one statement, and show that they
+    live.
 
     Text only grows: of two writes that overtake each other the longer stays. A row that another
     transaction has locked is left to the next call: if one waited for it, all would look
@@ -219,12 +43,17 @@ def save_progress(progress: Sequence[Progress]) -> dict[uuid.UUID, bool]:
     place = "(%s::uuid, %s::uuid, %s::text, %s::integer)"
     values = [
         value
-        for one in progress
-        for value in (one.conversation_id, one.message_id, one.content, one.first_token_ms)
+        for turn in turns
+        for value in (
+            turn.conversation_id,
+            turn.last.message_id,
+            turn.last.content,
+            turn.last.first_token_ms,
+        )
     ]
     with connection.cursor() as cursor:
         cursor.execute(
-            _SAVE.format(rows=", ".join([place] * len(progress))),
+            _SAVE.format(rows=", ".join([place] * len(turns))),
             [*values, Status.STREAMING, timezone.now(), STOPPING, Status.STREAMING],
         )
         return {row[0]: row[1] for row in cursor.fetchall()}
@@ -255,77 +84,79 @@ _SAVE = """
 
 def record_opening(*, turn: Turn, mode: str | None, sources: list[Any] | None) -> None:
     """What was found out before the model began to answer. Raises TurnEnded."""
-    _update_running(turn, 1, detected_mode=mode, sources=sources)
+    _update_last_step(turn, detected_mode=mode, sources=sources)
 
 
-def record_tool_calls(
-    *, turn: Turn, step: int, content: str, tool_calls: list[dict[str, Any]]
-) -> None:
-    """The step calls tools: stored before they run, so that no call goes without a trace.
+def record_tool_calls(*, turn: Turn, calls: Sequence[ToolCall]) -> None:
+    """The last step calls tools: stored before they run, so that no call goes without a record.
 
     Raises TurnEnded.
     """
-    _update_running(turn, step, content=content, tool_calls=tool_calls)
+    _update_last_step(
+        turn, content=turn.last.content, tool_calls=[call.as_json() for call in calls]
+    )
 
 
-def record_tool_result(
-    *, turn: Turn, step: int, call: int, tool_call_id: str, name: str, content: str
-) -> None:
-    """What a tool answered, as a message of its own after the call. Raises TurnEnded."""
+def record_tool_result(*, turn: Turn, result: ToolResult) -> None:
+    """What a tool of the last step returned, as a message of its own. Raises TurnEnded."""
+    call = [call.id for call in turn.last.calls].index(result.tool_call_id)
     draft = MessageDraft(
         role=Role.TOOL,
-        content=content,
-        tool_call_id=tool_call_id,
-        name=name,
+        content=result.content,
+        tool_call_id=result.tool_call_id,
+        name=result.tool,
         provider=turn.provider,
         model=turn.model,
-        id=result_id(turn.id, step, call),
+        id=result_id(turn.id, len(turn.steps), call),
     )
     with transaction.atomic():
         _append(turn, draft)
         # After the append: conversation, then message, is the order in which all writes lock.
-        _update_running(turn, step)
+        _update_last_step(turn)
 
 
-def open_step(*, turn: Turn, step: int, before: Ending) -> None:
-    """End step `step - 1`, which called tools, and open the next: the answer goes on there.
+def open_step(*, turn: Turn, latency_ms: int | None = None) -> uuid.UUID:
+    """End the turn's last step, which called tools, and open the next; the id of its message.
 
     Sources, mode and a stop request belong to the answer, so they move along. It may be called
     again when it is not known whether it was done. Raises TurnEnded.
     """
+    next_id = step_id(turn.id, len(turn.steps) + 1)
+    ended = replace(
+        turn, status=Status.COMPLETE.value, finish_reason="tool_calls", latency_ms=latency_ms
+    )
     with transaction.atomic():
         _lock_conversation(turn.conversation_id)
-        rows = _running(turn.conversation_id, step_id(turn.id, step - 1))
-        ended = rows.values("sources", "detected_mode", "finish_reason", "runner").first()
-        if ended is None:
-            if _running(turn.conversation_id, step_id(turn.id, step)).exists():
-                return
+        rows = _running(turn, turn.last.message_id)
+        before = rows.values("sources", "detected_mode", "finish_reason", "runner").first()
+        if before is None and _running(turn, next_id).exists():
+            return next_id
+        columns = _columns_at_end(ended) | {"sources": None, "detected_mode": None}
+        if before is None or not rows.update(**columns):
             raise TurnEnded
-        changed = rows.update(**_columns(before), sources=None, detected_mode=None)
-        if not changed:
-            raise TurnEnded
-        stops = ended["finish_reason"] == STOPPING
+        stops = before["finish_reason"] == STOPPING
         draft = MessageDraft(
             role=Role.ASSISTANT,
             status=Status.STREAMING,
             finish_reason=STOPPING if stops else None,
             provider=turn.provider,
             model=turn.model,
-            sources=ended["sources"],
-            detected_mode=ended["detected_mode"],
-            runner=ended["runner"],
-            id=step_id(turn.id, step),
+            sources=before["sources"],
+            detected_mode=before["detected_mode"],
+            runner=before["runner"],
+            id=next_id,
         )
         _append(turn, draft)
+    return next_id
 
 
-def finish_turn(*, turn: Turn, step: int, ending: Ending) -> bool:
-    """End the turn's last step. False when it had been ended or deleted by somebody else."""
-    columns = _columns(ending)
-    if _running(turn.conversation_id, step_id(turn.id, step)).update(**columns):
+def finish_turn(turn: Turn) -> bool:
+    """Store the end of a turn that has ended. False when somebody else ended or deleted it."""
+    columns = _columns_at_end(turn)
+    if _running(turn, turn.last.message_id).update(**columns):
         return True
     # Where time was up while the next step was being opened, the caller does not know of it.
-    following = _running(turn.conversation_id, step_id(turn.id, step + 1))
+    following = _running(turn, step_id(turn.id, len(turn.steps) + 1))
     return bool(following.update(**columns | {"content": ""}))
 
 
@@ -365,30 +196,33 @@ def _lock_conversation(conversation_id: uuid.UUID) -> None:
     found.values_list("pk", flat=True).first()
 
 
-def _update_running(turn: Turn, step: int, **columns: Any) -> None:
-    rows = _running(turn.conversation_id, step_id(turn.id, step))
+def _update_last_step(turn: Turn, **columns: Any) -> None:
+    rows = _running(turn, turn.last.message_id)
     if not rows.update(**columns, updated_at=timezone.now()):
         raise TurnEnded
 
 
-def _running(conversation_id: uuid.UUID, message_id: uuid.UUID) -> Any:
+def _running(turn: Turn, message_id: uuid.UUID) -> QuerySet[Message]:
     return Message.objects.filter(
-        conversation_id=conversation_id, id=message_id, status=Status.STREAMING
+        conversation_id=turn.conversation_id, id=message_id, status=Status.STREAMING
     )
 
 
-def _columns(ending: Ending) -> dict[str, Any]:
-    names = (*_ALWAYS, *(name for name in _KNOWN if getattr(ending, name) not in (None, "")))
-    values = {name: getattr(ending, name) for name in names}
-    return values | {"runner": None, "updated_at": timezone.now()}
-
-
-_ALWAYS = ("status", "finish_reason", "error", "content")
-_KNOWN = (
-    "provider",
-    "model",
-    "prompt_tokens",
-    "completion_tokens",
-    "latency_ms",
-    "first_token_ms",
-)
+def _columns_at_end(turn: Turn) -> dict[str, Any]:
+    """What the row of the last step says once it has ended; unknown values leave it as it was."""
+    known = {
+        "provider": turn.provider,
+        "model": turn.model,
+        "prompt_tokens": turn.last.prompt_tokens,
+        "completion_tokens": turn.last.completion_tokens,
+        "latency_ms": turn.latency_ms,
+        "first_token_ms": turn.last.first_token_ms,
+    }
+    return {name: value for name, value in known.items() if value not in (None, "")} | {
+        "status": turn.status,
+        "finish_reason": turn.finish_reason,
+        "error": turn.error,
+        "content": turn.last.content,
+        "runner": None,
+        "updated_at": timezone.now(),
+    }

@@ -7,48 +7,25 @@ import, so only a process that runs a turn does.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from conversations.chat.errors import FAILURES, TurnFailed
-from conversations.chat.llm.call_ids import CallIds
+from conversations.chat.llm.call_ids import unique_call_id
 from conversations.chat.llm.providers import Provider, client_for
-from conversations.chat.state import ToolCall, ToolResult
-from conversations.chat.tool_results import as_text
+from conversations.chat.tool_results import as_text, storable
+from conversations.models.turn import ToolCall, ToolResult
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """What the model is given. `history` ends with the question."""
-
-    provider: Provider
-    model: str
-    instructions: str | None
-    history: list[dict[str, Any]]
-    tools: Sequence[Any] = ()
-    mcp_servers: Sequence[Any] = ()
-    max_tool_rounds: int = 8
-
-
-@dataclass(frozen=True, slots=True)
-class StepBegan:
-    """The model begins to answer, for the first time or after its tools have returned."""
-
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
 class StepEnded:
-    """One answer of the model is whole."""
+    """One answer of the model is complete."""
 
     finish_reason: str | None
     calls: list[ToolCall]
@@ -56,7 +33,8 @@ class StepEnded:
     completion_tokens: int | None
 
 
-AgentEvent = StepBegan | Text | StepEnded | ToolResult
+# A piece of text, the end of one answer, or the result of a tool that it called.
+AgentEvent = str | StepEnded | ToolResult
 
 
 @cache
@@ -74,133 +52,129 @@ def _client(provider: Provider) -> AsyncOpenAI:
     return client_for(provider)
 
 
-async def converse(request: Request) -> AsyncIterator[AgentEvent]:
-    """What the model does, as it does it. Raises what the client and the library raise."""
+async def converse(
+    *,
+    provider: Provider,
+    model: str,
+    instructions: str | None,
+    history: list[dict[str, Any]],
+    tools: Sequence[Any],
+    mcp_servers: Sequence[Any],
+    max_tool_rounds: int,
+) -> AsyncGenerator[AgentEvent, None]:
+    """What the model does, as it does it. `history` ends with the question.
+
+    Raises what the client and the library raise.
+    """
     agents = library()
-    watch = _Watch(CallIds(_call_ids(request.history)))
+    observed = _Observed({item["call_id"] for item in history if "call_id" in item})
     agent = agents.Agent(
         name="assistant",
-        instructions=request.instructions,
-        model=_watched_model(request, watch),
-        tools=list(request.tools),
-        mcp_servers=list(request.mcp_servers),
-        model_settings=agents.ModelSettings(
-            include_usage=True, temperature=request.provider.temperature
-        ),
+        instructions=instructions,
+        model=_observed_model(model, provider, observed),
+        tools=list(tools),
+        mcp_servers=list(mcp_servers),
+        model_settings=agents.ModelSettings(include_usage=True, temperature=provider.temperature),
     )
     run = agents.Runner.run_streamed(
         agent,
-        request.history,
-        max_turns=request.max_tool_rounds + 1,
+        history,
+        max_turns=max_tool_rounds + 1,
         run_config=agents.RunConfig(
             tracing_disabled=True, tool_not_found_behavior="return_error_to_model"
         ),
     )
     try:
         async for event in run.stream_events():
-            if (agent_event := _agent_event(event, watch)) is not None:
+            if (agent_event := _agent_event(event, observed)) is not None:
                 yield agent_event
     finally:
         run.cancel()
 
 
-def _call_ids(history: Sequence[dict[str, Any]]) -> Iterator[str]:
-    return (item["call_id"] for item in history if "call_id" in item)
-
-
-def _agent_event(event: Any, watch: _Watch) -> AgentEvent | None:
-    if event.type == "raw_response_event":
-        return _of_model(event.data, watch)
+def _agent_event(event: Any, observed: _Observed) -> AgentEvent | None:
     if event.type == "run_item_stream_event" and event.name == "tool_output":
-        return _returned(event.item, watch)
+        raw = event.item.raw_item
+        call_id = raw["call_id"] if isinstance(raw, dict) else raw.call_id
+        return ToolResult(call_id, observed.tools.get(call_id, ""), as_text(event.item.output))
+    if event.type != "raw_response_event":
+        return None
+    data = event.data
+    if data.type in ("response.output_text.delta", "response.refusal.delta"):
+        return storable(data.delta)
+    if data.type == "response.completed":
+        calls = [
+            ToolCall(item.call_id, item.name, storable(item.arguments))
+            for item in data.response.output
+            if item.type == "function_call"
+        ]
+        observed.tools.update({call.id: call.tool for call in calls})
+        return StepEnded(observed.finish_reason, calls, *observed.tokens)
     return None
-
-
-def _of_model(event: Any, watch: _Watch) -> AgentEvent | None:
-    if event.type == "response.created":
-        return StepBegan()
-    if event.type in ("response.output_text.delta", "response.refusal.delta"):
-        return Text(event.delta)
-    if event.type == "response.completed":
-        calls = [_call(item) for item in event.response.output if item.type == "function_call"]
-        watch.names.update({call.id: call.tool for call in calls})
-        return StepEnded(watch.finish_reason, calls, *watch.tokens)
-    return None
-
-
-def _call(item: Any) -> ToolCall:
-    return ToolCall(item.call_id, item.name, item.arguments)
-
-
-def _returned(item: Any, watch: _Watch) -> ToolResult:
-    raw = item.raw_item
-    call_id = raw["call_id"] if isinstance(raw, dict) else raw.call_id
-    return ToolResult(call_id, watch.names.get(call_id, ""), as_text(item.output))
 
 
 @dataclass(slots=True)
-class _Watch:
-    """What the library does not hand on of the model's stream."""
+class _Observed:
+    """What the library does not pass on of the model's chunks, and which tool each call names.
 
-    call_ids: CallIds
+    `call_ids` are those that the model was shown or has given.
+    """
+
+    call_ids: set[str]
     finish_reason: str | None = None
     tokens: tuple[int | None, int | None] = (None, None)
-    names: dict[str, str] = field(default_factory=dict)
-
-    def see(self, chunk: Any) -> None:
-        for choice in chunk.choices or ():
-            self.finish_reason = choice.finish_reason or self.finish_reason
-        if usage := chunk.usage:
-            self.tokens = (usage.prompt_tokens, usage.completion_tokens)
+    tools: dict[str, str] = field(default_factory=dict)
 
 
-class _WatchedStream:
+class _ObservedStream:
     """The model's chunks; an end without a finish reason is a connection that broke off."""
 
-    def __init__(self, stream: Any, watch: _Watch) -> None:
-        self._stream, self._watch = stream, watch
+    def __init__(self, stream: Any, observed: _Observed) -> None:
+        self._stream, self._observed = stream, observed
         self._chunks = aiter(stream)
         self.response = stream.response
         self._ids: dict[int, str] = {}
-        watch.finish_reason, watch.tokens = None, (None, None)
+        observed.finish_reason, observed.tokens = None, (None, None)
 
-    def __aiter__(self) -> _WatchedStream:
+    def __aiter__(self) -> _ObservedStream:
         return self
 
     async def __anext__(self) -> Any:
         try:
             chunk = await anext(self._chunks)
         except StopAsyncIteration:
-            if self._watch.finish_reason is None:
+            if self._observed.finish_reason is None:
                 raise TurnFailed(FAILURES["provider_broke_off"]) from None
             raise
-        self._watch.see(chunk)
-        self._tell_calls_apart(chunk)
+        for choice in chunk.choices or ():
+            self._observed.finish_reason = choice.finish_reason or self._observed.finish_reason
+            for call in (choice.delta and choice.delta.tool_calls) or ():
+                self._make_id_unique(call)
+        if usage := chunk.usage:
+            self._observed.tokens = (usage.prompt_tokens, usage.completion_tokens)
         return chunk
 
-    def _tell_calls_apart(self, chunk: Any) -> None:
+    def _make_id_unique(self, call: Any) -> None:
         """Give each call of this answer an id that no other call of the turn has."""
-        for choice in chunk.choices or ():
-            for call in (choice.delta and choice.delta.tool_calls) or ():
-                if not call.id:
-                    continue
-                if call.index not in self._ids:
-                    self._ids[call.index] = self._watch.call_ids.unique(call.id)
-                call.id = self._ids[call.index]
+        if not call.id:
+            return
+        if call.index not in self._ids:
+            self._ids[call.index] = unique_call_id(call.id, self._observed.call_ids)
+        call.id = self._ids[call.index]
 
     async def close(self) -> None:
         await self._stream.close()
 
 
-def _watched_model(request: Request, watch: _Watch) -> Any:
+def _observed_model(model: str, provider: Provider, observed: _Observed) -> Any:
     base = library().OpenAIChatCompletionsModel
 
-    class WatchedModel(base):  # type: ignore[misc, valid-type]
+    class ObservedModel(base):  # type: ignore[misc, valid-type]
         async def _fetch_response(self, *args: Any, **options: Any) -> Any:
             answer = await super()._fetch_response(*args, **options)
             if not isinstance(answer, tuple):
                 return answer
             response, stream = answer
-            return response, _WatchedStream(stream, watch)
+            return response, _ObservedStream(stream, observed)
 
-    return WatchedModel(request.model, _client(request.provider))
+    return ObservedModel(model, _client(provider))

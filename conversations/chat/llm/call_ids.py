@@ -6,20 +6,12 @@ an id that it has seen.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 
-
-class CallIds:
-    """The ids that a model is shown, or has given, in one turn."""
-
-    def __init__(self, taken: Iterable[str] = ()) -> None:
-        self._taken = set(taken)
-
-    def unique(self, call_id: str) -> str:
-        """The id itself, or where it is taken with a number: `call_0`, `call_0-2`."""
-        found, number = call_id, 1
-        while found in self._taken:
-            number += 1
-            found = f"{call_id}-{number}"
-        self._taken.add(found)
-        return found
+def unique_call_id(call_id: str, taken: set[str]) -> str:
+    """The id itself, or where it is taken with a number (`call_0`, `call_0-2`); now taken too."""
+    found, number = call_id, 1
+    while found in taken:
+        number += 1
+        found = f"{call_id}-{number}"
+    taken.add(found)
+    return found

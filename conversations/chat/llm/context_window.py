@@ -1,4 +1,4 @@
-"""What the model is shown of a conversation: its latest messages within a budget.
+"""What the model is shown of a conversation: its latest messages within a budget of tokens.
 
 Fetching them reads CHAT_CONTEXT_MESSAGES rows from the end of an index, however long the
 conversation is.
@@ -12,9 +12,9 @@ from typing import Any
 
 from django.conf import settings
 
-from conversations.chat.llm.call_ids import CallIds
-from conversations.chat.state import ToolCall, call_of
+from conversations.chat.llm.call_ids import unique_call_id
 from conversations.models import Message, Role
+from conversations.models.turn import ToolCall
 
 # English text has about four characters a token; other scripts fewer, which the half that
 # CHAT_CONTEXT_TOKENS leaves free of a model's window has to take up.
@@ -38,19 +38,13 @@ def history_before(
         .order_by("-sequence")
         .only(*_COLUMNS)[: settings.CHAT_CONTEXT_MESSAGES]
     )
-    groups = _groups(list(latest)[::-1])
+    messages = list(latest)[::-1]
+    results, call_ids = _results_by_call(messages), set[str]()
+    groups = [
+        _items(message, results, call_ids) for message in messages if message.role != Role.TOOL
+    ]
     kept = _within(groups, tokens or settings.CHAT_CONTEXT_TOKENS)
     return [item for group in _from_a_question(kept) for item in group]
-
-
-def _groups(messages: Sequence[Message]) -> list[list[Item]]:
-    """Each message as a group of items; a call and its results make one group."""
-    results, ids = _results_by_call(messages), CallIds()
-    groups = []
-    for message in messages:
-        if message.role != Role.TOOL and (items := _items(message, results, ids)):
-            groups.append(items)
-    return groups
 
 
 def _results_by_call(messages: Sequence[Message]) -> dict[tuple[int, int], Message]:
@@ -66,21 +60,24 @@ def _results_by_call(messages: Sequence[Message]) -> dict[tuple[int, int], Messa
             if places := unanswered.get(message.tool_call_id or ""):
                 results[places.pop(0)] = message
             continue
-        calls = [call_of(call) for call in message.tool_calls or ()]
+        calls = [ToolCall.from_json(call) for call in message.tool_calls or ()]
         for call_id in {call.id for call in calls if call.id}:
             places = [(message.sequence, at) for at, call in enumerate(calls) if call.id == call_id]
             unanswered[call_id] = places
     return results
 
 
-def _items(message: Message, results: dict[tuple[int, int], Message], ids: CallIds) -> list[Item]:
+def _items(
+    message: Message, results: dict[tuple[int, int], Message], call_ids: set[str]
+) -> list[Item]:
+    """What the model is shown of a message: its text, its calls and their results."""
     items: list[Item] = []
     if text := message.content or _text_of(message.parts or ()):
         items.append({"role": message.role, "content": text})
-    for place, call in enumerate(map(call_of, message.tool_calls or ())):
+    for place, call in enumerate(map(ToolCall.from_json, message.tool_calls or ())):
         result = results.get((message.sequence, place))
         if result is not None and call.tool:
-            items += _call_and_result(call, ids.unique(call.id), result)
+            items += _call_and_result(call, unique_call_id(call.id, call_ids), result)
     return items
 
 
@@ -104,7 +101,7 @@ def _text_of(parts: Iterable[Any]) -> str:
 def _within(groups: list[list[Item]], tokens: int) -> list[list[Item]]:
     """The latest groups that fit."""
     kept: list[list[Item]] = []
-    for group in reversed(groups):
+    for group in filter(None, reversed(groups)):
         tokens -= sum(map(_size, group))
         if tokens < 0 and kept:
             break
@@ -118,7 +115,7 @@ def _size(item: Item) -> int:
 
 
 def _from_a_question(groups: list[list[Item]]) -> list[list[Item]]:
-    """Without answers whose question is out of sight: many models refuse to begin with one."""
+    """Without answers whose question is left out: many models refuse to begin with one."""
     for place, group in enumerate(groups):
         if group[0].get("role") in (Role.USER, Role.SYSTEM, Role.DEVELOPER):
             return groups[place:]

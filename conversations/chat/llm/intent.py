@@ -28,7 +28,7 @@ async def detect_mode(provider: Provider, model: str, question: str) -> str | No
         async with asyncio.timeout(SECONDS):
             return _one_of(modes, await _ask(provider, model, question, modes))
     except Exception as error:
-        # The turn itself is not worth less without it.
+        # The turn goes on without a mode.
         log.warning("No mode was detected: %s", type(error).__name__)
         return None
 

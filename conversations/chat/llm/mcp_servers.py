@@ -1,6 +1,6 @@
 """The MCP servers of settings.CHAT_MCP_SERVERS: connected once a process, and again when they died.
 
-A server that cannot be reached costs the turn its tools, never the turn itself.
+A turn runs without the tools of a server that cannot be reached; it does not fail.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from conversations.chat.llm.agent_loop import library
 
 CONNECT_SECONDS = 10
 CALL_SECONDS = 60
-ALIVE_SECONDS = 5
-AGAIN_SECONDS = 15
+CHECK_SECONDS = 5
+RETRY_SECONDS = 15
 
 log = logging.getLogger(__name__)
 
@@ -60,10 +60,10 @@ class McpServers:
         self._report()
 
     async def _check(self, server: Any) -> None:
-        """Ask for its tools anew: that shows whether it lives, and what it offers by now."""
+        """Fetch its tools again, which shows whether it answers and what it offers now."""
         try:
             server.invalidate_tools_cache()
-            await asyncio.wait_for(server.list_tools(), ALIVE_SECONDS)
+            await asyncio.wait_for(server.list_tools(), CHECK_SECONDS)
         except Exception:
             self._tried_at = 0
             self._dead.append(server)
@@ -72,7 +72,7 @@ class McpServers:
         dead, self._dead = self._dead, []
         if not dead and not self._manager.failed_servers:
             return
-        if time.monotonic() - self._tried_at < AGAIN_SECONDS:
+        if time.monotonic() - self._tried_at < RETRY_SECONDS:
             return
         self._tried_at = time.monotonic()
         if dead:
@@ -85,7 +85,7 @@ class McpServers:
     def _report(self) -> None:
         for server, error in self._manager.errors.items():
             # Its text may hold an address with a password in it.
-            log.warning("MCP server %s is away: %s", server.name, type(error).__name__)
+            log.warning("MCP server %s is unavailable: %s", server.name, type(error).__name__)
 
 
 def _server(name: str, given: dict[str, Any]) -> Any:

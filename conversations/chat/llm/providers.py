@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.utils.module_loading import import_string
 
-from conversations.chat.errors import NotConfigured, UnknownProvider
+from conversations.chat.errors import NotConfigured
+from conversations.services import InvalidValue
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -19,7 +20,6 @@ UNKNOWN = "There is no provider {name}. Configured: {known}."
 NOTHING = "No model is configured. Set CHAT_PROVIDER and what docs/chat.md says of it."
 NO_KEY = "The provider {name} needs a key: set {variable}."
 NO_URL = "The provider {name} has no base_url: set it in CHAT_PROVIDERS."
-
 
 log = logging.getLogger(__name__)
 
@@ -52,8 +52,8 @@ class Provider:
 def provider_named(name: str | None) -> Provider:
     """The provider of that name, ready to be asked; None is settings.CHAT_PROVIDER.
 
-    Raises UnknownProvider, or NotConfigured saying what to set. The first call may take a
-    second, when an endpoint is started.
+    Raises InvalidValue, or NotConfigured saying what to set. The first call may take a second,
+    when an endpoint is started.
     """
     wanted = name or settings.CHAT_PROVIDER
     if not wanted:
@@ -61,8 +61,30 @@ def provider_named(name: str | None) -> Provider:
     given = settings.CHAT_PROVIDERS.get(wanted)
     if given is None:
         known = ", ".join(sorted(settings.CHAT_PROVIDERS)) or "none"
-        raise UnknownProvider(UNKNOWN.format(name=wanted[:100], known=known), field="provider")
-    return _ready(Provider(name=wanted, **_known(given)))
+        text = UNKNOWN.format(name=wanted[:100], known=known)
+        raise InvalidValue(text, field="provider", code="unknown_provider")
+    names = {one.name for one in fields(Provider)}
+    provider = Provider(
+        name=wanted, **{name: value for name, value in given.items() if name in names}
+    )
+    if provider.needs_key and not provider.api_key:
+        variable = provider.api_key_env or "its key"
+        raise NotConfigured(NO_KEY.format(name=wanted, variable=variable))
+    if provider.start:
+        return _started(provider)
+    if not provider.base_url:
+        raise NotConfigured(NO_URL.format(name=wanted))
+    return provider
+
+
+def _started(provider: Provider) -> Provider:
+    start: Callable[[], tuple[str, str]] = import_string(provider.start)
+    try:
+        url, key = start()
+    except Exception as error:
+        log.warning("%s", error)
+        raise NotConfigured(str(error)) from error
+    return replace(provider, base_url=url, api_key=key)
 
 
 def client_for(provider: Provider) -> AsyncOpenAI:
@@ -75,29 +97,3 @@ def client_for(provider: Provider) -> AsyncOpenAI:
         max_retries=0,
         timeout=Timeout(provider.timeout, connect=provider.connect),
     )
-
-
-def _known(given: dict[str, Any]) -> dict[str, Any]:
-    names = {one.name for one in fields(Provider)}
-    return {name: value for name, value in given.items() if name in names}
-
-
-def _ready(provider: Provider) -> Provider:
-    if provider.needs_key and not provider.api_key:
-        variable = provider.api_key_env or "its key"
-        raise NotConfigured(NO_KEY.format(name=provider.name, variable=variable))
-    if provider.start:
-        return _started(provider)
-    if not provider.base_url:
-        raise NotConfigured(NO_URL.format(name=provider.name))
-    return provider
-
-
-def _started(provider: Provider) -> Provider:
-    start: Callable[[], tuple[str, str]] = import_string(provider.start)
-    try:
-        url, key = start()
-    except Exception as error:
-        log.warning("%s", error)
-        raise NotConfigured(str(error)) from error
-    return replace(provider, base_url=url, api_key=key)

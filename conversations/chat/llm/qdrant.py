@@ -12,7 +12,7 @@ from typing import Any
 from django.conf import settings
 
 from conversations.chat.llm.providers import client_for, provider_named
-from conversations.chat.llm.retrieval import Source
+from conversations.chat.llm.retrieval import RetrievedSource
 
 _TEXT_KEYS = ("text", "content", "document", "page_content")
 
@@ -27,7 +27,7 @@ class QdrantRetriever:
         self.provider_name: str | None = given.get("provider") or None
         self.model: str = given.get("embedding_model", "")
 
-    async def retrieve(self, question: str) -> list[Source]:
+    async def retrieve(self, question: str) -> list[RetrievedSource]:
         vector = await self.embed(question)
         points = await asyncio.to_thread(self._nearest, vector)
         return [_source(point) for point in points]
@@ -59,8 +59,8 @@ class QdrantRetriever:
         return QdrantClient(url=given["url"], api_key=given.get("api_key") or None)
 
 
-def _source(point: Any) -> Source:
+def _source(point: Any) -> RetrievedSource:
     payload = dict(point.payload or {})
     key = next((key for key in _TEXT_KEYS if isinstance(payload.get(key), str)), None)
     text = payload.pop(key) if key else ""
-    return Source(id=str(point.id), text=text, score=point.score, metadata=payload)
+    return RetrievedSource(id=str(point.id), text=text, score=point.score, metadata=payload)

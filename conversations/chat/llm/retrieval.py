@@ -1,4 +1,4 @@
-"""What is looked up before the model answers: settings.CHAT_RETRIEVER names who does it."""
+"""What is retrieved before the model answers, by the class that settings.CHAT_RETRIEVER names."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class RetrievedSource:
     """A chunk of text that was found. `score`: the higher, the nearer to the question."""
 
     id: str
@@ -32,7 +32,7 @@ class Source:
 class Retriever(Protocol):
     """Finds what a question is about. Made once a process, without arguments."""
 
-    async def retrieve(self, question: str) -> list[Source]:
+    async def retrieve(self, question: str) -> list[RetrievedSource]:
         """The nearest chunks, best first."""
         ...
 
@@ -46,7 +46,7 @@ async def retrieve_sources(question: str) -> list[dict[str, Any]] | None:
             retriever = await asyncio.to_thread(_retriever, settings.CHAT_RETRIEVER)
             found = await retriever.retrieve(question)
     except Exception as error:
-        # An answer without sources says so by their absence.
+        # The turn goes on: its answer has no sources.
         log.warning("The retriever failed: %s", type(error).__name__)
         return None
     return [asdict(source) | {"text": storable(source.text)} for source in found]

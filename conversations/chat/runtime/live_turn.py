@@ -1,103 +1,212 @@
-"""A turn that can be watched: by any number of threads, each from its own place on."""
+"""One turn that this process runs: from the stored question to the stored end of the answer.
+
+All of it runs in the runner's event loop, which alone changes the turn. Each part is stored before
+those who watch are told of it, but for text, which the runner saves about once a second.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import threading
+import logging
 import time
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import replace
+from functools import partial
 
-from conversations.chat.events import Event, Position
-from conversations.chat.state import Step, TurnState, events_after
-from conversations.models.turn_ids import step_id
-from conversations.selectors.turn_log import TurnName
-from conversations.services.turns import Progress, Turn
+from django.conf import settings
 
+from conversations.chat.errors import FAILURES, failure_of
+from conversations.chat.llm.agent_loop import AgentEvent, StepEnded, converse, library
+from conversations.chat.llm.context_window import history_before
+from conversations.chat.llm.intent import detect_mode
+from conversations.chat.llm.mcp_servers import McpServers
+from conversations.chat.llm.providers import Provider
+from conversations.chat.llm.retrieval import retrieve_sources, with_sources
+from conversations.chat.llm.tools import tools
+from conversations.chat.runtime.db_worker import DatabaseWorker
+from conversations.chat.runtime.watched_turn import WatchedTurn
+from conversations.models import Status
+from conversations.models.interrupted import INTERRUPTED
+from conversations.models.turn import Step, ToolResult, Turn
+from conversations.selectors.turn_log import read_turn
+from conversations.services.errors import TurnEnded
+from conversations.services.turns import (
+    finish_turn,
+    open_step,
+    record_opening,
+    record_tool_calls,
+    record_tool_result,
+    why_not_stored,
+)
 
-class Watched:
-    """A turn's state, changed by one thread and watched by others."""
-
-    def __init__(self, state: TurnState) -> None:
-        self.state = state
-        self._changed = threading.Condition()
-
-    @property
-    def name(self) -> TurnName:
-        return self.state.conversation_id, self.state.turn_id
-
-    @contextmanager
-    def change(self) -> Iterator[TurnState]:
-        with self._changed:
-            yield self.state
-            self._changed.notify_all()
-
-    def replace(self, state: TurnState) -> None:
-        with self._changed:
-            self.state = state
-            self._changed.notify_all()
-
-    def wait_for_events(self, seen: Position, seconds: float) -> list[Event]:
-        """What came after `seen`, waiting at most so long; an empty list when nothing did."""
-        deadline = time.monotonic() + seconds
-        with self._changed:
-            while not (found := events_after(self.state, seen)) and not self.state.ended:
-                left = deadline - time.monotonic()
-                if left <= 0 or not self._changed.wait(left):
-                    return events_after(self.state, seen)
-        return found
-
-    def wait_for_end(self) -> TurnState:
-        with self._changed:
-            self._changed.wait_for(lambda: self.state.ended)
-            return self.state
+log = logging.getLogger(__name__)
 
 
-class LiveTurn(Watched):
-    """A turn that this process runs."""
+class LiveTurn(WatchedTurn):
+    """`run` is to be awaited as a task of its own, which is then `task`."""
 
-    def __init__(self, turn: Turn) -> None:
-        super().__init__(
-            TurnState(
-                turn_id=turn.id,
-                conversation_id=turn.conversation_id,
-                user_message_id=turn.user_message_id,
-                provider=turn.provider,
-                model=turn.model,
-                steps=[Step(turn.id)],
-            )
-        )
-        self.turn = turn
+    def __init__(
+        self, turn: Turn, provider: Provider, question: str, database: DatabaseWorker
+    ) -> None:
+        super().__init__(turn)
         self.begun_at = time.monotonic()
         self.task: asyncio.Task[None] | None = None
-        # Why it is to end before the model does: "stopped", "interrupted" or "lost".
-        self.ended_by = ""
         # Its row is being ended or a next one opened: it is no sign of anything if the row is not
         # found as it was.
         self.writing = False
-        # Seconds after which the provider takes requests again, where it said so.
-        self.retry_after: int | None = None
-
-    def step_id(self, step: int) -> uuid.UUID:
-        return step_id(self.turn.id, step)
-
-    def milliseconds(self) -> int:
-        return round((time.monotonic() - self.begun_at) * 1000)
+        self._provider, self._question, self._database = provider, question, database
+        # Why it is to end before the model does: "stopped", "interrupted" or "lost".
+        self._ended_by = ""
 
     def end(self, why: str) -> None:
         """End it from the loop's thread; what came is kept."""
-        if self.ended_by or self.writing or self.task is None:
+        if self._ended_by or self.writing or self.task is None:
             return
-        self.ended_by = why
+        self._ended_by = why
         self.task.cancel()
 
-    def progress(self) -> Progress:
-        """What to write now; called from the loop's thread, which alone changes the state."""
-        step = self.state.last
-        return Progress(
-            conversation_id=self.turn.conversation_id,
-            message_id=step.message_id,
-            content=step.content,
-            first_token_ms=self.state.first_token_ms if len(self.state.steps) == 1 else None,
+    async def run(self, mcp_servers: McpServers) -> None:
+        try:
+            # Its import takes seconds, which are not the model's, and in which this thread must see
+            # a request to end the process.
+            await asyncio.to_thread(library)
+            ended = await self._answer(mcp_servers)
+        except (asyncio.CancelledError, TurnEnded):
+            if self._ended_by == Status.STOPPED:
+                ended = self._ended(Status.STOPPED, "stopped")
+            else:
+                ended = self._ended(Status.INTERRUPTED, "interrupted", INTERRUPTED)
+        except Exception as error:
+            ended = self._failed(error)
+        self.writing = True
+        await self._finish(ended)
+
+    async def _answer(self, mcp_servers: McpServers) -> Turn:
+        finish_reason = None
+        async with asyncio.timeout(settings.CHAT_TURN_SECONDS):
+            agent_events = await self._ask_model(mcp_servers)
+            async with aclosing(agent_events):
+                async for agent_event in agent_events:
+                    await self._take(agent_event)
+                    if isinstance(agent_event, StepEnded):
+                        finish_reason = agent_event.finish_reason
+        if not self.turn.last.content:
+            return self._ended(Status.FAILED, "empty_answer", FAILURES["empty_answer"].text)
+        return self._ended(Status.COMPLETE, finish_reason)
+
+    async def _ask_model(self, mcp_servers: McpServers) -> AsyncGenerator[AgentEvent, None]:
+        """Gather what the model is given, all at once, and begin its answer."""
+        turn, provider = self.turn, self._provider
+        read_history = partial(
+            history_before,
+            turn.conversation_id,
+            last_sequence=turn.question_sequence,
+            tokens=provider.context_tokens,
         )
+        history, sources, mode, servers = await asyncio.gather(
+            self._database.run(read_history),
+            retrieve_sources(self._question),
+            detect_mode(provider, turn.model, self._question),
+            mcp_servers.ready(),
+        )
+        if sources is not None or mode is not None:
+            await self._database.run(partial(record_opening, turn=turn, mode=mode, sources=sources))
+            with self.change():
+                turn.sources, turn.mode = sources, mode
+        return converse(
+            provider=provider,
+            model=turn.model,
+            instructions=with_sources(settings.CHAT_SYSTEM_PROMPT, sources) or None,
+            history=history,
+            tools=tools(),
+            mcp_servers=servers,
+            max_tool_rounds=settings.CHAT_MAX_TOOL_ROUNDS,
+        )
+
+    async def _take(self, agent_event: AgentEvent) -> None:
+        if isinstance(agent_event, ToolResult):
+            await self._database.run(
+                partial(record_tool_result, turn=self.turn, result=agent_event)
+            )
+            with self.change() as turn:
+                turn.last.results.append(agent_event)
+            return
+        if self.turn.last.calls:
+            await self._open_step()
+        if isinstance(agent_event, StepEnded):
+            await self._take_end_of_step(agent_event)
+        elif agent_event:
+            with self.change() as turn:
+                turn.last.content += agent_event
+                if turn.first_token_ms is None:
+                    turn.last.first_token_ms = self._milliseconds()
+
+    async def _open_step(self) -> None:
+        self.writing = True
+        message_id = await self._database.run(
+            partial(open_step, turn=self.turn, latency_ms=self._milliseconds())
+        )
+        with self.change() as turn:
+            turn.steps.append(Step(message_id))
+        self.writing = False
+
+    async def _take_end_of_step(self, ended: StepEnded) -> None:
+        with self.change() as turn:
+            turn.last.prompt_tokens = ended.prompt_tokens
+            turn.last.completion_tokens = ended.completion_tokens
+        if not ended.calls:
+            return
+        await self._database.run(partial(record_tool_calls, turn=self.turn, calls=ended.calls))
+        with self.change() as turn:
+            turn.last.calls = ended.calls
+
+    def _milliseconds(self) -> int:
+        return round((time.monotonic() - self.begun_at) * 1000)
+
+    def _ended(self, status: Status, finish_reason: str | None, error: str | None = None) -> Turn:
+        """The turn at its end, which is told to nobody before it is stored."""
+        return replace(
+            self.turn,
+            status=status.value,
+            finish_reason=finish_reason,
+            error=error,
+            latency_ms=self._milliseconds(),
+        )
+
+    def _failed(self, error: Exception) -> Turn:
+        if isinstance(error, TimeoutError):
+            failure = FAILURES["provider_timeout"]
+        else:
+            failure = failure_of(error, begun=bool(self.turn.last.content))
+        if failure.code == "internal_error":
+            log.exception("A turn failed", exc_info=error)
+        else:
+            log.info("A turn failed: %s (%s)", failure.code, type(error).__name__)
+        self.retry_after = failure.retry_after
+        return self._ended(Status.FAILED, failure.code, failure.text)
+
+    async def _finish(self, ended: Turn) -> None:
+        """Store the end, then tell it: who hears `done` finds it in the record."""
+        try:
+            stored = await self._database.run(partial(_store_end, ended))
+        except Exception:
+            log.exception("The end of a turn could not be stored")
+            stored = self._ended(Status.FAILED, "not_stored", FAILURES["not_stored"].text)
+        self.replace(stored)
+
+
+def _store_end(ended: Turn) -> Turn:
+    """The end as it is stored: the given one, or what the rows say where they had ended before."""
+    if finish_turn(ended):
+        return ended
+    stored = read_turn(ended.pk)
+    if stored is not None and stored.ended and len(stored.steps) == len(ended.steps):
+        stored.user_message_id = ended.user_message_id
+        return stored
+    return replace(
+        ended,
+        status=Status.FAILED.value,
+        finish_reason="not_stored",
+        error=why_not_stored(ended.conversation_id),
+    )

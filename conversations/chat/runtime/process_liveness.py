@@ -1,7 +1,7 @@
-"""Which processes run turns: each holds a lock on a file that bears its name until it ends.
+"""Which processes that run turns are alive: each holds a lock on a file of its own until it ends.
 
-So a process of the same machine that was killed is known to be dead at once. Of other machines
-nothing is known here: their turns count as abandoned by their age alone.
+So a process of the same machine that was killed is known to be dead at once. Nothing is known
+here of processes on other machines: their turns count as abandoned by their age alone.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from django.conf import settings
 
 from conversations.process_locks import is_locked, lock
 
-# So many names are kept, of the processes that came last.
+# How many lock files are kept, of the newest processes.
 _KEPT = 200
 
 
 def announce() -> str:
-    """A name for this process that others on this machine can ask about; held until it ends."""
+    """Make and lock this process's file; its name, for `is_dead` in other processes."""
     name = uuid.uuid4().hex
     folder = _folder()
     folder.mkdir(parents=True, exist_ok=True)
     lock(folder / name)
-    _sweep(folder)
+    _remove_old_files(folder)
     return name
 
 
@@ -41,8 +41,8 @@ def _folder() -> Path:
     return Path(settings.DATA_DIR) / "runners"
 
 
-def _sweep(folder: Path) -> None:
-    """Forget processes whose turns have long been found by their age."""
+def _remove_old_files(folder: Path) -> None:
+    """Remove the files of dead processes whose turns have long been found by their age."""
     with suppress(FileNotFoundError):  # another process may be at it too
         names = sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime)
         for path in names[:-_KEPT]:

@@ -1,6 +1,6 @@
-"""Ends answers that nobody runs any more: a look every REAP_SECONDS in each web process.
+"""Ends abandoned answers: each web process looks for them every REAP_SECONDS.
 
-So the text of a process that died is `interrupted` and found by search within a minute, whether
+So the answer of a process that died is `interrupted` and found by search within a minute, whether
 or not anybody asks for it. Any number of processes may look at once.
 """
 
@@ -29,7 +29,7 @@ def reap() -> int:
 
 
 def start_reaping(seconds: float = REAP_SECONDS) -> threading.Event:
-    """Look at once and then every so many seconds, until this process ends or the event is set."""
+    """Reap now and then every so many seconds, until this process ends or the event is set."""
     stopped = threading.Event()
     before_end(stopped.set)
     threading.Thread(
@@ -42,7 +42,7 @@ def _reap_until(stopped: threading.Event, seconds: float) -> None:
     while not stopped.is_set():
         try:
             reap()
-        except Exception as error:  # the database is away: the next look finds them too
+        except Exception as error:  # the database is unavailable: the next look finds them too
             log.warning("Abandoned answers were not looked for: %s", type(error).__name__)
         finally:
             connection.close()

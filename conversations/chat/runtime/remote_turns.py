@@ -9,16 +9,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
 from django.utils import timezone
 
 from conversations.chat.runtime.db_worker import DatabaseWorker
-from conversations.chat.runtime.live_turn import Watched
 from conversations.chat.runtime.process_liveness import is_dead
-from conversations.chat.state import TurnState, state_of
-from conversations.selectors.turn_log import StoredTurn, TurnName, read_turns
+from conversations.chat.runtime.watched_turn import WatchedTurn
+from conversations.models import Status
+from conversations.models.turn import Turn, TurnPk
+from conversations.selectors.turn_log import read_turns
 from conversations.services.abandoned_turns import interrupt_abandoned
 from conversations.services.turns import why_not_stored
 
@@ -32,83 +34,91 @@ log = logging.getLogger(__name__)
 class RemoteTurns:
     """The turns that clients of this process watch and others run."""
 
-    def __init__(self, database_worker: DatabaseWorker) -> None:
-        self._database = database_worker
+    def __init__(self, database: DatabaseWorker, loop: asyncio.AbstractEventLoop) -> None:
+        self._database, self._loop = database, loop
         self._lock = threading.Lock()
-        self._watched: dict[TurnName, tuple[Watched, int]] = {}
+        self._watched: dict[TurnPk, _RemoteTurn] = {}
         self._looking = False
 
-    def join(self, turn: StoredTurn, loop: asyncio.AbstractEventLoop) -> Watched:
+    def join(self, turn: Turn) -> WatchedTurn:
         with self._lock:
-            watched, count = self._watched.get(turn.name, (None, 0))
-            watched = watched or Watched(state_of(turn))
-            if watched.state.ended:
+            watched = self._watched.get(turn.pk) or _RemoteTurn(turn, self)
+            if watched.turn.ended:
                 return watched
-            self._watched[turn.name] = (watched, count + 1)
+            watched.clients += 1
+            self._watched[turn.pk] = watched
             if not self._looking:
                 self._looking = True
-                asyncio.run_coroutine_threadsafe(self._look_again_and_again(), loop)
+                asyncio.run_coroutine_threadsafe(self._look_again_and_again(), self._loop)
         return watched
 
-    def leave(self, watched: Watched) -> None:
-        name = watched.name
+    def leave(self, watched: _RemoteTurn) -> None:
         with self._lock:
-            known, count = self._watched.get(name, (None, 0))
-            if known is not watched:
-                return
-            if count > 1:
-                self._watched[name] = (watched, count - 1)
-            else:
-                del self._watched[name]
+            watched.clients -= 1
+            if watched.clients <= 0 and self._watched.get(watched.turn.pk) is watched:
+                del self._watched[watched.turn.pk]
 
     async def _look_again_and_again(self) -> None:
         while watched := self._still_watched():
             try:
-                self._tell(watched, await self._database.run(partial(_look, watched)))
+                before = [one.turn for one in watched]
+                after = await self._database.run(partial(_look, before))
+                for one, turn in zip(watched, after, strict=True):
+                    self._tell(one, turn)
             except Exception as error:
                 log.warning("Turns could not be followed: %s", type(error).__name__)
             await asyncio.sleep(LOOK_SECONDS)
 
-    def _still_watched(self) -> list[Watched]:
+    def _still_watched(self) -> list[_RemoteTurn]:
         with self._lock:
-            found = [watched for watched, _ in self._watched.values()]
+            found = list(self._watched.values())
             self._looking = bool(found)
         return found
 
-    def _tell(self, watched: list[Watched], states: dict[TurnName, TurnState | str]) -> None:
-        for one in watched:
-            state = states[one.name]
-            if isinstance(state, str):
-                with one.change() as gone:
-                    gone.status, gone.finish_reason, gone.error = "failed", "not_stored", state
-            else:
-                state.user_message_id = one.state.user_message_id
-                one.replace(state)
-            if one.state.ended:
-                with self._lock:
-                    self._watched.pop(one.name, None)
+    def _tell(self, watched: _RemoteTurn, turn: Turn) -> None:
+        watched.replace(turn)
+        if turn.ended:
+            with self._lock:
+                self._watched.pop(turn.pk, None)
 
 
-def _look(watched: list[Watched]) -> dict[TurnName, TurnState | str]:
-    """What the rows say of each turn now, or why there are none of its answer any more."""
-    names = [one.name for one in watched]
-    turns = read_turns(names)
+class _RemoteTurn(WatchedTurn):
+    """A turn of another process, and how many clients of this one watch it."""
+
+    def __init__(self, turn: Turn, turns: RemoteTurns) -> None:
+        super().__init__(turn)
+        self.clients = 0
+        self._turns = turns
+
+    def leave(self) -> None:
+        self._turns.leave(self)
+
+
+def _look(before: list[Turn]) -> list[Turn]:
+    """The turns as their rows tell them now; one whose answer is gone has failed."""
+    pks = [turn.pk for turn in before]
+    turns = read_turns(pks)
     ended = [_end_if_abandoned(turn) for turn in turns.values()]
     if any(ended):
-        turns = read_turns(names)
-    return {one.name: _seen(one, turns) for one in watched}
+        turns = read_turns(pks)
+    return [_seen(turn, turns.get(turn.pk)) for turn in before]
 
 
-def _seen(watched: Watched, turns: dict[TurnName, StoredTurn]) -> TurnState | str:
-    turn, before = turns.get(watched.name), watched.state
-    if turn is None or len(turn.steps) < len(before.steps):
-        return why_not_stored(before.conversation_id)
-    return state_of(turn)
+def _seen(before: Turn, now: Turn | None) -> Turn:
+    if now is not None and len(now.steps) >= len(before.steps):
+        now.user_message_id = before.user_message_id
+        return now
+    return replace(
+        before,
+        status=Status.FAILED.value,
+        finish_reason="not_stored",
+        error=why_not_stored(before.conversation_id),
+    )
 
 
-def _end_if_abandoned(turn: StoredTurn) -> bool:
-    if turn.last.status != "streaming":
-        return False
-    if turn.last.updated_at > timezone.now() - timedelta(seconds=SUSPECT_SECONDS):
+def _end_if_abandoned(turn: Turn) -> bool:
+    """Whether it has now been ended, since nobody runs it any more."""
+    suspect = timezone.now() - timedelta(seconds=SUSPECT_SECONDS)
+    if turn.ended or (turn.updated_at is not None and turn.updated_at > suspect):
         return False
     return interrupt_abandoned(conversation_id=turn.conversation_id, is_dead=is_dead)

@@ -1,8 +1,8 @@
-"""The end of this process, told in time: turns must be ended before the web server waits for them.
+"""Hooks that run when this process is told to end, before the web server waits for its requests.
 
-A web server that is told to stop first waits for its open requests, streams among them. So the
-signal itself is listened to, beside the server's own handler. Imports nothing, as web workers
-load it before Django is set up.
+A web server that is told to stop first waits for its open requests, streams among them, so turns
+must be ended before. The signal itself is listened to, beside the server's own handler. Imports
+nothing of Django, as web workers load it before Django is set up.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ def before_end(hook: Callable[[], None]) -> None:
 
 def listen_for_end() -> None:
     """Call the hooks at SIGTERM, whatever its handler does. For the main thread."""
-    told, telling = socket.socketpair()
-    telling.setblocking(False)
-    signal.set_wakeup_fd(telling.fileno(), warn_on_full_buffer=False)
-    threading.Thread(target=_listen, args=(told, telling), daemon=True).start()
+    reader, writer = socket.socketpair()
+    writer.setblocking(False)
+    signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    threading.Thread(target=_listen, args=(reader, writer), daemon=True).start()
 
 
-def _listen(told: socket.socket, telling: socket.socket) -> None:
-    # Both ends stay open to the last: a second signal would find a closed one.
+def _listen(reader: socket.socket, writer: socket.socket) -> None:
+    # Both ends stay open until the process ends: a second signal would find a closed one.
     ended = False
-    while signals := told.recv(64):
+    while signals := reader.recv(64):
         if signal.SIGTERM in signals and not ended:
             ended = True
             for hook in _hooks:

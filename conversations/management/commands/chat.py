@@ -10,8 +10,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from conversations.chat.events import Delta, Done, Event, Failed, ToolCalled
-from conversations.chat.turn import Asked, ask, events_of, stop
+from conversations.chat.events import Event
+from conversations.chat.turn import ask, stop
 from conversations.models import AccessAction, AccessContext, Caller, Message, Role
 from conversations.services import (
     SCRIPT,
@@ -94,35 +94,34 @@ class Command(BaseCommand):
                     yield question
 
     def _ask(self, question: str) -> None:
-        asked = ask(
+        watched = ask(
             access=self.access,
             message=question,
             conversation_id=self.conversation_id,
             **self.asking,
         )
-        self.conversation_id = asked.conversation_id
+        self.conversation_id = watched.turn.conversation_id
         try:
-            self._watch(asked)
+            for event in watched.events():
+                if event is not None:
+                    self._show_event(event)
         except KeyboardInterrupt:
-            stop(access=self.access, message_id=asked.turn_id)
-            asked.watched.wait_for_end()
+            stop(access=self.access, message_id=watched.turn.id)
+            watched.result()
             self._say(f"\n{STOPPED}\n")
 
-    def _watch(self, asked: Asked) -> None:
-        for event in events_of(asked.watched):
-            self._tell(event)
-
-    def _tell(self, event: Event | None) -> None:
-        match event:
-            case Delta():
-                self._say(event.text)
-            case ToolCalled():
-                self._say(self.style.WARNING(f"[{event.tool} {event.arguments}]\n"))
-            case Done():
+    def _show_event(self, event: Event) -> None:
+        match event.name:
+            case "delta":
+                self._say(event.data["text"])
+            case "tool_call":
+                call = f"[{event.data['tool']} {event.data['arguments']}]\n"
+                self._say(self.style.WARNING(call))
+            case "done":
                 self._say("\n\n")
-            case Failed():
+            case "error":
                 self._say("\n")
-                self.stderr.write(event.detail)
+                self.stderr.write(event.data["errors"][0]["detail"])
 
     def _say(self, text: str) -> None:
         self.stdout.write(text, ending="")

@@ -3,7 +3,7 @@
 import pytest
 
 from conversations.chat.llm.qdrant import QdrantRetriever
-from conversations.chat.llm.retrieval import Source, _retriever
+from conversations.chat.llm.retrieval import RetrievedSource, _retriever
 from conversations.tests.chat.clients import names_of
 from conversations.tests.chat.scripted_behaviours import Call, breaks, calls, says, says_json
 from conversations.tests.chat.scripted_provider import structured, vector_of
@@ -22,7 +22,9 @@ class Broken:
 
 class Fixed:
     async def retrieve(self, question):
-        return [Source(id="1", text="The answer is\x00 42.", score=0.5, metadata={"page": 7})]
+        return [
+            RetrievedSource(id="1", text="The answer is\x00 42.", score=0.5, metadata={"page": 7})
+        ]
 
 
 @pytest.fixture

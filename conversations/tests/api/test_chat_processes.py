@@ -1,19 +1,22 @@
 """Turns across processes: joined on another one, and cut short by the death of their own."""
 
-import os
 import signal
 import threading
 import time
+from datetime import timedelta
 
 import pytest
+from django.utils import timezone
 
 from conversations.models import ApiToken, Message, Status
 from conversations.models.interrupted import INTERRUPTED
-from conversations.services.turns import CONVERSATION_DELETED, Question, begin_turn
+from conversations.services.turns import CONVERSATION_DELETED
 from conversations.tests.chat.clients import names_of, text_of
 from conversations.tests.chat.fixtures import wait_until
 from conversations.tests.chat.scripted_behaviours import Call, calls, says
+from conversations.tests.chat.scripted_provider import ScriptedProvider
 from conversations.tests.chat.servers import serving
+from conversations.tests.chat.turns import begin
 from conversations.tests.factories import make_token, make_user
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -24,11 +27,32 @@ def token(transactional_db):
     return make_token(make_user("alice"))
 
 
+@pytest.fixture(scope="module")
+def shared(django_db_setup):
+    """A provider, and two servers that ask it and share nothing but the database. A server takes
+    seconds to start and at its first turn, so those that no test kills serve all of them."""
+    with ScriptedProvider() as provider, serving(provider) as one, serving(provider) as other:
+        yield provider, one, other
+
+
 @pytest.fixture
-def two(provider, token):
-    """Clients of two servers that share nothing but the database."""
-    with serving(provider) as one, serving(provider) as other:
-        yield one.client(token), other.client(token)
+def provider(shared):
+    provider = shared[0]
+    yield provider
+    provider.reset()
+
+
+@pytest.fixture
+def servers(shared, token):
+    yield shared[1:]
+    # What still runs would write into the next test's tables.
+    wait_until(lambda: not Message.objects.filter(status=Status.STREAMING).exists())
+
+
+@pytest.fixture
+def two(servers, token):
+    """Clients of the two servers."""
+    return [server.client(token) for server in servers]
 
 
 def read_until(stream, text):
@@ -156,23 +180,21 @@ def test_a_process_that_is_told_to_end_marks_its_turns(provider, token):
     assert [event.name for event in rest] in (["error"], [])
 
 
-def test_an_old_row_of_an_unknown_process_is_interrupted(provider, token, settings):
-
+def test_an_old_row_of_an_unknown_process_is_interrupted(two):
+    here, _ = two
     owner = ApiToken.objects.select_related("user").get().user
-    begun = begin_turn(
-        Question(
-            owner=owner,
-            content="Hi",
-            provider="p",
-            model="m",
-            runner="of another machine",
-        )
-    )
-    conversation_id = begun.turn.conversation_id
-    with serving(provider, CHAT_TURN_STALE_SECONDS="1") as server:
-        client = server.client(token)
-        wait_until(lambda: client.ask("Again", conversation_id=str(conversation_id)).status == 200)
-    assert Message.objects.get(id=begun.turn.id).status == Status.INTERRUPTED
+    turn = begin(owner, runner="of another machine")
+    where = {"conversation_id": str(turn.conversation_id)}
+    assert here.ask("Again", **where).status == 409
+    age(turn.id)
+    assert here.ask("Again", **where).status == 200
+    assert Message.objects.get(id=turn.id).status == Status.INTERRUPTED
+
+
+def age(message_id):
+    """As if its process had shown no sign of life for CHAT_TURN_STALE_SECONDS."""
+    old = timezone.now() - timedelta(seconds=31)
+    Message.objects.filter(id=message_id).update(updated_at=old)
 
 
 def test_a_follower_is_told_that_the_answer_was_deleted(two, provider):
@@ -195,34 +217,26 @@ def test_a_follower_is_told_that_the_answer_was_deleted(two, provider):
     assert time.monotonic() - deleted_at < 3
 
 
-def test_a_process_that_was_held_up_tells_what_others_made_of_its_turn(provider, token):
-    with (
-        serving(provider, CHAT_TURN_STALE_SECONDS="5") as held_up,
-        serving(provider, CHAT_TURN_STALE_SECONDS="5") as other,
-    ):
-        client = other.client(token)
-        for server in (held_up, other):
-            server.client(token).ask()  # what only the first turn of a process waits for
-        provider.script(says("a", "b", threading.Event()), says("Back."))
-        stream = held_up.client(token).stream()
-        seen = read_until(stream, "ab")
-        start = seen[0].data
-        wait_until(lambda: Message.objects.get(id=start["message_id"]).content == "ab")
-        signal_workers(held_up, signal.SIGSTOP)
-        try:
-            where = {"conversation_id": start["conversation_id"]}
-            wait_until(lambda: client.ask("Again", **where).status == 200, 30)
-        finally:
-            signal_workers(held_up, signal.SIGCONT)
-        last = list(stream)[-1]
+def test_a_process_that_was_held_up_tells_what_others_made_of_its_turn(servers, two, provider):
+    held_up, client = servers[0], two[1]
+    for one in two:
+        one.ask()  # what only the first turn of a process waits for
+    provider.script(says("a", "b", threading.Event()), says("Back."))
+    stream = two[0].stream()
+    seen = read_until(stream, "ab")
+    start = seen[0].data
+    wait_until(lambda: Message.objects.get(id=start["message_id"]).content == "ab")
+    held_up.signal_workers(signal.SIGSTOP)
+    try:
+        age(start["message_id"])
+        where = {"conversation_id": start["conversation_id"]}
+        wait_until(lambda: client.ask("Again", **where).status == 200, 30)
+    finally:
+        held_up.signal_workers(signal.SIGCONT)
+    last = list(stream)[-1]
     assert (last.name, last.data["status"]) == ("error", "interrupted")
     assert last.data["errors"][0]["detail"] == INTERRUPTED
     assert Message.objects.get(id=start["message_id"]).status == "interrupted"
-
-
-def signal_workers(server, number):
-    for pid in server.workers:
-        os.kill(pid, number)
 
 
 def test_the_turn_of_a_killed_process_is_ended_and_found_although_nobody_asks(provider, token):

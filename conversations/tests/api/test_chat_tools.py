@@ -1,5 +1,6 @@
 """Tools and MCP servers: what is called, in which order it is stored, what is answered."""
 
+import asyncio
 import json
 import os
 import signal
@@ -32,9 +33,14 @@ def tools(settings):
 @pytest.fixture
 def fresh_servers():
     """The servers of a test are not those of the one before."""
-    runner().forget_mcp_servers()
+
+    def forget():
+        here = runner()
+        asyncio.run_coroutine_threadsafe(here._mcp_servers.close(), here._loop).result(5)
+
+    forget()
     yield
-    runner().forget_mcp_servers()
+    forget()
 
 
 def test_calls_and_results_are_messages_in_order(chat, scripted, tools):

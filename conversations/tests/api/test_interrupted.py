@@ -13,15 +13,15 @@ from conversations.chat.runtime import reaper as reaping
 from conversations.models import Conversation, Message
 from conversations.models.interrupted import INTERRUPTED
 from conversations.services import SCRIPT, export_conversations, get_chat_history
-from conversations.services.turns import Progress, Question, begin_turn, save_progress
+from conversations.services.turns import save_progress
 from conversations.tests.admin.conftest import signed_in, transcript_url
 from conversations.tests.chat.fixtures import wait_until
+from conversations.tests.chat.turns import begin, with_text
 
 
 def begun(user, text="so far"):
-    question = Question(owner=user, content="Hi", provider="p", model="m", runner="r")
-    turn = begin_turn(question).turn
-    save_progress([Progress(turn.conversation_id, turn.id, text)])
+    turn = begin(user, runner="r")
+    save_progress([with_text(turn, text)])
     return turn
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
-SECONDS = 60
+SECONDS = 300  # of silence: the machine may be busy
 
 
 @dataclass

@@ -33,7 +33,7 @@ def chat(scripted, transactional_db, live_server):
     wait_until(lambda: not Message.objects.filter(status=Status.STREAMING).exists())
 
 
-def wait_until(holds, seconds=10):
+def wait_until(holds, seconds=60):
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, "not in time"

@@ -60,6 +60,12 @@ class ScriptedProvider:
         self._rules.append((condition, behaviour))
         return self
 
+    def reset(self):
+        """Forget what was scripted and what came in, for the next test on the same provider."""
+        self.requests, self.otherwise = [], says(TEXT)
+        self._script.clear()
+        self._rules.clear()
+
     @property
     def chats(self):
         """The requests for chat completions, in order."""
@@ -70,7 +76,7 @@ class ScriptedProvider:
         """How many requests are being answered now."""
         return len(self._open)
 
-    def wait_for(self, condition, seconds=10):
+    def wait_for(self, condition, seconds=60):
         """Wait until `condition()` holds, such as `lambda: provider.chats`."""
         deadline = time.monotonic() + seconds
         while not condition():

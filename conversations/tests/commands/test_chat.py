@@ -129,7 +129,7 @@ class Screen:
         threading.Thread(target=self._read, daemon=True).start()
 
     def wait_for(self, text):
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while text not in self.text:
             assert time.monotonic() < deadline, self.text
             time.sleep(0.02)

@@ -13,6 +13,7 @@ from conversations.models import (
     Message,
     Review,
 )
+from conversations.models.turn import ToolCall, ToolResult
 from conversations.services import (
     SCRIPT,
     MessageDraft,
@@ -33,18 +34,13 @@ from conversations.services import (
 from conversations.services.abandoned_turns import interrupt_abandoned
 from conversations.services.audit import SCRIPT_NAME
 from conversations.services.turns import (
-    Ending,
-    Progress,
-    Question,
-    begin_turn,
     finish_turn,
-    open_step,
     record_opening,
-    record_tool_calls,
     record_tool_result,
     request_stop,
     save_progress,
 )
+from conversations.tests.chat.turns import begin, call_tools, ended, next_step, with_text
 from conversations.tests.factories import access_of, make_conversation, make_user
 
 FOR_CASE = replace(SCRIPT, reason="Case 12/2026")
@@ -182,26 +178,17 @@ def test_notes_are_added(chat, reviewer):
     assert ConversationNote.objects.get().text == "Evidence"
 
 
-def begin(chat, alice):
-    question = Question(
-        owner=alice, content="Hi", provider="p", model="m", conversation_id=chat.pk, runner="r"
-    )
-    return begin_turn(question).turn
-
-
 def test_a_whole_turn_runs_in_a_held_conversation(chat, alice):
     hold(chat)
-    turn = begin(chat, alice)
+    turn = begin(alice, conversation_id=chat.pk, runner="r")
     record_opening(turn=turn, mode="search", sources=[{"id": 1}])
-    assert save_progress([Progress(chat.pk, turn.id, "Let me", 12)]) == {turn.id: False}
-    save_progress([Progress(chat.pk, turn.id, "Let me see", None)])
-    record_tool_calls(turn=turn, step=1, content="Let me see.", tool_calls=[CALL])
-    record_tool_result(turn=turn, step=1, call=0, tool_call_id="c", name="f", content="noon")
-    before = Ending("complete", "tool_calls", content="Let me see.", prompt_tokens=3)
-    open_step(turn=turn, step=2, before=before)
-    assert finish_turn(
-        turn=turn, step=2, ending=Ending("complete", "stop", content="At noon.", latency_ms=5)
-    )
+    assert save_progress([with_text(turn, "Let me", first_token_ms=12)]) == {turn.id: False}
+    save_progress([with_text(turn, "Let me see")])
+    call_tools(turn, [ToolCall.from_json(CALL)], "Let me see.")
+    record_tool_result(turn=turn, result=ToolResult("c", "f", "noon"))
+    turn.last.prompt_tokens = 3
+    next_step(turn, "Let me see.")
+    assert finish_turn(ended(turn, "complete", "stop", content="At noon.", latency_ms=5))
     step, result, answer = Message.objects.order_by("sequence")[3:]
     assert (step.content, step.status, step.tool_calls) == ("Let me see.", "complete", [CALL])
     assert (result.content, answer.content, answer.status) == ("noon", "At noon.", "complete")
@@ -213,11 +200,11 @@ def test_a_whole_turn_runs_in_a_held_conversation(chat, alice):
 
 def test_a_turn_is_stopped_or_found_interrupted_in_a_held_conversation(chat, alice):
     hold(chat)
-    turn = begin(chat, alice)
+    turn = begin(alice, conversation_id=chat.pk, runner="r")
     assert request_stop(conversation_id=chat.pk, message_id=turn.id)
-    assert save_progress([Progress(chat.pk, turn.id, "Let")]) == {turn.id: True}
-    assert finish_turn(turn=turn, step=1, ending=Ending("stopped", "stopped", content="Let"))
-    begin(chat, alice)
+    assert save_progress([with_text(turn, "Let")]) == {turn.id: True}
+    assert finish_turn(ended(turn, "stopped", "stopped", content="Let"))
+    begin(alice, conversation_id=chat.pk, runner="r")
     assert interrupt_abandoned(conversation_id=chat.pk, is_dead=lambda runner: runner == "r")
     assert list(Message.objects.order_by("sequence").values_list("status", flat=True)) == [
         "complete", "complete", "complete", "stopped", "complete", "interrupted",

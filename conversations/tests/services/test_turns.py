@@ -14,7 +14,8 @@ from django.utils import timezone
 from conversations.chat.runtime import process_liveness as liveness
 from conversations.models import Conversation, Message, Status
 from conversations.models.interrupted import INTERRUPTED
-from conversations.selectors.turn_log import find_turn, question_before
+from conversations.models.turn import ToolCall, ToolResult
+from conversations.selectors.turn_log import find_turn
 from conversations.services import (
     SCRIPT,
     Conflict,
@@ -27,12 +28,9 @@ from conversations.services import (
     update_message,
 )
 from conversations.services.abandoned_turns import interrupt_abandoned, interrupt_all_abandoned
+from conversations.services.begin_turn import begin_turn
 from conversations.services.errors import TurnEnded
 from conversations.services.turns import (
-    Ending,
-    Progress,
-    Question,
-    begin_turn,
     finish_turn,
     open_step,
     record_opening,
@@ -41,21 +39,17 @@ from conversations.services.turns import (
     request_stop,
     save_progress,
 )
+from conversations.tests.chat.turns import (
+    begin,
+    call_tools,
+    ended,
+    next_step,
+    question,
+    with_text,
+)
 from conversations.tests.factories import access_of, make_conversation, make_user
 
-CALLS = [
-    {"id": f"c{i}", "type": "function", "function": {"name": "f", "arguments": "{}"}}
-    for i in range(2)
-]
-
-
-def question(user, **changes):
-    given = {"owner": user, "content": "Hi", "provider": "p"}
-    return Question(**{"model": "m", **given, **changes})
-
-
-def begin(user, **changes):
-    return begin_turn(question(user, **changes)).turn
+CALLS = [ToolCall(f"c{i}", "f", "{}") for i in range(2)]
 
 
 def answer_of(turn):
@@ -63,7 +57,7 @@ def answer_of(turn):
 
 
 def save(turn, content):
-    return save_progress([Progress(turn.conversation_id, turn.id, content)])
+    return save_progress([with_text(turn, content)])
 
 
 def test_the_question_and_an_empty_answer_are_stored_together(alice, statements):
@@ -93,7 +87,7 @@ def test_only_one_turn_at_a_time(alice):
     turn = begin(alice)
     with pytest.raises(TurnRunning):
         begin(alice, conversation_id=turn.conversation_id)
-    finish_turn(turn=turn, step=1, ending=Ending("complete", content="Hello"))
+    finish_turn(ended(turn, "complete", content="Hello"))
     assert begin(alice, conversation_id=turn.conversation_id)
 
 
@@ -126,24 +120,25 @@ def test_of_equal_requests_at_the_same_moment_one_begins(existing):
     def race(number):
         gate.wait()
         try:
-            return begin_turn(question(alice, conversation_id=chat, key="k"))
+            return begin_turn(**question(alice, conversation_id=chat, key="k"))
         finally:
             connection.close()
 
     with ThreadPoolExecutor(8) as pool:
         begun = list(pool.map(race, range(8)))
-    assert sorted(one.created for one in begun) == [False] * 7 + [True]
-    assert len({one.turn for one in begun}) == 1
+    assert sorted(created for _, created in begun) == [False] * 7 + [True]
+    first = begun[0][0]
+    assert all(turn == first for turn, _ in begun)
     assert Message.objects.count() == 2
 
 
 def test_a_key_stands_for_one_question(alice, bob):
-    first = begin_turn(question(alice, key="k"))
-    again = begin_turn(question(alice, key="k", content=" Hi "))
-    assert (again.turn, again.created) == (first.turn, False)
+    first = begin(alice, key="k")
+    again = begin_turn(**question(alice, key="k", content=" Hi "))
+    assert again == (first, False)
     with pytest.raises(Conflict):
         begin(alice, key="k", content="Ho")
-    assert begin(bob, key="k").conversation_id != first.turn.conversation_id
+    assert begin(bob, key="k").conversation_id != first.conversation_id
     assert Conversation.objects.count() == 2
 
 
@@ -154,24 +149,22 @@ def test_text_only_grows(alice):
     assert answer_of(turn).content == "abc"
     request_stop(conversation_id=turn.conversation_id, message_id=turn.id)
     assert save(turn, "abcd") == {turn.id: True}
-    assert finish_turn(turn=turn, step=1, ending=Ending("stopped", "stopped", content="abcd"))
+    assert finish_turn(ended(turn, "stopped", "stopped", content="abcd"))
     assert save(turn, "abcde") == {}
     assert not request_stop(conversation_id=turn.conversation_id, message_id=turn.id)
-    assert not finish_turn(turn=turn, step=1, ending=Ending("complete", content="x"))
+    assert not finish_turn(ended(turn, "complete", content="x"))
     assert (answer_of(turn).content, answer_of(turn).metadata) == ("abcd", {})
 
 
 def test_steps_are_messages_in_order_and_found_by_any_of_them(alice):
     turn = begin(alice, runner="r")
     Message.objects.filter(id=turn.id).update(sources=[1], detected_mode="m")
-    record_tool_calls(turn=turn, step=1, content="See:", tool_calls=CALLS)
+    call_tools(turn, CALLS, "See:")
     for call in (1, 0):
-        record_tool_result(
-            turn=turn, step=1, call=call, tool_call_id=f"c{call}", name="f", content=str(call)
-        )
-    open_step(turn=turn, step=2, before=Ending("complete", "tool_calls", content="See:"))
+        record_tool_result(turn=turn, result=ToolResult(f"c{call}", "f", str(call)))
+    next_step(turn, "See:")
     assert Message.objects.filter(status=Status.STREAMING).count() == 1
-    finish_turn(turn=turn, step=2, ending=Ending("complete", "stop", content="Two."))
+    finish_turn(ended(turn, "complete", "stop", content="Two."))
     rows = list(Message.objects.order_by("sequence"))
     assert [row.role for row in rows] == ["user", "assistant", "tool", "tool", "assistant"]
     assert [row.sequence for row in rows] == [1, 2, 3, 4, 5]
@@ -182,7 +175,7 @@ def test_steps_are_messages_in_order_and_found_by_any_of_them(alice):
         found = find_turn(message_id=row.id, access=access_of(alice))
         assert found.id == turn.id
         assert [len(step.results) for step in found.steps] == [2, 0]
-        assert question_before(found) == rows[0].id
+        assert found.user_message_id == rows[0].id
     assert find_turn(message_id=rows[2].id, access=access_of(alice)) is None
 
 
@@ -220,12 +213,12 @@ def test_no_write_of_a_turn_touches_the_clients_metadata_and_ratings(alice):
     theirs = {"metadata": {"seen": True}, "rating": 1, "rating_comment": "so far"}
     update_message(**where, message_id=turn.id, changes=theirs, access=SCRIPT)
     record_opening(turn=turn, mode="m", sources=[1])
-    record_tool_calls(turn=turn, step=1, content="", tool_calls=CALLS)
-    open_step(turn=turn, step=2, before=Ending("complete", "tool_calls"))
+    call_tools(turn, CALLS)
+    next_step(turn)
     second = Message.objects.get(status=Status.STREAMING)
     assert (second.metadata, second.runner, second.rating) == ({}, "r", None)
     update_message(**where, message_id=second.id, changes=theirs, access=SCRIPT)
-    assert finish_turn(turn=turn, step=2, ending=Ending("complete", content="Two."))
+    assert finish_turn(ended(turn, "complete", content="Two."))
     for row in Message.objects.filter(role="assistant"):
         stored = {name: getattr(row, name) for name in theirs}
         assert (stored, row.runner, row.status) == (theirs, None, "complete")
@@ -233,10 +226,10 @@ def test_no_write_of_a_turn_touches_the_clients_metadata_and_ratings(alice):
 
 def test_the_migration_moves_the_process_of_running_answers_both_ways(alice):
     migration = import_module("conversations.migrations.0008_turn_runner")
-    running, ended, odd = (begin(alice, runner=name) for name in ("r", "", ""))
-    finish_turn(turn=ended, step=1, ending=Ending("complete", content="x"))
+    running, complete, odd = (begin(alice, runner=name) for name in ("r", "", ""))
+    finish_turn(ended(complete, "complete", content="x"))
     mine = {"a": 1, "runner": "mine"}
-    Message.objects.filter(id=ended.id).update(metadata=mine)
+    Message.objects.filter(id=complete.id).update(metadata=mine)
     Message.objects.filter(id=odd.id).update(metadata={"runner": ["x"]})
     Message.objects.filter(id=running.id).update(metadata={"a": 1})
     for sql, stored in [
@@ -247,7 +240,7 @@ def test_the_migration_moves_the_process_of_running_answers_both_ways(alice):
             cursor.execute(sql)
         assert answer_of(running).metadata == stored
     assert answer_of(running).runner == "r"
-    assert (answer_of(ended).metadata, answer_of(ended).runner) == (mine, None)
+    assert (answer_of(complete).metadata, answer_of(complete).runner) == (mine, None)
     assert (answer_of(odd).metadata, answer_of(odd).runner) == ({"runner": ["x"]}, None)
 
 
@@ -266,16 +259,16 @@ def test_the_process_of_an_answer_is_told_to_nobody(alice, api):
 
 WRITES = {
     "opening": lambda turn: record_opening(turn=turn, mode="m", sources=None),
-    "calls": lambda turn: record_tool_calls(turn=turn, step=1, content="x", tool_calls=CALLS),
+    "calls": lambda turn: record_tool_calls(turn=with_text(turn, "x"), calls=CALLS),
     "result": lambda turn: record_tool_result(
-        turn=turn, step=1, call=0, tool_call_id="c0", name="f", content="1"
+        turn=with_text(turn, "", calls=CALLS), result=ToolResult("c0", "f", "1")
     ),
-    "step": lambda turn: open_step(turn=turn, step=2, before=Ending("complete")),
+    "step": lambda turn: open_step(turn=turn),
 }
 
 
 def end_of(turn):
-    finish_turn(turn=turn, step=1, ending=Ending("interrupted", content="so far"))
+    finish_turn(ended(turn, "interrupted", content="so far"))
 
 
 def delete_answer(turn):
@@ -294,26 +287,26 @@ def test_a_turn_that_somebody_else_ended_is_written_no_further(alice, write, gon
     before = list(Message.objects.values())
     with pytest.raises(TurnEnded):
         write(turn)
-    assert not finish_turn(turn=turn, step=1, ending=Ending("complete", content="x"))
+    assert not finish_turn(ended(turn, "complete", content="x"))
     assert list(Message.objects.values()) == before
 
 
 def test_a_step_may_be_opened_again_when_its_answer_was_lost(alice):
     turn = begin(alice)
     for _ in range(2):
-        open_step(turn=turn, step=2, before=Ending("complete", "tool_calls", content="x"))
+        open_step(turn=with_text(turn, "x"))
     assert Message.objects.filter(role="assistant").count() == 2
 
 
 def test_a_wish_to_stop_goes_along_to_the_next_step(alice):
     turn = begin(alice)
     assert request_stop(conversation_id=turn.conversation_id, message_id=turn.id)
-    open_step(turn=turn, step=2, before=Ending("complete", "tool_calls", content="x"))
+    next_step(turn, "x")
     second = Message.objects.get(status=Status.STREAMING)
-    saved = save_progress([Progress(turn.conversation_id, second.id, "y")])
+    saved = save(turn, "y")
     assert saved == {second.id: True}
     # Also one that comes from somebody who saw the first step running.
-    finish_turn(turn=turn, step=2, ending=Ending("stopped", content="y"))
+    finish_turn(ended(turn, "stopped", content="y"))
     assert not request_stop(conversation_id=turn.conversation_id, message_id=turn.id)
 
 
@@ -326,9 +319,7 @@ def test_an_answer_that_is_locked_keeps_no_other_from_being_saved():
         try:
             with connection.cursor() as cursor:
                 cursor.execute("SET lock_timeout = '1s'")
-            return save_progress(
-                [Progress(turn.conversation_id, turn.id, "abc") for turn in (locked, other)]
-            )
+            return save_progress([with_text(turn, "abc") for turn in (locked, other)])
         finally:
             connection.close()
 
@@ -345,9 +336,7 @@ def test_an_answer_that_somebody_changed_keeps_no_other_from_being_saved(alice):
     save(changed, "abc")
     Conversation.objects.filter(pk=changed.conversation_id).update(legal_hold=True)
     Message.objects.filter(id=changed.id).update(content="abc, added")
-    saved = save_progress(
-        [Progress(turn.conversation_id, turn.id, "abc and so on, on") for turn in (changed, other)]
-    )
+    saved = save_progress([with_text(turn, "abc and so on, on") for turn in (changed, other)])
     assert saved == {changed.id: False, other.id: False}
     assert answer_of(changed).content == "abc, added"
     assert answer_of(other).content == "abc and so on, on"
@@ -369,7 +358,7 @@ def test_a_wish_to_stop_is_seen_however_it_races_with_the_next_step():
         with ThreadPoolExecutor(1) as pool:
             wished = pool.submit(wish, turn, gate)
             gate.wait()
-            open_step(turn=turn, step=2, before=Ending("complete", "tool_calls", content="x"))
+            open_step(turn=with_text(turn, "x"))
             assert wished.result()
         running = Message.objects.get(conversation_id=turn.conversation_id, status=Status.STREAMING)
         assert running.finish_reason == "stopping"
@@ -377,9 +366,8 @@ def test_a_wish_to_stop_is_seen_however_it_races_with_the_next_step():
 
 def test_a_step_that_was_opened_unseen_is_ended_with_the_turn(alice):
     turn = begin(alice)
-    open_step(turn=turn, step=2, before=Ending("complete", "tool_calls", content="x"))
-    failed = Ending("failed", "provider_timeout", "Late.", content="x")
-    assert finish_turn(turn=turn, step=1, ending=failed)
+    open_step(turn=with_text(turn, "x"))
+    assert finish_turn(ended(turn, "failed", "provider_timeout", "Late.", content="x"))
     first, second = Message.objects.filter(role="assistant").order_by("sequence")
     assert (first.status, first.content) == ("complete", "x")
     assert (second.status, second.content) == ("failed", "")

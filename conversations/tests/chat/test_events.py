@@ -5,15 +5,15 @@ import uuid
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conversations.chat.events import NOWHERE, Delta
-from conversations.chat.state import Step, ToolCall, ToolResult, TurnState, events_after
+from conversations.chat.events import BEFORE_ALL, events_after
 from conversations.chat.tool_results import parsed, storable, task_id_of
+from conversations.models.turn import Step, ToolCall, ToolResult, Turn
 
 TURN = uuid.uuid4()
 
 
 def fresh():
-    return TurnState(TURN, uuid.uuid4(), uuid.uuid4(), "p", "m", [Step(TURN)])
+    return Turn(TURN, uuid.uuid4(), uuid.uuid4(), "p", "m", [Step(TURN)])
 
 
 def grow(state, action):
@@ -42,7 +42,7 @@ ACTIONS = st.one_of(
 
 @given(st.lists(ACTIONS, max_size=40))
 def test_nothing_twice_and_nothing_missing(actions):
-    state, seen, position = fresh(), [], NOWHERE
+    state, seen, position = fresh(), [], BEFORE_ALL
     for action in [*actions, "end", "look"]:
         if action == "look":
             new = events_after(state, position)
@@ -54,17 +54,15 @@ def test_nothing_twice_and_nothing_missing(actions):
             grow(state, action)
     positions = [event.position for event in seen]
     assert positions == sorted(set(positions))
-    text = "".join(event.text for event in seen if isinstance(event, Delta))
-    assert text == "".join(step.content for step in state.steps) == seen[-1].outcome.response
+    text = "".join(event.data["text"] for event in seen if event.name == "delta")
+    assert text == "".join(step.content for step in state.steps) == seen[-1].data["response"]
     # What one look at the end shows is what all the looks on the way showed.
-    whole = events_after(state, NOWHERE)
-    assert [e for e in whole if not isinstance(e, Delta)] == [
-        e for e in seen if not isinstance(e, Delta)
-    ]
+    whole = events_after(state, BEFORE_ALL)
+    assert [e for e in whole if e.name != "delta"] == [e for e in seen if e.name != "delta"]
     # Any event, taken up by another process, leads to the same rest.
     for place, event in enumerate(seen):
         rest = events_after(state, event.position)
-        got = "".join(e.text for e in [*seen[: place + 1], *rest] if isinstance(e, Delta))
+        got = "".join(e.data["text"] for e in [*seen[: place + 1], *rest] if e.name == "delta")
         assert got == text
 
 

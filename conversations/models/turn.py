@@ -1,0 +1,124 @@
+"""A turn as one value: a question's answer as far as it has come. No table of its own.
+
+The same value is filled by the process that runs the turn and built from rows for everybody else
+(`selectors/turn_log.py`). `turn_ids.py` says which rows belong to a turn.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from conversations.models.message import Status
+
+# The primary key of a turn's first assistant message. A message's id is unique within its
+# conversation alone: a client may give its own messages the ids of somebody else's.
+TurnPk = tuple[uuid.UUID, uuid.UUID]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A tool that the model calls, with `arguments` as the model wrote them."""
+
+    id: str
+    tool: str
+    arguments: str
+
+    @classmethod
+    def from_json(cls, value: object) -> ToolCall:
+        """From OpenAI's shape; of another shape, which older rows may hold, what fits it."""
+        call = value if isinstance(value, dict) else {}
+        function = call.get("function")
+        function = function if isinstance(function, dict) else {}
+        return cls(
+            _text(call.get("id")), _text(function.get("name")), _text(function.get("arguments"))
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """OpenAI's shape, in which calls are stored."""
+        function = {"name": self.tool, "arguments": self.arguments}
+        return {"id": self.id, "type": "function", "function": function}
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """What a tool returned, as text."""
+
+    tool_call_id: str
+    tool: str
+    content: str
+
+
+@dataclass(slots=True)
+class Step:
+    """One answer of the model, stored as an assistant message: its text, the tools it calls, what
+    those returned so far. `first_token_ms` belongs to the step with the turn's first text."""
+
+    message_id: uuid.UUID
+    content: str = ""
+    calls: list[ToolCall] = field(default_factory=list)
+    results: list[ToolResult] = field(default_factory=list)
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    first_token_ms: int | None = None
+
+
+@dataclass(slots=True)
+class Turn:
+    """Grows only: text is appended, steps and results are added, and at last it ends.
+
+    `id` is that of the first assistant message. Milliseconds count from the turn's begin.
+    `question_sequence` is known to the process that began the turn; `updated_at` is when its last
+    row changed, where it was read from rows.
+    """
+
+    id: uuid.UUID
+    conversation_id: uuid.UUID
+    user_message_id: uuid.UUID | None
+    provider: str
+    model: str
+    steps: list[Step]
+    sources: list[Any] | None = None
+    mode: str | None = None
+    status: str = Status.STREAMING.value
+    finish_reason: str | None = None
+    error: str | None = None
+    latency_ms: int | None = None
+    question_sequence: int = field(default=0, compare=False)
+    updated_at: datetime | None = field(default=None, compare=False)
+
+    @property
+    def pk(self) -> TurnPk:
+        return self.conversation_id, self.id
+
+    @property
+    def last(self) -> Step:
+        """The step that holds the answer, or will."""
+        return self.steps[-1]
+
+    @property
+    def ended(self) -> bool:
+        return self.status != Status.STREAMING
+
+    @property
+    def succeeded(self) -> bool:
+        return self.status in (Status.COMPLETE, Status.STOPPED)
+
+    @property
+    def first_token_ms(self) -> int | None:
+        known = (step.first_token_ms for step in self.steps)
+        return next((value for value in known if value is not None), None)
+
+    def copy(self) -> Turn:
+        """The turn as it is now, whatever is added to this one afterwards."""
+        return replace(self, steps=[*self.steps[:-1], replace(self.last)])
+
+
+def _text(value: object) -> str:
+    """Text as it is, anything else as its JSON: some clients send arguments as an object."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    return json.dumps(value, ensure_ascii=False)

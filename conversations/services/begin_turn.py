@@ -1,0 +1,140 @@
+"""The begin of a turn: the question and the empty answer, stored before the model is asked."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import replace
+
+from django.contrib.auth.models import User
+from django.db import IntegrityError, transaction
+
+from conversations.formats import MessageDraft
+from conversations.models import AccessContext, Caller, Message, Role, Status
+from conversations.models.turn import Step, Turn
+from conversations.models.turn_ids import (
+    conversation_id_from_key,
+    turn_id_from_key,
+    user_message_id,
+)
+from conversations.selectors.turn_log import read_turn
+from conversations.services.abandoned_turns import IsDead, interrupt_abandoned
+from conversations.services.appending import append_drafts
+from conversations.services.conversations import create_conversation
+from conversations.services.drafts import check_draft
+from conversations.services.errors import InvalidValue, KeyReused, TurnRunning
+
+RUNNING = "A turn runs in this conversation. Wait for its end, or stop it."
+ANOTHER_QUESTION = "This Idempotency-Key already stands for another message."
+
+
+def begin_turn(
+    *,
+    owner: User,
+    content: str,
+    provider: str,
+    model: str,
+    conversation_id: uuid.UUID | None = None,
+    key: str | None = None,
+    runner: str = "",
+    is_dead: IsDead = lambda runner: False,
+) -> tuple[Turn, bool]:
+    """Store the user message and the empty answer, both or none, before the model is asked.
+
+    Without `conversation_id` a conversation of the owner's is started. The flag is False where an
+    earlier request with this `key` began the turn, which is then as far as it is stored. Raises
+    InvalidValue, NotFound, NotAllowed, KeyReused, and TurnRunning while another turn runs there.
+    """
+    question = MessageDraft(role=Role.USER, content=content, provider=provider)
+    try:
+        check_draft(question, from_client=True)
+    except InvalidValue as error:
+        error.field = "message" if error.field == "content" else error.field
+        raise
+    answer = MessageDraft(
+        role=Role.ASSISTANT,
+        status=Status.STREAMING,
+        provider=provider,
+        model=model,
+        runner=runner or None,
+    )
+    if key is None:
+        return _store(owner, conversation_id, None, question, answer, is_dead)
+    keyed_id = conversation_id or conversation_id_from_key(owner.pk, key)
+    question.id, answer.id = user_message_id(keyed_id, key), turn_id_from_key(keyed_id, key)
+    if turn := _begun_before(owner, keyed_id, question, answer, is_dead):
+        return turn, False
+    try:
+        return _store(owner, conversation_id, keyed_id, question, answer, is_dead)
+    except (IntegrityError, KeyReused, TurnRunning):
+        # An equal request may have come first by a moment.
+        if turn := _begun_before(owner, keyed_id, question, answer, is_dead):
+            return turn, False
+        raise
+
+
+def _store(
+    owner: User,
+    conversation_id: uuid.UUID | None,
+    new_conversation_id: uuid.UUID | None,
+    question: MessageDraft,
+    answer: MessageDraft,
+    is_dead: IsDead,
+) -> tuple[Turn, bool]:
+    """Append both messages, to a new conversation where none is given."""
+    try:
+        with transaction.atomic():
+            if conversation_id is None:
+                conversation_id = create_conversation(
+                    owner=owner,
+                    model_used=answer.model,
+                    id=new_conversation_id,
+                    source="chat",
+                    field_of_id="Idempotency-Key",
+                ).conversation.pk
+            else:
+                interrupt_abandoned(conversation_id=conversation_id, is_dead=is_dead)
+            appended = append_drafts(
+                conversation_id=conversation_id,
+                drafts=[question, answer],
+                access=AccessContext(Caller(owner)),
+                from_client=False,
+            )
+    except IntegrityError as error:
+        if "message_one_streaming" not in str(error):
+            raise
+        raise TurnRunning(RUNNING, field="conversation_id") from None
+    question_row, answer_row = appended.rows
+    turn = Turn(
+        id=answer_row["id"],
+        conversation_id=conversation_id,
+        user_message_id=question_row["id"],
+        provider=answer.provider,
+        model=answer.model,
+        steps=[Step(answer_row["id"])],
+        question_sequence=question_row["sequence"],
+    )
+    return turn, appended.created
+
+
+def _begun_before(
+    owner: User,
+    conversation_id: uuid.UUID,
+    question: MessageDraft,
+    answer: MessageDraft,
+    is_dead: IsDead,
+) -> Turn | None:
+    """The turn that an equal request with this key began; KeyReused when it asked otherwise."""
+    assert question.id is not None
+    assert answer.id is not None
+    stored = Message.objects.filter(
+        conversation_id=conversation_id, id=question.id, conversation__user_id=owner.pk
+    ).first()
+    if stored is None:
+        return None
+    interrupt_abandoned(conversation_id=conversation_id, is_dead=is_dead)
+    turn = read_turn((conversation_id, answer.id))
+    if turn is None:
+        return None
+    if (stored.content, stored.provider) != (question.content, question.provider):
+        raise KeyReused(ANOTHER_QUESTION, field="Idempotency-Key")
+    return replace(turn, user_message_id=stored.id)
