@@ -14,6 +14,7 @@ from django.utils.safestring import SafeString
 from conversations.templatetags.visible_text import visible, visible_html, visible_text
 
 __all__ = [
+    "clipped",
     "counted",
     "isolated",
     "moment",
@@ -28,6 +29,13 @@ __all__ = [
 def isolated(text: object) -> SafeString:
     """Visible text whose direction stays inside its element."""
     return format_html("<bdi>{}</bdi>", visible(text))
+
+
+def clipped(text: object) -> SafeString:
+    """The same on one line that may be cut with an ellipsis; all of it is said on hover."""
+    return format_html(
+        '<bdi class="clipped" title="{}">{}</bdi>', visible_text(text), visible(text)
+    )
 
 
 _Row = TypeVar("_Row", bound=Model)
