@@ -37,7 +37,6 @@ from conversations.services import ServiceError
 from conversations.services.saved_views import delete_saved_view, save_view
 
 BOUND = 10_000
-_SELECT_ALL = '<input type="checkbox" id="action-toggle" aria-label="Select all rows">'
 _SELECT = (
     '<input type="checkbox" class="action-select" name="_selected_action" value="{}"'
     ' aria-label="Select row">'
@@ -236,7 +235,6 @@ class ListAdmin(admin.ModelAdmin):
         return HttpResponseRedirect(self.url_of("changelist"))
 
     # The theme's has half a kilobyte of classes in each row.
-    @admin.display(description=SafeString(_SELECT_ALL))
     def action_checkbox(self, row: Model) -> SafeString:
         return format_html(_SELECT, row.pk)
 

@@ -25,6 +25,9 @@ __all__ = [
     "visible_text",
 ]
 
+# Characters that a cell of a list shows uncut.
+FITS = 20
+
 
 def isolated(text: object) -> SafeString:
     """Visible text whose direction stays inside its element."""
@@ -32,10 +35,11 @@ def isolated(text: object) -> SafeString:
 
 
 def clipped(text: object) -> SafeString:
-    """The same on one line that may be cut with an ellipsis; all of it is said on hover."""
-    return format_html(
-        '<bdi class="clipped" title="{}">{}</bdi>', visible_text(text), visible(text)
-    )
+    """The same on one line; where that is so long that it may be cut, all of it on hover."""
+    if len(str(text)) <= FITS:
+        return isolated(text)
+    html = '<bdi class="clipped" title="{}">{}</bdi>'
+    return format_html(html, visible_text(text), visible(text))
 
 
 _Row = TypeVar("_Row", bound=Model)
@@ -47,7 +51,9 @@ def moment(value: datetime | None, *, to: str = "%H:%M") -> SafeString | None:
         return None
     local = timezone.localtime(value)
     return format_html(
-        '<time datetime="{}">{}</time>', local.isoformat(), local.strftime(f"%Y-%m-%d {to} %Z")
+        '<time datetime="{}">{}</time>',
+        local.isoformat(timespec="seconds"),
+        local.strftime(f"%Y-%m-%d {to} %Z"),
     )
 
 
