@@ -4,6 +4,7 @@ docs/settings.md lists the variables.
 """
 
 import sys
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -138,9 +139,15 @@ USE_I18N = True
 USE_TZ = True
 
 STATIC_URL = "static/"
-# Only for those who let a web server of their own serve what `collectstatic` puts here.
-STATIC_ROOT = env.str("STATIC_ROOT", default="") or None
-# Static files are served by the application process, straight from the packages.
+# Where `quickstart` collects the static files. The application serves them from there, and what is
+# not there straight from the packages.
+STATIC_ROOT = Path(env.str("STATIC_ROOT", default="") or DATA_DIR / "static").resolve()
+with suppress(OSError):  # without it WhiteNoise warns; a read-only disk has none
+    STATIC_ROOT.mkdir(parents=True, exist_ok=True)
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "chatproject.static_files.StaticFiles"},
+}
 WHITENOISE_USE_FINDERS = True
 
 # Behind a proxy that ends TLS, HTTPS=true makes cookies secure and redirects plain HTTP.

@@ -20,31 +20,16 @@ from django.utils.safestring import SafeString
 from conversations.admin.access_records_csv import csv_of
 from conversations.admin.audit import record_log_export
 from conversations.admin.base import ReadOnlyAdmin
+from conversations.admin.change_list import BoundedChangeList
 from conversations.admin.conversation.listed import titles_of
-from conversations.admin.filters import ChoiceFilter, DateRangeFilter, TextFilter
+from conversations.admin.filters import choice_filter, date_filter, text_filter
 from conversations.admin.formatting import counted, indented_json, isolated, moment, visible
-from conversations.admin.pagination import BoundedChangeList
 from conversations.models import VIEW_CONVERSATION, AccessAction, AccessRecord
+from conversations.selectors import known_values
 from conversations.selectors.access_visits import visits_of
 
 # The query parameter of the list with each record on a row of its own.
 EACH = "each"
-
-
-class ActionFilter(ChoiceFilter):
-    title, parameter, choices_offered = "action", "action", dict(AccessAction.choices)
-
-
-class StaffFilter(TextFilter):
-    title, parameter, lookup = "staff member", "staff", "staff_name"
-
-
-class OwnerFilter(TextFilter):
-    title, parameter, lookup = "owner", "owner", "owner_name"
-
-
-class DayFilter(DateRangeFilter):
-    title, parameter, column = "date", "day", "created_at"
 
 
 class VisitChangeList(BoundedChangeList):
@@ -75,7 +60,12 @@ class AccessRecordAdmin(ReadOnlyAdmin):
 
     list_display = ["at", "staff", "did", "owner", "conversation", "summary", "why", "address"]
     list_display_links = ["at"]
-    list_filter = [ActionFilter, StaffFilter, OwnerFilter, DayFilter]
+    filters = [
+        choice_filter("action", "action", dict(AccessAction.choices)),
+        text_filter("staff", "staff member", "staff_name", known_values.staff_names),
+        text_filter("owner", "owner", "owner_name", known_values.usernames),
+        date_filter("day", "date", "created_at"),
+    ]
     # The order of the index accessrecord_created_idx.
     ordering = ["-created_at", "-id"]
     search_fields = ["staff_name", "owner_name"]

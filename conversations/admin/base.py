@@ -5,19 +5,18 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from django.contrib import admin, messages
+from django.contrib import messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from unfold.admin import ModelAdmin
 
 from conversations.admin.access_reasons import ask_again
-from conversations.admin.lookups import DeclaredLookups
-from conversations.admin.pagination import BoundedChangeList, BoundedPaginator
+from conversations.admin.change_list import ListAdmin
 from conversations.services import ReasonRequired, ServiceError
 
 
-class ReadOnlyAdmin(DeclaredLookups, ModelAdmin):  # type: ignore[misc]
+class ReadOnlyAdmin(ListAdmin, ModelAdmin):  # type: ignore[misc]
     """A long list, newest first, with typed filters; no row is added or changed by anyone.
 
     A search term that is a UUID means the row with that id, whatever its texts say. Deleting a
@@ -25,34 +24,17 @@ class ReadOnlyAdmin(DeclaredLookups, ModelAdmin):  # type: ignore[misc]
     page says why or, where only a reason is missing, asks for it and then carries on.
     """
 
-    change_list_template = "admin/conversations/change_list.html"
-    list_filter_submit = True
     list_fullwidth = True
     list_per_page = 50
-    paginator = BoundedPaginator
-    # Neither the table nor a filter's values are ever counted.
-    show_full_result_count = False
-    show_facets = admin.ShowFacets.NEVER
-    list_disable_select_all = True
     id_lookup: str | None = None
     # What the pages count; by default the rows' plural.
     rows_name = ""
-
-    class Media:
-        css = {"all": ["conversations/admin.css"]}
-        js = ["conversations/zone.js"]
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
-
-    # The theme annotates the class as if it were an instance.
-    def get_changelist(  # type: ignore[override]
-        self, request: HttpRequest, **kwargs: Any
-    ) -> type[BoundedChangeList]:
-        return BoundedChangeList
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str

@@ -15,6 +15,7 @@ from django.utils.safestring import SafeString
 from conversations.templatetags.visible_text import visible, visible_html, visible_text
 
 __all__ = [
+    "clipped",
     "counted",
     "duration",
     "indented_json",
@@ -27,10 +28,21 @@ __all__ = [
     "visible_text",
 ]
 
+# Characters that a cell of a list shows uncut.
+FITS = 20
+
 
 def isolated(text: object) -> SafeString:
     """Visible text whose direction stays inside its element."""
     return format_html("<bdi>{}</bdi>", visible(text))
+
+
+def clipped(text: object) -> SafeString:
+    """The same on one line; where that is so long that it may be cut, all of it on hover."""
+    if len(str(text)) <= FITS:
+        return isolated(text)
+    html = '<bdi class="clipped" title="{}">{}</bdi>'
+    return format_html(html, visible_text(text), visible(text))
 
 
 _Row = TypeVar("_Row", bound=Model)
@@ -42,7 +54,9 @@ def moment(value: datetime | None, *, to: str = "%H:%M") -> SafeString | None:
         return None
     local = timezone.localtime(value)
     return format_html(
-        '<time datetime="{}">{}</time>', local.isoformat(), local.strftime(f"%Y-%m-%d {to} %Z")
+        '<time datetime="{}">{}</time>',
+        local.isoformat(timespec="seconds"),
+        local.strftime(f"%Y-%m-%d {to} %Z"),
     )
 
 

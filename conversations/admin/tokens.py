@@ -25,11 +25,12 @@ from django.views.decorators.debug import sensitive_variables
 
 from conversations.admin.audit import access_of
 from conversations.admin.base import ReadOnlyAdmin
-from conversations.admin.filters import ChoiceFilter, TextFilter
+from conversations.admin.change_list import BoundedChangeList
+from conversations.admin.filters import text_filter, yes_no_filter
 from conversations.admin.formatting import isolated, moment, visible
-from conversations.admin.pagination import BoundedChangeList
 from conversations.models import ApiToken
 from conversations.models.user_names import MARK
+from conversations.selectors import known_values
 from conversations.services import InvalidValue, NotAllowed, ServiceError, create_token, find_user
 from conversations.services.accounts import why_no_token
 from conversations.services.tokens import (
@@ -44,22 +45,6 @@ ADD = "conversations.add_apitoken"
 FORM_TEMPLATE = "admin/conversations/apitoken/add.html"
 MADE_TEMPLATE = "admin/conversations/apitoken/made.html"
 NO_SUCH_USER = "There is no user of this name."
-
-
-class TrustedFilter(ChoiceFilter):
-    title, parameter = "trusted", "trusted"
-    choices_offered = {"yes": "Yes", "no": "No"}
-
-    def condition_of(self, value: str) -> Q:
-        return Q(trusted=value == "yes")
-
-
-class NamespaceFilter(TextFilter):
-    title, parameter, lookup = "namespace", "namespace", "namespace"
-
-
-class UserFilter(TextFilter):
-    title, parameter, lookup = "user", "user", "user__username"
 
 
 class TokenForm(forms.Form):
@@ -113,7 +98,11 @@ class ApiTokenAdmin(ReadOnlyAdmin):
         "maker",
     ]
     list_display_links = None
-    list_filter = [UserFilter, TrustedFilter, NamespaceFilter]
+    filters = [
+        text_filter("user", "user", "user__username", known_values.usernames),
+        yes_no_filter("trusted", "trusted", Q(trusted=True)),
+        text_filter("namespace", "namespace", "namespace", known_values.namespaces),
+    ]
     list_select_related = ["user"]
     ordering = ["-created_at", "-id"]
     search_fields = ["user__username", "name", "key__startswith"]

@@ -20,11 +20,12 @@ from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
-from conversations.admin.filters import TextFilter, YesNoFilter
+from conversations.admin.change_list import ListAdmin
+from conversations.admin.filters import text_filter, yes_no_filter
 from conversations.admin.formatting import isolated, named_visibly
-from conversations.admin.lookups import DeclaredChangeList, DeclaredLookups
 from conversations.admin.username_urls import owner_url
 from conversations.models.user_names import MARK
+from conversations.selectors import known_values
 from conversations.services import InvalidValue
 from conversations.services.accounts import assignable_groups, may_change_account
 from conversations.services.users import check_name
@@ -71,37 +72,11 @@ class UserForm(UserChangeForm):
         return excluded if "username" in self.changed_data else excluded | {"username"}
 
 
-class StaffFilter(YesNoFilter):
-    title, parameter, holds = "staff", "staff", Q(is_staff=True)
-
-
-class SuperuserFilter(YesNoFilter):
-    title, parameter, holds = "superuser", "superuser", Q(is_superuser=True)
-
-
-class ActiveFilter(YesNoFilter):
-    title, parameter, holds = "active", "active", Q(is_active=True)
-
-
-class GroupFilter(TextFilter):
-    title, parameter, lookup = "group", "group", "groups__name"
-
-
-class NamedLists(DeclaredLookups):
-    """Users and groups: lists with declared filters alone, and forms with a checkbox for each
-    group or permission.
+class AccountsAdmin(ListAdmin):
+    """Users and groups: forms with a checkbox for each group or permission.
 
     Not `filter_horizontal`: its two lists have labels that screen readers do not read.
     """
-
-    list_filter_submit = True
-
-    class Media:
-        css = {"all": ["conversations/admin.css"]}
-
-    # The theme annotates the class as if it were an instance.
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[DeclaredChangeList]:
-        return DeclaredChangeList
 
     def formfield_for_manytomany(
         self, db_field: ManyToManyField[Any, Any], request: HttpRequest, **kwargs: Any
@@ -111,14 +86,20 @@ class NamedLists(DeclaredLookups):
 
 
 @admin.register(User)
-class UserAdmin(NamedLists, DjangoUserAdmin, ModelAdmin):  # type: ignore[misc]
+class UserAdmin(AccountsAdmin, DjangoUserAdmin, ModelAdmin):  # type: ignore[misc]
     """Accounts within the editor's own rights; to delete one is to erase it, on its owner page."""
 
     form = UserForm
     add_form = NewUserForm
     change_password_form = AdminPasswordChangeForm
     list_display = ["name", "mail", "first", "last", "is_staff"]
-    list_filter = [StaffFilter, SuperuserFilter, ActiveFilter, GroupFilter]
+    list_filter = ()
+    filters = [
+        yes_no_filter("staff", "staff", Q(is_staff=True)),
+        yes_no_filter("superuser", "superuser", Q(is_superuser=True)),
+        yes_no_filter("active", "active", Q(is_active=True)),
+        text_filter("group", "group", "groups__name", known_values.group_names),
+    ]
     actions = None
 
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
@@ -185,7 +166,7 @@ class UserAdmin(NamedLists, DjangoUserAdmin, ModelAdmin):  # type: ignore[misc]
 
 
 @admin.register(Group)
-class GroupAdmin(NamedLists, DjangoGroupAdmin, ModelAdmin):  # type: ignore[misc]
+class GroupAdmin(AccountsAdmin, DjangoGroupAdmin, ModelAdmin):  # type: ignore[misc]
     """Groups as Django has them; who edits one gives rights to all of its members."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:

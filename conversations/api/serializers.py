@@ -35,6 +35,7 @@ from conversations.services.appending import MAX_BATCH
 
 # What a client may record of an answer; `streaming` is a running turn's alone.
 RECORDED_STATUSES = [choice for choice in Status.choices if choice[0] != Status.STREAMING]
+DEFAULT_PROVIDER: str = Message._meta.get_field("provider").default
 # The owner rates a message once it is there, and the server sets its time.
 _CLIENT_FIELDS = [
     name for name in RECORDED_FIELDS if name not in {"rating", "rating_comment", "created_at"}
@@ -121,6 +122,10 @@ class NewMessageSerializer(StrictSerializer):
         columns = {name: _field_of(Message._meta.get_field(name)) for name in _CLIENT_FIELDS}
         return columns | super().get_fields()
 
+    def to_internal_value(self, data: Any) -> Any:
+        # A draft has no provider by default; the API has promised this one.
+        return {"provider": DEFAULT_PROVIDER} | super().to_internal_value(data)
+
 
 def _field_of(column: Any) -> serializers.Field[Any, Any, Any, Any]:
     """The field that reads a column of the message from a request."""
@@ -137,8 +142,6 @@ def _field_of(column: Any) -> serializers.Field[Any, Any, Any, Any]:
         return _json_field(column)(**options)
     if column.max_length:
         options["max_length"] = column.max_length
-    if column.name == "provider":
-        options = {"max_length": column.max_length, "default": column.default}
     return StrictCharField(**options)
 
 

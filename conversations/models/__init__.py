@@ -11,6 +11,7 @@ from conversations.models.message import Message, Role, Status
 from conversations.models.note import ConversationNote
 from conversations.models.review import Review
 from conversations.models.rights import ACT_FOR_ANY_USER, VIEW_CONVERSATION
+from conversations.models.saved_view import SavedView
 from conversations.models.tombstone import Tombstone
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "Message",
     "Review",
     "Role",
+    "SavedView",
     "Status",
     "Tombstone",
     "as_read",

@@ -10,8 +10,9 @@ from typing import Any
 
 from django.contrib.auth.models import User
 from django.db import connection
-from django.db.models import Q
+from django.db.models import Count, Q
 
+from conversations.models.conversation import Conversation
 from conversations.models.message import Message
 from conversations.selectors.excerpts import matching_excerpt
 from conversations.selectors.search_sql import (
@@ -26,6 +27,7 @@ from conversations.selectors.snippets import has_match, snippet_of
 # Of more matching messages, and of more titles, the newest this many are looked at.
 NEWEST = 2_000
 _MOST_OWNERS = 50
+OWNERS_SHOWN = 3
 _SHORTEST_NAME = 2
 # As much of a message as is read to cut a snippet for a list from.
 SNIPPET_SOURCE_CHARS = 20_000
@@ -119,6 +121,21 @@ def owners_named(query: SearchQuery) -> dict[str, list[int]]:
             if username.startswith(term):
                 named.setdefault(term, []).append(key)
     return named
+
+
+def owners_by_name(text: str) -> list[tuple[str, int]]:
+    """At most OWNERS_SHOWN users whose name is the text, or else begins with it, and how many
+    conversations each has. Two queries."""
+    text = text.strip().replace("\0", "")
+    if len(text) < _SHORTEST_NAME:
+        return []
+    named = User.objects.order_by().values_list("pk", "username")
+    longer = named.filter(username__startswith=text).exclude(username=text)
+    found = dict(named.filter(username=text).union(longer[:OWNERS_SHOWN], all=True))
+    theirs = Conversation.objects.filter(user_id__in=found).order_by().values_list("user_id")
+    counts = dict(theirs.annotate(Count("pk")))
+    owners = [(name, counts.get(key, 0)) for key, name in found.items()]
+    return sorted(owners, key=lambda owner: (owner[0] != text, owner[0]))[:OWNERS_SHOWN]
 
 
 def conversations_with_id(wanted: uuid.UUID) -> list[uuid.UUID]:

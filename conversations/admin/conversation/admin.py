@@ -12,65 +12,52 @@ from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, reverse
+from django.utils.decorators import method_decorator
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.views.decorators.http import require_POST
 
 from conversations.admin import username_urls  # noqa: F401 (its converter is named in a path)
 from conversations.admin.access_reasons import TEMPLATE as REASON_TEMPLATE
 from conversations.admin.base import uuid_in
-from conversations.admin.conversation.bulk_actions import ActsOnConversations
+from conversations.admin.conversation.bulk_actions import (
+    archive_selected,
+    export_selected,
+    hold_selected,
+    release_selected,
+)
+from conversations.admin.conversation.deletion import DeletesConversations
 from conversations.admin.conversation.detail_actions import act
 from conversations.admin.conversation.export import chosen_ids, export
-from conversations.admin.conversation.filters import (
-    ArchivedFilter,
-    CreatedFilter,
-    LegalHoldFilter,
-    ModelFilter,
-    OwnerFilter,
-    PinnedFilter,
-    SourceFilter,
-    UpdatedFilter,
-)
+from conversations.admin.conversation.filters import FILTERS
 from conversations.admin.conversation.legal_holds import hold_page
 from conversations.admin.conversation.listed import listed
-from conversations.admin.conversation.message_filters import (
-    AnswerFilter,
-    ReviewedFilter,
-    RoleFilter,
-    ToolFilter,
-)
 from conversations.admin.conversation.owner_page import owner_page
 from conversations.admin.conversation.search import ConversationChangeList, ask_reason, narrow
-from conversations.admin.formatting import isolated, moment
+from conversations.admin.formatting import clipped, moment
 from conversations.admin.transcript.view import transcript
 from conversations.models import VIEW_CONVERSATION, Conversation
-from conversations.models.rights import VIEW_CONTENT
+from conversations.models.rights import ARCHIVE, EXPORT, HOLD, VIEW_CONTENT
 from conversations.selectors.staff_search import conversations_with_id
 from conversations.services import NotFound, ReasonRequired
 from conversations.services.errors import NO_SUCH_CONVERSATION
 
 
 @admin.register(Conversation)
-class ConversationAdmin(ActsOnConversations):
+class ConversationAdmin(DeletesConversations):
     """Staff find, read and delete conversations. What was said is a record: no one edits it."""
 
     list_display = ["titled", "owner", "size", "answered_by", "updated", "created"]
     # `titled` leads to the transcript, for those who may open it.
     list_display_links = None
-    list_filter = [
-        OwnerFilter,
-        ModelFilter,
-        SourceFilter,
-        PinnedFilter,
-        ArchivedFilter,
-        LegalHoldFilter,
-        RoleFilter,
-        ToolFilter,
-        AnswerFilter,
-        ReviewedFilter,
-        UpdatedFilter,
-        CreatedFilter,
+    filters = FILTERS
+    actions = [
+        export_selected,
+        archive_selected,
+        hold_selected,
+        release_selected,
+        "delete_selected",
     ]
     list_select_related = ["user"]
     # The order of the index conversation_updated_idx.
@@ -83,22 +70,23 @@ class ConversationAdmin(ActsOnConversations):
         """Reading others' chats is a right of its own: a right to change does not bring it."""
         return request.user.has_perm(VIEW_CONVERSATION)
 
+    def has_export_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perms([EXPORT, VIEW_CONTENT])
+
+    def has_archive_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm(ARCHIVE)
+
+    def has_hold_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm(HOLD)
+
     def get_urls(self) -> list[URLPattern]:
         pages = [
-            path("export/", self.export_view, name="conversations_conversation_export"),
-            path("reason/", self.reason_view, name="conversations_conversation_reason"),
-            path(
-                "owner/<username:username>/",
-                self.owner_view,
-                name="conversations_conversation_owner",
-            ),
-            path("<uuid:object_id>/act/", self.act_view, name="conversations_conversation_act"),
-            path("<uuid:object_id>/hold/", self.hold_view, name="conversations_conversation_hold"),
-            path(
-                "<uuid:object_id>/release/",
-                self.release_view,
-                name="conversations_conversation_release",
-            ),
+            self.page("export/", "export", self.export_view),
+            self.page("reason/", "reason", ask_reason),
+            self.page("owner/<username:username>/", "owner", self.owner_view),
+            self.page("<uuid:object_id>/act/", "act", self.act_view),
+            self.page("<uuid:object_id>/hold/", "hold", self.hold_view),
+            self.page("<uuid:object_id>/release/", "release", self.release_view),
         ]
         return [*pages, *super().get_urls()]
 
@@ -174,63 +162,31 @@ class ConversationAdmin(ActsOnConversations):
             return None
         query = request.GET.copy()
         query.pop("p", None)
-        return f"{reverse('admin:conversations_conversation_export')}?{query.urlencode()}"
+        return f"{self.url_of('export')}?{query.urlencode()}"
 
     def export_view(self, request: HttpRequest) -> HttpResponseBase:
-        return self.admin_site.admin_view(self._export)(request)
-
-    def _export(self, request: HttpRequest) -> HttpResponseBase:
-        self._check(request)
         if (ids := chosen_ids(request)) is not None:
             return export(request, self, self.get_queryset(request).filter(pk__in=ids))
         changelist: Any = self.get_changelist_instance(request)
         return export(request, self, changelist.get_queryset(request))
 
-    def reason_view(self, request: HttpRequest) -> HttpResponseBase:
-        return self.admin_site.admin_view(self._reason)(request)
-
-    def _reason(self, request: HttpRequest) -> HttpResponseBase:
-        self._check(request)
-        if request.method != "POST":
-            return HttpResponseNotAllowed(["POST"])
-        return ask_reason(request)
-
-    def owner_view(self, request: HttpRequest, username: str) -> HttpResponseBase:
-        return self.admin_site.admin_view(self._owner)(request, username)
-
-    def _owner(self, request: HttpRequest, username: str) -> HttpResponseBase:
-        self._check(request)
+    def owner_view(self, request: HttpRequest, username: str) -> HttpResponse:
         return owner_page(request, self, username)
 
-    def act_view(self, request: HttpRequest, object_id: uuid.UUID) -> HttpResponseBase:
-        return self.admin_site.admin_view(self._act)(request, object_id)
-
-    def _act(self, request: HttpRequest, object_id: uuid.UUID) -> HttpResponseBase:
-        self._check(request)
-        if request.method != "POST":
-            return HttpResponseNotAllowed(["POST"])
+    @method_decorator(require_POST)
+    def act_view(self, request: HttpRequest, object_id: uuid.UUID) -> HttpResponse:
         return act(request, self, object_id)
 
-    def hold_view(self, request: HttpRequest, object_id: uuid.UUID) -> HttpResponseBase:
-        return self.admin_site.admin_view(self._hold_page)(request, object_id, on_hold=True)
+    def hold_view(self, request: HttpRequest, object_id: uuid.UUID) -> HttpResponse:
+        return hold_page(request, self, object_id, on_hold=True)
 
-    def release_view(self, request: HttpRequest, object_id: uuid.UUID) -> HttpResponseBase:
-        return self.admin_site.admin_view(self._hold_page)(request, object_id, on_hold=False)
-
-    def _hold_page(
-        self, request: HttpRequest, object_id: uuid.UUID, *, on_hold: bool
-    ) -> HttpResponseBase:
-        self._check(request)
-        return hold_page(request, self, object_id, on_hold=on_hold)
-
-    def _check(self, request: HttpRequest) -> None:
-        if not self.has_view_permission(request):
-            raise PermissionDenied
+    def release_view(self, request: HttpRequest, object_id: uuid.UUID) -> HttpResponse:
+        return hold_page(request, self, object_id, on_hold=False)
 
     @admin.display(description="title", ordering="title")
     def titled(self, conversation: Conversation) -> SafeString:
         title = format_html(
-            '<span class="conversation-title">{}</span>', isolated(conversation.title)
+            '<span class="conversation-title">{}</span>', clipped(conversation.title)
         )
         if url := getattr(conversation, "url", None):
             title = format_html('<a href="{}">{}</a>', url, title)
@@ -241,7 +197,7 @@ class ConversationAdmin(ActsOnConversations):
         name = conversation.user.username
         url = reverse("admin:conversations_conversation_changelist")
         query = urlencode({"owner": name})
-        return format_html('<a href="{}?{}">{}</a>', url, query, isolated(name))
+        return format_html('<a href="{}?{}">{}</a>', url, query, clipped(name))
 
     @admin.display(description="messages", ordering="message_count")
     def size(self, conversation: Conversation) -> str:
@@ -250,7 +206,7 @@ class ConversationAdmin(ActsOnConversations):
 
     @admin.display(description="model", ordering="model_used")
     def answered_by(self, conversation: Conversation) -> SafeString:
-        return isolated(conversation.model_used)
+        return clipped(conversation.model_used)
 
     @admin.display(description="updated", ordering="updated_at")
     def updated(self, conversation: Conversation) -> SafeString | None:

@@ -1,4 +1,7 @@
-"""What staff do to the conversations that they have chosen in the list."""
+"""What staff do to the conversations that they have chosen in the list.
+
+Each is an action of ConversationAdmin; the page size bounds how many are chosen at once.
+"""
 
 from __future__ import annotations
 
@@ -13,88 +16,68 @@ from django.shortcuts import redirect
 from django.urls import reverse
 
 from conversations.admin.access_reasons import given_reason
-from conversations.admin.conversation.deletion import DeletesConversations
 from conversations.admin.conversation.detail_actions import set_archived
 from conversations.admin.conversation.export import IDS
 from conversations.admin.conversation.legal_holds import confirm, set_holds
 from conversations.admin.formatting import counted
 from conversations.models import Conversation
-from conversations.models.rights import ARCHIVE, EXPORT, HOLD, VIEW_CONTENT
 from conversations.services import NotFound, OnLegalHold
 
+_Rows = QuerySet[Conversation]
+_Admin = admin.ModelAdmin
 
-class ActsOnConversations(DeletesConversations):
-    """The list's actions; the page size bounds how many are chosen at once."""
 
-    actions = [
-        "export_selected",
-        "archive_selected",
-        "hold_selected",
-        "release_selected",
-        "delete_selected",
-    ]
+@admin.action(permissions=["export"], description="Export selected conversations")
+def export_selected(model_admin: _Admin, request: HttpRequest, queryset: _Rows) -> HttpResponse:
+    ids = ",".join(str(key) for key in queryset.values_list("pk", flat=True))
+    page = reverse("admin:conversations_conversation_export")
+    return redirect(f"{page}?{urlencode({IDS: ids})}")
 
-    def has_export_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perms([EXPORT, VIEW_CONTENT])
 
-    def has_archive_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm(ARCHIVE)
+@admin.action(permissions=["archive"], description="Archive selected conversations")
+def archive_selected(model_admin: _Admin, request: HttpRequest, queryset: _Rows) -> None:
+    # Before anything is done: afterwards a list of those not archived holds none of them.
+    chosen = list(queryset)
+    todo = [one for one in chosen if not one.archived]
+    done, held = _each(todo, lambda one: set_archived(request, one.pk, True))
+    said = f"{counted(done, 'conversation')} archived."
+    if before := len(chosen) - len(todo):
+        said += f" {before:,} {'was' if before == 1 else 'were'} already archived."
+    messages.success(request, said)
+    if held:
+        said = f"{counted(held, 'conversation')} on legal hold cannot be changed now."
+        messages.warning(request, said)
 
-    def has_hold_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm(HOLD)
 
-    @admin.action(permissions=["export"], description="Export selected conversations")
-    def export_selected(
-        self, request: HttpRequest, queryset: QuerySet[Conversation]
-    ) -> HttpResponse:
-        ids = ",".join(str(key) for key in queryset.values_list("pk", flat=True))
-        page = reverse("admin:conversations_conversation_export")
-        return redirect(f"{page}?{urlencode({IDS: ids})}")
+@admin.action(permissions=["hold"], description="Place a legal hold on selected conversations")
+def hold_selected(
+    model_admin: _Admin, request: HttpRequest, queryset: _Rows
+) -> HttpResponse | None:
+    return _hold(model_admin, request, queryset, on_hold=True)
 
-    @admin.action(permissions=["archive"], description="Archive selected conversations")
-    def archive_selected(self, request: HttpRequest, queryset: QuerySet[Conversation]) -> None:
-        # Before anything is done: afterwards a list of those not archived holds none of them.
-        chosen = list(queryset)
-        todo = [one for one in chosen if not one.archived]
-        done, held = _each(todo, lambda one: set_archived(request, one.pk, True))
-        said = f"{counted(done, 'conversation')} archived."
-        if before := len(chosen) - len(todo):
-            said += f" {before:,} {'was' if before == 1 else 'were'} already archived."
-        self.message_user(request, said, messages.SUCCESS)
-        if held:
-            said = f"{counted(held, 'conversation')} on legal hold cannot be changed now."
-            self.message_user(request, said, messages.WARNING)
 
-    @admin.action(permissions=["hold"], description="Place a legal hold on selected conversations")
-    def hold_selected(
-        self, request: HttpRequest, queryset: QuerySet[Conversation]
-    ) -> HttpResponse | None:
-        return self._hold(request, queryset, on_hold=True)
+@admin.action(permissions=["hold"], description="Release the legal hold on selected conversations")
+def release_selected(
+    model_admin: _Admin, request: HttpRequest, queryset: _Rows
+) -> HttpResponse | None:
+    return _hold(model_admin, request, queryset, on_hold=False)
 
-    @admin.action(
-        permissions=["hold"], description="Release the legal hold on selected conversations"
+
+def _hold(
+    model_admin: _Admin, request: HttpRequest, queryset: _Rows, *, on_hold: bool
+) -> HttpResponse | None:
+    chosen = list(queryset)
+    if "confirmed" in request.POST and given_reason(request):
+        messages.success(request, set_holds(request, chosen, on_hold))
+        return None
+    return confirm(
+        request,
+        model_admin,
+        chosen,
+        on_hold=on_hold,
+        back_url=request.get_full_path(),
+        action="hold_selected" if on_hold else "release_selected",
     )
-    def release_selected(
-        self, request: HttpRequest, queryset: QuerySet[Conversation]
-    ) -> HttpResponse | None:
-        return self._hold(request, queryset, on_hold=False)
-
-    def _hold(
-        self, request: HttpRequest, queryset: QuerySet[Conversation], *, on_hold: bool
-    ) -> HttpResponse | None:
-        chosen = list(queryset)
-        if "confirmed" in request.POST and given_reason(request):
-            said = set_holds(request, chosen, on_hold)
-            self.message_user(request, said, messages.SUCCESS)
-            return None
-        return confirm(
-            request,
-            self,
-            chosen,
-            on_hold=on_hold,
-            back_url=request.get_full_path(),
-            action="hold_selected" if on_hold else "release_selected",
-        )
 
 
 def _each(chosen: list[Conversation], do: Callable[[Conversation], object]) -> tuple[int, int]:

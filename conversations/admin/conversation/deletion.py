@@ -1,22 +1,23 @@
-"""Deleting conversations from the admin: through the services, with what goes said first."""
+"""Deleting conversations in the admin: through the services, after a page that lists them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin import actions
 from django.contrib.admin.models import LogEntry
 from django.db import transaction
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.utils.html import format_html
 
 from conversations.admin.access_reasons import access_to, is_reason_wanted
 from conversations.admin.base import ReadOnlyAdmin
 from conversations.admin.formatting import counted, isolated, named_visibly
+from conversations.admin.transcript.navigation import FILTERS
 from conversations.models import Conversation
 from conversations.models.rights import DELETE
 from conversations.services import ServiceError, delete_conversation
@@ -42,13 +43,23 @@ class DeletesConversations(ReadOnlyAdmin):
             page = actions.delete_selected(self, request, queryset)
         if isinstance(page, TemplateResponse) and page.context_data is not None:
             page.context_data["reason_wanted"] = is_reason_wanted(request)
+            page.context_data["list_url"] = request.get_full_path()
         return page
 
     def delete_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        extra = {"reason_wanted": is_reason_wanted(request)} | (extra_context or {})
-        return super().delete_view(request, object_id, extra)
+        extra = {"reason_wanted": is_reason_wanted(request), "list_url": self._list_url(request)}
+        return super().delete_view(request, object_id, extra | (extra_context or {}))
+
+    def response_delete(self, request: HttpRequest, obj_display: str, obj_id: int) -> HttpResponse:
+        """To the list as it was; Django takes only those there who may also change rows."""
+        messages.success(request, "Conversation deleted.")
+        return HttpResponseRedirect(self._list_url(request))
+
+    def _list_url(self, request: HttpRequest) -> str:
+        """The list with the filters, order and page that the conversation was opened from."""
+        return f"{self.url_of('changelist')}?{request.GET.get(FILTERS, '')}"
 
     def render_delete_form(self, request: HttpRequest, context: dict[str, Any]) -> HttpResponse:
         shown = named_visibly(context["object"], "title")
@@ -57,7 +68,7 @@ class DeletesConversations(ReadOnlyAdmin):
     def get_deleted_objects(
         self, objs: Iterable[Conversation], request: HttpRequest
     ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
-        """What goes, how much of it, no further permission, and what must stay."""
+        """What is deleted, how much of it, no further permission, and what is on legal hold."""
         chosen = list(objs)
         goes = [_described(conversation) for conversation in chosen[:SHOWN]]
         if len(chosen) > SHOWN:

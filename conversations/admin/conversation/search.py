@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlencode
 
@@ -12,6 +13,7 @@ from django.db.models import Q, QuerySet
 from django.db.models.expressions import RawSQL
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
+from django.views.decorators.http import require_POST
 
 from conversations.admin.access_reasons import (
     SEARCHING,
@@ -19,13 +21,20 @@ from conversations.admin.access_reasons import (
     must_ask_for_searching,
     remember_reason,
 )
-from conversations.admin.formatting import visible_html
-from conversations.admin.pagination import BoundedChangeList
+from conversations.admin.change_list import BoundedChangeList
+from conversations.admin.formatting import counted, visible_html
 from conversations.admin.transcript.navigation import back_url
+from conversations.admin.username_urls import owner_url
 from conversations.models import AccessAction, Conversation
 from conversations.models.rights import VIEW_CONTENT
 from conversations.selectors.search_sql import PHRASE_LOOKS
-from conversations.selectors.staff_search import NEWEST, StaffSearch, as_array, search_for_staff
+from conversations.selectors.staff_search import (
+    NEWEST,
+    StaffSearch,
+    as_array,
+    owners_by_name,
+    search_for_staff,
+)
 from conversations.services import ServiceError
 from conversations.services.audit import record_act
 from conversations.services.validators import MAX_QUERY_CHARS, check_query
@@ -43,6 +52,8 @@ class ConversationChangeList(BoundedChangeList):
 
     note = ""
     asks_reason = False
+    # Of a search for a name: the page, the name and how many conversations there are.
+    owners_found: Sequence[tuple[str, str, str]] = ()
 
     def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
         """Equals by key, in the direction of the first column: so the indexes have them."""
@@ -62,6 +73,10 @@ class ConversationChangeList(BoundedChangeList):
         self.note = BOUNDED if is_bounded_search(request) else ""
         if search.in_content:
             _add_snippets(search, self.result_list)
+        self.owners_found = [
+            (owner_url(name), name, counted(count, "conversation"))
+            for name, count in owners_by_name(search.text)
+        ]
 
     def _add_links(self) -> None:
         """To each transcript. Who may not open one gets none."""
@@ -116,6 +131,7 @@ def is_bounded_search(request: HttpRequest) -> bool:
     return search is not None and search.matches.bounded
 
 
+@require_POST
 def ask_reason(request: HttpRequest) -> HttpResponse:
     """Take why somebody searches in everybody's words, and go back to the list."""
     try:

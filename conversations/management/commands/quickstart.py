@@ -17,6 +17,7 @@ from django.db import DatabaseError, connection, connections
 from django.db.migrations.executor import MigrationExecutor
 
 from chatproject.embedded_postgres import EmbeddedPostgresError
+from chatproject.static_files import collect_static_files
 from conversations.management.serving import (
     HIGHEST_PORT,
     CannotListen,
@@ -75,6 +76,7 @@ class Command(BaseCommand):
             check_address(host, port)
             self._migrate()
             threads = _threads_of_each(workers)
+            self._collect_static_files()
             account = self._account(sample=not options["no_sample"])
             self._tell_how_to_reach_it(_address(host, port), account)
             # Workers are copies of this process: a connection must not be shared with them.
@@ -95,6 +97,13 @@ class Command(BaseCommand):
             call_command("migrate", verbosity=0, interactive=False)
         done = f"{missing} migrations applied" if missing else "up to date"
         self._say(f"Database  {done}, {_where()}")
+
+    def _collect_static_files(self) -> None:
+        try:
+            if collect_static_files():
+                self._say(f"Static    files in {_short(settings.STATIC_ROOT)}")
+        except OSError as error:  # they are served from the packages then
+            self.stderr.write(f"Static files are served uncompressed: {error}")
 
     def _account(self, *, sample: bool) -> str:
         """How to log in; the first run makes the account, and the sample before it."""

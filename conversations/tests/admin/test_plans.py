@@ -27,6 +27,10 @@ PAGES = [
     *(f"{LIST}?o={column}" for column in range(1, 7)),
     *(f"{LIST}?q={text}" for text in SEARCHES),
     *(f"{LIST}?{query}" for query in FILTERS),
+    *(
+        f"{LIST}known-values/?filter={name}&q=b"
+        for name in ("model", "source", "tool", "provider", "answer_model", "mode")
+    ),
     *(f"/api/search?user_id=*&q={text}" for text in SEARCHES),
 ]
 

@@ -163,4 +163,4 @@ def test_the_list_costs_the_same_number_of_queries_for_any_number_of_rows(root, 
         with statements() as seen:
             root.get(TOKENS)
         counts.append(len(seen))
-    assert counts[0] == counts[1] == 4, "session, user, count, rows"
+    assert counts[0] == counts[1] == 5, "session, user, count, rows, saved views"

@@ -160,12 +160,12 @@ def test_nobody_touches_the_trail(root, conversation):
 def test_the_list_costs_the_same_number_of_queries_for_any_number_of_rows(
     auditor, conversation, statements
 ):
-    """Session, user, two for permissions, count, rows, titles."""
+    """Session, user, two for permissions, count, rows, titles, saved views."""
     for _ in range(3):
         auditor.get(transcript_url(conversation))
         with statements() as seen:
             auditor.get(RECORDS)
-        assert len(seen) == 7
+        assert len(seen) == 8
 
 
 def test_staff_without_the_right_see_no_trail(browser):

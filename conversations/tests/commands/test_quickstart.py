@@ -1,3 +1,4 @@
+import gzip
 import os
 import re
 import shutil
@@ -37,6 +38,8 @@ def prepared(monkeypatch, capsys):
     served = {}
     commands = "conversations.management.commands.quickstart"
     monkeypatch.setattr(f"{commands}.serve", lambda **options: served.update(options))
+    # The other tests of this process serve the files of the packages.
+    monkeypatch.setattr(f"{commands}.collect_static_files", lambda: False)
     # Closing the connection would end the transaction that the test runs in.
     monkeypatch.setattr(f"{commands}.connections.close_all", lambda: None)
 
@@ -117,6 +120,14 @@ def data():
     shutil.rmtree(folder)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _static_files(tmp_path_factory):
+    """Collected once for all servers of this module."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STATIC_ROOT", str(tmp_path_factory.mktemp("static")))
+        yield
+
+
 @contextmanager
 def quickstart(data):
     """A server in a process group of its own, which is gone afterwards; its port and log."""
@@ -178,6 +189,22 @@ def test_it_serves_and_stops_cleanly(data, how):
         assert text.count("Serving ") == 1
         assert "Traceback" not in text
         assert "ERROR" not in text
+
+
+def test_static_files_are_compressed_and_kept_by_browsers(data):
+    with quickstart(data) as (_, port, _):
+        page = fetched(port, "/admin/login/").read().decode()
+        path = re.search(r'href="(/static/unfold/css/styles\.[0-9a-f]{12}\.css)"', page)[1]
+        reply = fetched(port, path, {"Accept-Encoding": "gzip"})
+        assert "immutable" in reply.headers["Cache-Control"]
+        assert reply.headers["Content-Encoding"] == "gzip"
+        whole = len(gzip.decompress(body := reply.read()))
+        assert len(body) < whole / 4
+
+
+def fetched(port, path, headers=None):
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers=headers or {})
+    return urllib.request.urlopen(request, timeout=10)
 
 
 def test_nothing_is_left_or_lost_when_it_is_killed(data):
