@@ -23,7 +23,7 @@ from conversations.admin.filters import TextFilter, YesNoFilter
 from conversations.admin.formatting import isolated, named_visibly
 from conversations.admin.lookups import DeclaredChangeList, DeclaredLookups
 from conversations.admin.username_urls import owner_url
-from conversations.models.user_names import MARK
+from conversations.models.user_names import NAMESPACE_SEPARATOR
 from conversations.services import InvalidValue
 from conversations.services.accounts import assignable_groups, may_change_account
 from conversations.services.users import check_name
@@ -125,7 +125,7 @@ class UserAdmin(NamedLists, DjangoUserAdmin, ModelAdmin):  # type: ignore[misc]
         fields = [*super().get_readonly_fields(request, obj)]
         if not request.user.is_superuser:
             fields += _GRANTS
-        if obj is not None and MARK in obj.username:
+        if obj is not None and NAMESPACE_SEPARATOR in obj.username:
             fields.append("username")
         return fields
 

@@ -56,8 +56,8 @@ class SessionViewSet(ConversationViewSet):
     query_names = {"list": LISTING}
 
     def create(self, request: Request) -> Response:
-        found = self._create(request)
-        return self.answer(found)
+        conversation, created = self._create(request)
+        return Response(self._shown(conversation), status=201 if created else 200)
 
 
 @extend_schema_view(

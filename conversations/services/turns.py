@@ -149,13 +149,14 @@ def _check_question(draft: MessageDraft) -> None:
 def _begin(question: Question, asked: MessageDraft) -> Begun:
     key, conversation_id = question.key, question.conversation_id
     if conversation_id is None:
-        conversation_id = create_conversation(
+        conversation, _ = create_conversation(
             owner=question.owner,
             model_used=question.model,
             id=conversation_id_from_key(question.owner.pk, key) if key else None,
             source="chat",
             field_of_id="Idempotency-Key",
-        ).conversation.pk
+        )
+        conversation_id = conversation.pk
     else:
         interrupt_abandoned(conversation_id=conversation_id, is_dead=question.is_dead)
     asked.id = user_message_id(conversation_id, key) if key else new_id()
@@ -167,13 +168,12 @@ def _begin(question: Question, asked: MessageDraft) -> Begun:
         runner=question.runner or None,
         id=turn_id_from_key(conversation_id, key) if key else new_id(),
     )
-    appended = append_drafts(
+    (question_row, answer_row), created = append_drafts(
         conversation_id=conversation_id,
         drafts=[asked, answer],
         access=AccessContext(Caller(question.owner)),
         from_client=False,
     )
-    question_row, answer_row = appended.rows
     turn = Turn(
         id=answer_row["id"],
         conversation_id=conversation_id,
@@ -181,7 +181,7 @@ def _begin(question: Question, asked: MessageDraft) -> Begun:
         provider=question.provider,
         model=question.model,
     )
-    return Begun(turn, created=appended.created, sequence=question_row["sequence"])
+    return Begun(turn, created=created, sequence=question_row["sequence"])
 
 
 def _begun_before(question: Question, content: str) -> Begun | None:

@@ -16,8 +16,8 @@ from conversations.admin.transcript.navigation import FIND, HIT, Place
 from conversations.admin.transcript.queries import EXCERPT_CHARS, read_excerpts
 from conversations.models import AccessAction, AccessContext, Role
 from conversations.selectors.excerpts import matching_excerpt
-from conversations.selectors.search import hits_inside
-from conversations.selectors.search_sql import SearchQuery, SearchScope
+from conversations.selectors.search import matching_sequences
+from conversations.selectors.search_sql import SearchQuery, SearchScope, parse_query
 from conversations.selectors.snippets import snippet_of
 from conversations.services import ServiceError, owner_of
 from conversations.services.validators import MAX_QUERY_CHARS, check_query
@@ -118,10 +118,9 @@ def find_inside(
     detail = {"query": text[:MAX_QUERY_CHARS]}
     owner_of(access, conversation.pk, action=AccessAction.SEARCH, detail=detail)
     scope = SearchScope(owner_id=conversation.user_id, conversation_id=conversation.pk)
-    hits = hits_inside(text=text, scope=scope)
-    findings = Findings(
-        text, place, hits.query, tuple(hits.sequences), hits.bounded, place.sequence(HIT)
-    )
+    query = parse_query(text)
+    sequences, bounded = matching_sequences(query, scope)
+    findings = Findings(text, place, query, tuple(sequences), bounded, place.sequence(HIT))
     return replace(findings, matches=tuple(_matches(findings, conversation)))
 
 

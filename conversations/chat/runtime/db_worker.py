@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from django.db import connection
 
-from conversations.services.database_errors import unavailability
+from conversations.services.database_errors import why_unavailable
 
 THREADS = 2
 PAUSES = (0.2, 1.0, 3.0)  # seconds before another try, while the database is away
@@ -34,7 +34,7 @@ class DatabaseWorker:
             try:
                 return await self._once(job)
             except Exception as error:
-                if unavailability(error) is None:
+                if why_unavailable(error) is None:
                     raise
             await asyncio.sleep(pause)
         return await self._once(job)

@@ -160,7 +160,7 @@ def test_an_export_of_a_bounded_search_says_so(staff, alice, conversation, monke
     grant(staff, "export_conversation")
     browser = signed_in(staff)
     assert "matches were searched" not in text_of(browser.get(EXPORT, {"q": "zeppelin"}))
-    monkeypatch.setattr(staff_search, "NEWEST", 1)
+    monkeypatch.setattr(staff_search, "MAX_MATCHES", 1)
     assert "matches were searched" in text_of(browser.get(EXPORT, {"q": "zeppelin"}))
 
 
