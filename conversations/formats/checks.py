@@ -17,7 +17,7 @@ NOT_A_BOOLEAN = "Must be true or false."
 NOT_A_TIME = "Not a date and time with an offset, such as 2026-01-31T09:30:00Z."
 
 
-def present(at: str, value: object) -> object:
+def required(at: str, value: object) -> object:
     """`at` is the path of the value in its line ("messages.3.role"), as in all checks."""
     if value is None:
         raise Malformed(at, MISSING)

@@ -27,7 +27,7 @@ from conversations.formats.checks import (
     as_text,
     as_text_or_none,
     as_time_or_none,
-    present,
+    required,
 )
 from conversations.formats.lines import parse_object, read_lines
 from conversations.formats.message import DRAFT_FIELDS, RECORDED_FIELDS, MessageDraft
@@ -78,7 +78,7 @@ def parse_line(number: int, line: bytes) -> Chat | Rejected:
 def _chat(number: int, data: dict[str, Any]) -> Chat:
     rest = dict(data)
     external_id = as_id("id", rest.pop("id", None))
-    messages = as_list("messages", present("messages", rest.pop("messages", None)))
+    messages = as_list("messages", required("messages", rest.pop("messages", None)))
     return Chat(
         line=number,
         external_id=external_id,
@@ -89,7 +89,7 @@ def _chat(number: int, data: dict[str, Any]) -> Chat:
 
 def _message(at: str, item: object) -> MessageDraft:
     data = as_object(at, item)
-    present(f"{at}.role", data.get("role"))
+    required(f"{at}.role", data.get("role"))
     return MessageDraft(**_fields(f"{at}.", data, MESSAGE_FIELDS, MESSAGE_FIELDS_IGNORED))
 
 

@@ -12,8 +12,8 @@ from conversations.formats.chat import Malformed, Rejected
 MAX_LINE_BYTES = 64 * 1024 * 1024
 
 LONG_LINE = "The line is longer than {limit:,} bytes."
-NOT_UTF8 = "Not UTF-8 at byte {place:,}."
-NOT_JSON = "Not JSON: {reason} at character {place:,}."
+NOT_UTF8 = "Not UTF-8 at byte {position:,}."
+NOT_JSON = "Not JSON: {reason} at character {position:,}."
 UNREADABLE_NUMBER = "Not JSON: a number with too many digits."
 TOO_DEEP = "Nested too deeply."
 NOT_AN_OBJECT = "Not an object."
@@ -52,9 +52,9 @@ def parse_object(line: bytes) -> dict[str, Any]:
     try:
         value = json.loads(line.decode(), object_pairs_hook=_object)
     except UnicodeDecodeError as error:
-        raise Malformed(None, NOT_UTF8.format(place=error.start + 1)) from None
+        raise Malformed(None, NOT_UTF8.format(position=error.start + 1)) from None
     except json.JSONDecodeError as error:
-        raise Malformed(None, NOT_JSON.format(reason=error.msg, place=error.pos + 1)) from None
+        raise Malformed(None, NOT_JSON.format(reason=error.msg, position=error.pos + 1)) from None
     except ValueError:  # Python's limit on the digits of an integer
         raise Malformed(None, UNREADABLE_NUMBER) from None
     except RecursionError:

@@ -31,7 +31,7 @@ from conversations.formats.checks import (
     as_object,
     as_text,
     as_text_or_none,
-    present,
+    required,
 )
 from conversations.formats.lines import parse_object, read_lines
 from conversations.formats.message import MessageDraft
@@ -92,7 +92,7 @@ def parse_line(number: int, line: bytes) -> Chat | Rejected:
 
 
 def _chat(number: int, data: _Object) -> Chat:
-    messages = as_list("messages", present("messages", data.get("messages")))
+    messages = as_list("messages", required("messages", data.get("messages")))
     if not messages:
         raise Malformed("messages", NO_MESSAGES)
     return Chat(
@@ -119,7 +119,7 @@ def _chat_metadata(data: _Object) -> _Object:
 
 def _message(at: str, item: object) -> MessageDraft:
     data = as_object(at, item)
-    role = as_text(f"{at}.role", present(f"{at}.role", data.get("role")))
+    role = as_text(f"{at}.role", required(f"{at}.role", data.get("role")))
     content, parts = _content(f"{at}.content", data.get("content"))
     tool_calls = _tool_calls(f"{at}.tool_calls", data.get("tool_calls"))
     extras = {key: value for key, value in data.items() if key not in _MESSAGE_KEYS}
@@ -152,7 +152,7 @@ def _content(at: str, value: object) -> tuple[str, list[Any] | None]:
 
 def _text_of_part(at: str, part: object) -> str | None:
     data = as_object(at, part)
-    kind = as_text(f"{at}.type", present(f"{at}.type", data.get("type")))
+    kind = as_text(f"{at}.type", required(f"{at}.type", data.get("type")))
     return as_text(f"{at}.text", data.get("text")) if kind == "text" else None
 
 
@@ -168,12 +168,12 @@ def _tool_calls(at: str, value: object) -> list[Any] | None:
 def _check_tool_call(at: str, call: _Object) -> None:
     """A call needs an id, which its result refers to. `type` defaults to "function"; the shape of
     other types is not checked."""
-    as_text(f"{at}.id", present(f"{at}.id", call.get("id")))
+    as_text(f"{at}.id", required(f"{at}.id", call.get("id")))
     if call.get("type", "function") != "function":
         return
-    function = as_object(f"{at}.function", present(f"{at}.function", call.get("function")))
+    function = as_object(f"{at}.function", required(f"{at}.function", call.get("function")))
     for key in ("name", "arguments"):
-        as_text(f"{at}.function.{key}", present(f"{at}.function.{key}", function.get(key)))
+        as_text(f"{at}.function.{key}", required(f"{at}.function.{key}", function.get(key)))
 
 
 def _tool_call_id(at: str, value: object, role: str) -> str | None:

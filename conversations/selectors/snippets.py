@@ -88,10 +88,10 @@ def _best(hits: list[_Hit]) -> _Hit | None:
     """The hit that starts the window with the most different stems, weighted by rarity."""
     counts = Counter(hit.stem for hit in hits)
     best, most, beyond = None, 0.0, 0
-    for place, hit in enumerate(hits):
+    for index, hit in enumerate(hits):
         while beyond < len(hits) and hits[beyond].end <= hit.start + SNIPPET_CHARS - _LEAD_CHARS:
             beyond += 1
-        near = {other.stem for other in hits[place : min(beyond, place + MAX_TERMS)]} | {hit.stem}
+        near = {other.stem for other in hits[index : min(beyond, index + MAX_TERMS)]} | {hit.stem}
         if (weight := sum(1 / counts[stem] for stem in near)) > most:
             best, most = hit, weight
     return best
@@ -116,14 +116,14 @@ def _hits(text: str, query: SearchQuery) -> Iterator[_Hit]:
     pattern, stems = _pattern(query)
     if pattern is None:
         return
-    folded, places = _folded(text)
+    folded, offsets = _folded(text)
     found = 0
     for match in pattern.finditer(folded):
         word = match.group("word")
         if word is not None and word not in stems and _stem(word) not in stems:
             continue
         stem = match.group() if word is None else _stem(word)
-        yield _Hit(places[match.start()], places[match.end() - 1] + 1, stem)
+        yield _Hit(offsets[match.start()], offsets[match.end() - 1] + 1, stem)
         found += 1
         if found == _MAX_HITS:
             return
@@ -171,9 +171,9 @@ def _folded(text: str) -> tuple[str, range | list[int]]:
     if text.isascii():
         return text.lower(), range(len(text))
     characters: list[str] = []
-    places: list[int] = []
-    for place, character in enumerate(text):
+    offsets: list[int] = []
+    for offset, character in enumerate(text):
         for folded in _fold_char(character):
             characters.append(folded)
-            places.append(place)
-    return "".join(characters), places
+            offsets.append(offset)
+    return "".join(characters), offsets

@@ -88,8 +88,8 @@ def append_drafts(
             if expected_last_sequence is not None and before != expected_last_sequence:
                 raise StaleSequence(expected=expected_last_sequence, actual=before)
             rows = [
-                _row(conversation_id, before + place, id_, draft)
-                for place, (id_, draft) in enumerate(zip(ids, drafts, strict=True), start=1)
+                _row(conversation_id, before + offset, id_, draft)
+                for offset, (id_, draft) in enumerate(zip(ids, drafts, strict=True), start=1)
             ]
             _insert(rows, repeatable=bool(key) or any(draft.id for draft in drafts))
     except (_IdsExist, StaleSequence) as reason:
