@@ -67,7 +67,7 @@ def main() -> None:
 def conversations_of_another(count: int) -> list[uuid.UUID]:
     """Of a user in another namespace, whom none of the callers may see."""
     owner = find_or_create_user("owner", namespace="erp")
-    made = [create_conversation(owner=owner).conversation.pk for _ in range(count)]
+    made = [create_conversation(owner=owner)[0].pk for _ in range(count)]
     for key in made:
         drafts = [MessageDraft(role="user", content="message") for _ in range(20)]
         append_drafts(conversation_id=key, drafts=drafts, access=SCRIPT)

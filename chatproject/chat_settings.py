@@ -1,4 +1,4 @@
-"""How the environment says which models there are; settings.py holds the result."""
+"""Parse the environment variables of model providers and modes, for settings.py."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ from typing import Any
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
-Objects = dict[str, Any]
+JsonObject = dict[str, Any]
 
 NOT_AN_OBJECT = "{name} must be a JSON object."
-OUT_OF_RANGE = "{name} must be between {least} and {most}."
+OUT_OF_RANGE = "{name} must be between {minimum} and {maximum}."
 
 
-def providers(env: environ.Env) -> dict[str, Objects]:
-    """The shipped entries, changed and added to by the JSON object CHAT_PROVIDERS.
+def providers(env: environ.Env) -> dict[str, JsonObject]:
+    """The default providers, updated and extended by the JSON object CHAT_PROVIDERS.
 
-    A key is never written there: `api_key_env` names the variable that holds it.
+    API keys are read from the variable that `api_key_env` names.
     """
-    shipped: dict[str, Objects] = {
+    defaults: dict[str, JsonObject] = {
         "embedded": {
             "start": "chatproject.embedded_model.provider.start",
             "model": "SmolLM2-135M-Instruct",
             "context_tokens": 1_500,
-            # A model this small loses its thread when it may choose unlikely words.
+            # Higher temperatures make a model this small incoherent.
             "temperature": 0.1,
             "timeout": 120,
         },
         "ollama": {
             "base_url": env.str("OLLAMA_BASE_URL", default="http://127.0.0.1:11434/v1"),
             "model": env.str("OLLAMA_MODEL", default="llama3.2"),
-            # The first question loads the model.
+            # The first request loads the model.
             "timeout": 120,
         },
         "openai": {
@@ -41,16 +41,16 @@ def providers(env: environ.Env) -> dict[str, Objects]:
             "embedding_model": "text-embedding-3-small",
         },
     }
-    given = objects(env, "CHAT_PROVIDERS")
+    given = json_object(env, "CHAT_PROVIDERS")
     merged = {
-        name: shipped.get(name, {}) | given.get(name, {})
-        for name in [*shipped, *(name for name in given if name not in shipped)]
+        name: defaults.get(name, {}) | given.get(name, {})
+        for name in [*defaults, *(name for name in given if name not in defaults)]
     }
     return {name: _with_key(env, one) for name, one in merged.items()}
 
 
-def objects(env: environ.Env, name: str) -> Objects:
-    """A setting that is a JSON object."""
+def json_object(env: environ.Env, name: str) -> JsonObject:
+    """A variable with a JSON object; empty if not set."""
     value = env.json(name, default={})
     if not isinstance(value, dict):
         raise ImproperlyConfigured(NOT_AN_OBJECT.format(name=name))
@@ -58,19 +58,20 @@ def objects(env: environ.Env, name: str) -> Objects:
 
 
 def modes(env: environ.Env) -> dict[str, str]:
-    """CHAT_MODES: names alone, separated by commas, or a JSON object of names and descriptions."""
+    """CHAT_MODES: comma-separated names, or a JSON object of names and descriptions."""
     if env.str("CHAT_MODES", default="").lstrip().startswith("{"):
-        return {name: str(text) for name, text in objects(env, "CHAT_MODES").items()}
+        return {name: str(text) for name, text in json_object(env, "CHAT_MODES").items()}
     return dict.fromkeys(env.list("CHAT_MODES", default=[]), "")
 
 
-def within(env: environ.Env, name: str, default: int, *, most: int, least: int = 0) -> int:
+def integer(env: environ.Env, name: str, default: int, *, maximum: int, minimum: int = 0) -> int:
+    """An integer within these limits. Raises ImproperlyConfigured."""
     value = int(env.int(name, default=default))
-    if not least <= value <= most:
-        raise ImproperlyConfigured(OUT_OF_RANGE.format(name=name, least=least, most=most))
+    if not minimum <= value <= maximum:
+        raise ImproperlyConfigured(OUT_OF_RANGE.format(name=name, minimum=minimum, maximum=maximum))
     return value
 
 
-def _with_key(env: environ.Env, provider: Objects) -> Objects:
+def _with_key(env: environ.Env, provider: JsonObject) -> JsonObject:
     variable = provider.get("api_key_env")
     return provider | ({"api_key": env.str(variable, default="")} if variable else {})

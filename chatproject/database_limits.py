@@ -1,4 +1,4 @@
-"""How long PostgreSQL lets a statement, a lock and a pause in a transaction take."""
+"""PostgreSQL timeouts of statements, lock waits and idle transactions."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from django.conf import settings
 
 
 def with_limits(options: dict[str, Any], **seconds: float) -> dict[str, Any]:
-    """OPTIONS of a database with these limits, by their PostgreSQL names; 0 is no limit.
+    """Database OPTIONS with these timeouts in seconds, by their PostgreSQL names; 0 is no limit.
 
-    They travel with the start of each connection, so they need no statement of their own, and
-    behind them come none of the session's state that a pooler would mix up. Without a limit
-    nothing is sent: PgBouncer refuses `options` that it is not told to ignore.
+    They are startup parameters of the connection, so they need no SET statement, whose session
+    state a connection pooler would share between clients. Without limits no `options` are sent,
+    which PgBouncer rejects unless configured to ignore them.
     """
     limits = [f"-c {name}={round(value * 1000)}" for name, value in seconds.items() if value > 0]
     sent = " ".join([*([options["options"]] if options.get("options") else []), *limits])
@@ -20,5 +20,5 @@ def with_limits(options: dict[str, Any], **seconds: float) -> dict[str, Any]:
 
 
 def limit_web_process() -> None:
-    """For what serves requests, before it connects. Commands keep their own limits."""
+    """Use the timeouts of web processes; to be called before the first connection."""
     settings.DATABASES["default"]["OPTIONS"] = settings.DATABASE_WEB_OPTIONS

@@ -1,4 +1,4 @@
-"""How the process logs: one JSON object a line, or readable lines for a person."""
+"""Logging configuration: one JSON object per line, or text lines for a terminal."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, TextIO
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-# What every line gets, whether structlog or the standard library's logging wrote it.
+# Processors of all log lines, from structlog and from the standard library.
 _SHARED: list[Processor] = [
     structlog.stdlib.add_log_level,
     structlog.stdlib.add_logger_name,
@@ -18,8 +18,8 @@ _SHARED: list[Processor] = [
 ]
 
 
-class StderrHandler(logging.StreamHandler[TextIO]):
-    """Writes to whatever `sys.stderr` is by now, not to what it was when logging was set up."""
+class _StderrHandler(logging.StreamHandler[TextIO]):
+    """Writes to the current `sys.stderr`, which may have been replaced since configuration."""
 
     def __init__(self) -> None:
         logging.Handler.__init__(self)
@@ -30,7 +30,7 @@ class StderrHandler(logging.StreamHandler[TextIO]):
 
 
 def _trace_without_values(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
-    """The exception's type and where it happened, not its text: that may quote what people said."""
+    """Log the type and the stack of an exception, not its text, which may contain user data."""
     info = event.pop("exc_info", None)
     if isinstance(info, tuple) and info[0] is not None:
         event["exception"] = info[0].__name__
@@ -42,7 +42,7 @@ def _trace_without_values(logger: WrappedLogger, name: str, event: EventDict) ->
 
 
 def configure(*, level: str, as_json: bool) -> dict[str, Any]:
-    """Set structlog up; what `LOGGING` must be for the standard library to follow."""
+    """Configure structlog; returns the `LOGGING` setting for the standard library."""
     structlog.configure(
         processors=[*_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -68,10 +68,10 @@ def configure(*, level: str, as_json: bool) -> dict[str, Any]:
                 ],
             }
         },
-        "handlers": {"stderr": {"()": StderrHandler, "formatter": "structured"}},
+        "handlers": {"stderr": {"()": _StderrHandler, "formatter": "structured"}},
         "root": {"handlers": ["stderr"], "level": level},
         "loggers": {
-            # The access line says what a refused request was; only defects need more.
+            # The access log has a line for each 4xx response; only errors need more.
             "django.request": {"level": "ERROR"},
             "django.server": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
         },

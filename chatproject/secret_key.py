@@ -1,4 +1,4 @@
-"""The secret that signs sessions and cursors, made once for an installation that sets none."""
+"""Generate the SECRET_KEY once if it is not set."""
 
 import os
 import tempfile
@@ -9,16 +9,16 @@ from django.core.management.utils import get_random_secret_key
 
 
 def load_or_create(path: Path) -> str:
-    """The secret kept in `path`; made there, readable by its owner alone, when it is missing."""
+    """The key stored in `path`; created, readable only by its owner, if it does not exist."""
     if not path.exists():
         _create(path)
     return path.read_text().strip()
 
 
 def _create(path: Path) -> None:
-    """Put a whole file in place at once: two processes that start together agree on one."""
+    """Create the file atomically, so that concurrent processes use the same key."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, draft = tempfile.mkstemp(dir=path.parent)  # readable by its owner alone
+    descriptor, draft = tempfile.mkstemp(dir=path.parent)  # mode 0600
     with os.fdopen(descriptor, "w") as file:
         file.write(get_random_secret_key())
     with suppress(FileExistsError):

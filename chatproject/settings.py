@@ -1,4 +1,4 @@
-"""Settings: one file, every value that differs between installations read from the environment.
+"""Settings; values that differ between installations are read from the environment.
 
 docs/settings.md lists the variables.
 """
@@ -21,7 +21,7 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
 env.read_env(BASE_DIR / ".env")
 
-# Where the embedded database and the generated secret live.
+# The folder of the embedded database and the generated secret key.
 DATA_DIR = Path(env.str("CHATPROJECT_DATA", default="") or BASE_DIR / "var").resolve()
 
 DEBUG = env.bool("DEBUG", default=False)
@@ -72,7 +72,7 @@ WSGI_APPLICATION = "chatproject.wsgi.application"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
-        # Ahead of the theme's, which it replaces one of.
+        # Before the templates of unfold, of which one is overridden.
         "DIRS": [BASE_DIR / "conversations" / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
@@ -94,13 +94,13 @@ else:
         )
     }
 DATABASES["default"] |= {
-    # A thread keeps its connection; it is checked before use, so that a restarted
-    # database costs no request.
+    # Persistent connections, checked before use, so that a restart of the database does not fail
+    # a request.
     "CONN_MAX_AGE": env.int("DATABASE_CONN_MAX_AGE", default=600),
     "CONN_HEALTH_CHECKS": True,
 }
-# A request must not wait for ever; a command may take its time, yet not block others while it
-# waits for a lock. 0 is no limit. A web process takes DATABASE_WEB_OPTIONS (`wsgi.py`).
+# Timeouts; 0 is no limit. Web processes use DATABASE_WEB_OPTIONS (`wsgi.py`). Commands have only a
+# lock timeout, so that they do not block others while they wait for a lock.
 _OPTIONS = DATABASES["default"].get("OPTIONS", {})
 DATABASE_WEB_OPTIONS = database_limits.with_limits(
     _OPTIONS,
@@ -110,7 +110,7 @@ DATABASE_WEB_OPTIONS = database_limits.with_limits(
         "DATABASE_IDLE_IN_TRANSACTION_SECONDS", default=60
     ),
 )
-if "sqlite" not in DATABASES["default"]["ENGINE"]:  # which checks of the code alone name
+if "sqlite" not in DATABASES["default"]["ENGINE"]:  # used only for static checks
     DATABASES["default"]["OPTIONS"] = database_limits.with_limits(
         _OPTIONS, lock_timeout=env.float("DATABASE_COMMAND_LOCK_TIMEOUT_SECONDS", default=60)
     )
@@ -126,7 +126,7 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 AUTHENTICATION_BACKENDS = [
-    "axes.backends.AxesStandaloneBackend",  # refuses before a password is looked at
+    "axes.backends.AxesStandaloneBackend",  # rejects locked accounts before the password is checked
     "django.contrib.auth.backends.ModelBackend",
 ]
 LOGIN_URL = "admin:login"
@@ -150,27 +150,27 @@ STORAGES = {
 }
 WHITENOISE_USE_FINDERS = True
 
-# Behind a proxy that ends TLS, HTTPS=true makes cookies secure and redirects plain HTTP.
+# Behind a TLS-terminating proxy, HTTPS=true makes cookies secure and redirects HTTP.
 HTTPS = env.bool("HTTPS", default=False)
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
 SECURE_HSTS_SECONDS = env.int("SECURE_HSTS_SECONDS", default=0)
 SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
 
-# The largest request body, in bytes; a larger one answers 413.
+# The maximum size of a request body in bytes; a larger one is answered with 413.
 CHAT_MAX_BODY_BYTES = env.int("CHAT_MAX_BODY_BYTES", default=10 * 1024 * 1024)
 DATA_UPLOAD_MAX_MEMORY_SIZE = CHAT_MAX_BODY_BYTES
-# The longest text, in characters, that a client may send as `user`.
+# The maximum length of a user message in characters.
 CHAT_MAX_MESSAGE_CHARS = env.int("CHAT_MAX_MESSAGE_CHARS", default=10_000)
-# The largest `metadata`, in bytes of JSON, and how deep any JSON value may nest.
+# The maximum size of `metadata` in bytes of JSON, and the maximum nesting depth of JSON values.
 CHAT_MAX_METADATA_BYTES = env.int("CHAT_MAX_METADATA_BYTES", default=64 * 1024)
 CHAT_MAX_JSON_DEPTH = env.int("CHAT_MAX_JSON_DEPTH", default=32)
 
-# Whether staff give a reason before their first look at somebody's conversation.
+# Whether staff must give a reason before they access another user's conversation.
 CHAT_REQUIRE_READ_REASON = env.bool("CHAT_REQUIRE_READ_REASON", default=False)
 
-# Requests a user may make, such as {"read": "600/min", "write": "60/min", "search": "30/min"}.
-# Counted in CACHE_URL; the default counts in each process apart.
+# Rate limits per user, such as {"read": "600/min", "write": "60/min", "search": "30/min"}.
+# Counted in the cache of CACHE_URL; the default cache counts for each process separately.
 THROTTLE_RATES = {
     kind: rate
     for kind in ("read", "write", "search", "chat")
@@ -178,28 +178,28 @@ THROTTLE_RATES = {
 }
 CACHES = {"default": env.cache_url("CACHE_URL", default="locmemcache://")}
 
-# Failed logins with a password, counted by account and by address: django-axes.
+# Limits failed password logins by account and by IP address.
 AXES_FAILURE_LIMIT = env.int("LOGIN_FAILURE_LIMIT", default=10)
 AXES_COOLOFF_TIME = timedelta(minutes=env.int("LOGIN_COOLOFF_MINUTES", default=15))
 AXES_LOCKOUT_PARAMETERS = ["username", "ip_address"]
-# Where all processes see it: in the shared cache, or else in the database.
+# Shared by all processes: in the cache of CACHE_URL or, without one, in the database.
 AXES_HANDLER = (
     "axes.handlers.cache.AxesCacheHandler"
     if env.str("CACHE_URL", default="")
     else "axes.handlers.database.AxesDatabaseHandler"
 )
-AXES_RESET_ON_SUCCESS = False  # for the account alone: `forget_failures` in api/logins.py
-# Nobody can keep an account locked by trying on and on.
+AXES_RESET_ON_SUCCESS = False  # only for the account: `forget_failures` in api/logins.py
+# Further failures must not extend a lock, or anyone could keep an account locked.
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_USERNAME_CALLABLE = "conversations.api.logins.counted_name"
 AXES_LOCKOUT_CALLABLE = "conversations.api.logins.locked_out"
 AXES_ENABLE_ADMIN = False
 AXES_DISABLE_ACCESS_LOG = True
 AXES_VERBOSE = False
-# How many proxies append to X-Forwarded-For before the server is reached.
+# The number of trusted proxies that append to X-Forwarded-For.
 TRUSTED_PROXIES = env.int("TRUSTED_PROXIES", default=0)
 
-# Browsers on these origins may call the API with a token; none may until set.
+# Origins whose pages may call the API with a token; none by default.
 CORS_ALLOWED_ORIGINS = env.list("CORS_ALLOWED_ORIGINS", default=[])
 CORS_URLS_REGEX = r"^/api/"
 CORS_ALLOW_HEADERS = [
@@ -234,7 +234,7 @@ DRF_STANDARDIZED_ERRORS = {
     "EXCEPTION_FORMATTER_CLASS": "conversations.api.errors.ErrorFormatter",
     "ENABLE_IN_DEBUG_FOR_UNHANDLED_EXCEPTIONS": True,
 }
-# How long an API token is valid, in days, unless it is made for another time.
+# The default validity of an API token in days.
 TOKEN_DAYS = env.int("TOKEN_DAYS", default=90)
 SPECTACULAR_SETTINGS = {
     "TITLE": "Conversations API",
@@ -248,12 +248,12 @@ SPECTACULAR_SETTINGS = {
     "SCHEMA_PATH_PREFIX": "/api/",
     "PREPROCESSING_HOOKS": ["conversations.api.schema.without_trailing_slash"],
     "TAGS": [
-        {"name": "conversations", "description": "Chats of a user, with their messages."},
-        {"name": "messages", "description": "What was said in a conversation, in order."},
+        {"name": "conversations", "description": "Conversations of a user with their messages."},
+        {"name": "messages", "description": "The messages of a conversation in order."},
         {"name": "search", "description": "Full-text search over messages and titles."},
-        {"name": "sessions", "description": "Conversations under their other name."},
-        {"name": "chat", "description": "What a chat window needs."},
-        {"name": "tokens", "description": "Your own API tokens."},
+        {"name": "sessions", "description": "The same conversations, named sessions."},
+        {"name": "chat", "description": "Ask a model and stream its answer, resume or stop it."},
+        {"name": "tokens", "description": "API tokens of the caller."},
     ],
     "COMPONENT_SPLIT_REQUEST": True,
     "ENUM_NAME_OVERRIDES": {
@@ -279,19 +279,19 @@ UNFOLD = {
     "DASHBOARD_CALLBACK": "conversations.admin.dashboard.view.dashboard",
 }
 
-# The model that answers, and its surroundings: docs/chat.md.
+# The chat: model providers, prompt, tools and retrieval (docs/chat.md).
 CHAT_PROVIDER = env.str("CHAT_PROVIDER", default="embedded")
 CHAT_PROVIDERS = chat.providers(env)
 CHAT_SYSTEM_PROMPT = env.str("CHAT_SYSTEM_PROMPT", default="You are a helpful assistant.")
-# What the model is shown of a conversation, in messages and in (roughly counted) tokens.
+# The context window of the model, in messages and in (estimated) tokens.
 CHAT_CONTEXT_MESSAGES = env.int("CHAT_CONTEXT_MESSAGES", default=40)
 CHAT_CONTEXT_TOKENS = env.int("CHAT_CONTEXT_TOKENS", default=4_000)
 CHAT_TOOLS = env.list("CHAT_TOOLS", default=[])
-CHAT_MCP_SERVERS = chat.objects(env, "CHAT_MCP_SERVERS")
-CHAT_MAX_TOOL_ROUNDS = chat.within(env, "CHAT_MAX_TOOL_ROUNDS", 8, most=30)
+CHAT_MCP_SERVERS = chat.json_object(env, "CHAT_MCP_SERVERS")
+CHAT_MAX_TOOL_ROUNDS = chat.integer(env, "CHAT_MAX_TOOL_ROUNDS", 8, maximum=30)
 CHAT_MODES = chat.modes(env)
 CHAT_RETRIEVER = env.str("CHAT_RETRIEVER", default="")
-CHAT_QDRANT = chat.objects(env, "CHAT_QDRANT")
-# The longest that a turn may take, and after how long without a sign of life it counts as dead.
+CHAT_QDRANT = chat.json_object(env, "CHAT_QDRANT")
+# The timeout of a turn, and of the heartbeat after which a running turn counts as interrupted.
 CHAT_TURN_SECONDS = env.int("CHAT_TURN_SECONDS", default=600)
 CHAT_TURN_STALE_SECONDS = env.int("CHAT_TURN_STALE_SECONDS", default=30)

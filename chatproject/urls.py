@@ -1,4 +1,4 @@
-"""All routes: the API, the admin, and what watches the process."""
+"""Routes of the API, the admin and the health checks."""
 
 from django.contrib import admin
 from django.urls import include, path

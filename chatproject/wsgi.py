@@ -1,4 +1,4 @@
-"""The WSGI application that a web server runs."""
+"""The WSGI application."""
 
 import os
 from importlib import import_module
@@ -12,5 +12,5 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chatproject.settings")
 limit_web_process()
 application = get_wsgi_application()
 
-# Models can be imported only now.
+# Imports models, so only after get_wsgi_application().
 import_module("conversations.chat.runtime.reaper").start_reaping()

@@ -1,4 +1,4 @@
-"""The Django app."""
+"""Configuration of the Django app."""
 
 from typing import Any
 
@@ -12,14 +12,14 @@ class ConversationsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        # Permissions themselves are made by post_migrate, ahead of this receiver: the app that
-        # makes them stands earlier in INSTALLED_APPS.
-        post_migrate.connect(_make_rows, sender=self)
-        user_logged_in.connect(_forget_failures)
+        # Runs after the receiver of django.contrib.auth that creates the permissions, since that
+        # app precedes this one in INSTALLED_APPS.
+        post_migrate.connect(_create_initial_rows, sender=self)
+        user_logged_in.connect(_reset_login_failures)
 
 
-def _make_rows(**kwargs: Any) -> None:
-    # Models can be imported only once all apps are loaded.
+def _create_initial_rows(**kwargs: Any) -> None:
+    # Models can be imported only after all apps are loaded.
     from conversations.services.bootstrap import ensure_secret
     from conversations.services.groups import ensure_groups
 
@@ -27,7 +27,7 @@ def _make_rows(**kwargs: Any) -> None:
     ensure_secret()
 
 
-def _forget_failures(**kwargs: Any) -> None:
+def _reset_login_failures(**kwargs: Any) -> None:
     from conversations.api.logins import forget_failures
 
     forget_failures(**kwargs)

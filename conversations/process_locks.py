@@ -1,4 +1,4 @@
-"""File locks (flock) held by living processes, and server processes that several others share.
+"""File locks (flock) of running processes, and server processes shared by several others.
 
 The kernel releases a lock when its process ends, so `kill -9` leaves no stale lock. A forked child
 closes its copies of the locks of its parent. Imports neither Django nor anything else of this
@@ -26,9 +26,9 @@ _servers: list[SharedServer] = []
 
 
 def lock(path: Path, *, shared: bool = False, wait: bool = True) -> int:
-    """Lock the file, made if need be; the open descriptor that holds the lock.
+    """Lock the file, created if it does not exist; returns the file descriptor that holds the lock.
 
-    BlockingIOError where `wait` is False and another process holds it.
+    Raises BlockingIOError if `wait` is False and another process holds the lock.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     _descriptors.add(descriptor)
@@ -58,7 +58,8 @@ def is_locked(path: Path) -> bool:
 
 
 def upgrade(descriptor: int) -> bool:
-    """Turn a shared lock into the exclusive one; False, and no lock at all, if others share it."""
+    """Upgrade a shared lock to an exclusive one. Returns False, with no lock held, if others share
+    it."""
     with suppress(BlockingIOError):
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return True
@@ -66,13 +67,13 @@ def upgrade(descriptor: int) -> bool:
 
 
 def unlock(descriptor: int) -> None:
-    """Unlock and close. Unlocking also takes the lock from copies that a forked child has."""
+    """Unlock and close. Also unlocks the copies of the descriptor in forked children."""
     fcntl.flock(descriptor, fcntl.LOCK_UN)
     close(descriptor)
 
 
 def close(descriptor: int) -> None:
-    """Close this process's copy: the lock stays for as long as another process has one."""
+    """Close the descriptor of this process. The lock is held while another process has a copy."""
     _descriptors.discard(descriptor)
     os.close(descriptor)
 
@@ -88,8 +89,8 @@ def locked(path: Path) -> Iterator[None]:
 
 @contextmanager
 def locked_for_children(path: Path) -> Iterator[int]:
-    """The exclusive lock for processes that inherit the descriptor: it lasts until all of them
-    have ended."""
+    """An exclusive lock for child processes that inherit the descriptor; it is held until all of
+    them have exited."""
     descriptor = lock(path)
     try:
         yield descriptor
@@ -98,11 +99,11 @@ def locked_for_children(path: Path) -> Iterator[int]:
 
 
 class SharedServer(ABC):
-    """A server process in `directory`: the first process that needs it starts it, the last one to
-    release it stops it.
+    """A server process with its data in `directory`, started by the first client process and
+    stopped by the last.
 
-    Each process that uses the server holds a shared lock on `clients.lock`. Starting and stopping
-    happen under the exclusive `start.lock`, so that nobody stops what another one just starts.
+    Each client holds a shared lock on `clients.lock`. Start and stop are serialised by an exclusive
+    lock on `start.lock`.
     """
 
     _client_lock: int | None
@@ -115,19 +116,19 @@ class SharedServer(ABC):
 
     @abstractmethod
     def _start(self) -> None:
-        """Return once the server runs, whether it ran before or not."""
+        """Start the server unless it is running; returns once it is ready."""
 
     @abstractmethod
     def _stop(self) -> None:
-        """End the server."""
+        """Stop the server."""
 
     @property
     def is_held(self) -> bool:
-        """Whether this process counts as a user of the server."""
+        """Whether this process is a client of the server."""
         return self._client_lock is not None
 
     def release(self) -> None:
-        """Stop the server if this process was its last user. Runs when the process ends."""
+        """Stop the server if this process is its last client. Also runs at exit."""
         with self._guard:
             if self._client_lock is None:
                 return
@@ -136,28 +137,28 @@ class SharedServer(ABC):
                 with locked(start_lock(self.directory)):
                     if upgrade(client_lock):
                         self._stop()
-            except OSError as error:  # somebody has removed the folder, for one
+            except OSError as error:  # such as a removed folder
                 logger.warning("The server in %s was not stopped: %s", self.directory, error)
             finally:
                 unlock(client_lock)
 
     def _start_and_hold(self) -> None:
-        """Return with the server running and this process counted as a user of it.
+        """Start the server if it is not running, and register this process as a client.
 
-        Cheap to call again, which restarts a server that has died meanwhile.
+        Cheap to call again; restarts a server that has crashed.
         """
         with self._guard, locked(start_lock(self.directory)):
             self._start()
             self._lock_as_client()
 
     def _lock_as_client(self) -> None:
-        # Taken anew each time, since the folder may have been removed and made again.
+        # A new lock each time, since the folder may have been removed and created again.
         previous = self._client_lock
         self._client_lock = lock(clients_lock(self.directory), shared=True)
         if previous is not None:
             unlock(previous)
         elif multiprocessing.parent_process() is not None:
-            # The children of multiprocessing end without atexit.
+            # Children of multiprocessing do not run atexit handlers.
             multiprocessing.util.Finalize(None, self.release, exitpriority=0)
 
     def _forget_client_lock(self) -> None:
@@ -174,15 +175,15 @@ def clients_lock(directory: Path) -> Path:
 
 
 def _give_to_owner_of_folder(descriptor: int, path: Path) -> None:
-    # So that `sudo manage.py ...` leaves no lock file that the folder's owner cannot open.
+    # Otherwise `sudo manage.py ...` would create lock files that the folder's owner cannot open.
     if os.geteuid() == 0:
         owner = path.parent.stat()
         os.fchown(descriptor, owner.st_uid, owner.st_gid)
 
 
 def _close_locks_of_parent() -> None:
-    # Or a child would keep its parent's locks after the parent has ended. A thread of the parent
-    # that held a guard is not in the child.
+    # Otherwise a child would hold the locks of its parent after the parent has exited. The guards
+    # are replaced because a thread that held one does not exist in the child.
     for descriptor in list(_descriptors):
         close(descriptor)
     for server in _servers:

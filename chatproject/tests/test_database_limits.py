@@ -7,7 +7,12 @@ from django.conf import settings
 from django.db import DatabaseError, OperationalError, connection, transaction
 
 from chatproject.database_limits import limit_web_process, with_limits
-from conversations.services.database_errors import LOCKED, TIMED_OUT, unavailability
+from conversations.services.database_errors import (
+    LOCKED,
+    TIMED_OUT,
+    UNREACHABLE,
+    why_unavailable,
+)
 from conversations.tests.factories import make_user
 
 NAMES = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
@@ -80,13 +85,13 @@ def test_what_passes_a_limit_is_known_as_unavailable(web):
         cursor.execute("SET statement_timeout = 50")
         with pytest.raises(OperationalError) as caught:
             cursor.execute("SELECT pg_sleep(5)")
-        assert unavailability(caught.value).detail == TIMED_OUT
+        assert why_unavailable(caught.value) == TIMED_OUT
         cursor.execute("SET statement_timeout = 0; SET lock_timeout = 50")
         with transaction.atomic(), connection.cursor() as other:
             other.execute("SELECT 1 FROM auth_user WHERE id = %s FOR UPDATE", [user.pk])
             with pytest.raises(OperationalError) as caught:
                 cursor.execute("SELECT 1 FROM auth_user WHERE id = %s FOR UPDATE", [user.pk])
-        assert unavailability(caught.value).detail == LOCKED
+        assert why_unavailable(caught.value) == LOCKED
 
 
 def test_a_transaction_left_open_loses_its_connection(web):
@@ -97,4 +102,4 @@ def test_a_transaction_left_open_loses_its_connection(web):
             other.execute("SELECT pg_sleep(0.5)")
         with pytest.raises(DatabaseError) as caught:
             cursor.execute("SELECT 1")
-    assert unavailability(caught.value).connection_lost
+    assert why_unavailable(caught.value) == UNREACHABLE

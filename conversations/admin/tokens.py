@@ -29,12 +29,12 @@ from conversations.admin.change_list import BoundedChangeList
 from conversations.admin.filters import text_filter, yes_no_filter
 from conversations.admin.formatting import isolated, moment, visible
 from conversations.models import ApiToken
-from conversations.models.user_names import MARK
+from conversations.models.user_names import NAMESPACE_SEPARATOR
 from conversations.selectors import known_values
 from conversations.services import InvalidValue, NotAllowed, ServiceError, create_token, find_user
-from conversations.services.accounts import why_no_token
+from conversations.services.accounts import why_token_refused
 from conversations.services.tokens import (
-    LARGEST_DAYS,
+    MAX_DAYS,
     MAX_NAME_CHARS,
     NAMESPACE_WITHOUT_TRUST,
     lifetime_of,
@@ -68,7 +68,7 @@ class TokenForm(forms.Form):
         help_text="Only for trusted tokens: limits the token to users of this namespace.",
     )
     days = forms.IntegerField(
-        label="Valid for (days)", required=False, min_value=1, max_value=LARGEST_DAYS
+        label="Valid for (days)", required=False, min_value=1, max_value=MAX_DAYS
     )
 
 
@@ -232,12 +232,14 @@ def _make(request: HttpRequest, values: dict[str, Any]) -> tuple[ApiToken, str]:
     if user is None:
         raise InvalidValue(NO_SUCH_USER, field="user_id")
     trusted, namespace = values["trusted"], values["namespace"]
-    if refused := why_no_token(cast(User, request.user), user, trusted=trusted):
+    if refused := why_token_refused(cast(User, request.user), user, trusted=trusted):
         raise NotAllowed(refused, field="trusted" if trusted else "user_id")
     if namespace and not trusted:
         raise InvalidValue(NAMESPACE_WITHOUT_TRUST, field="namespace")
-    if not trusted and MARK in user.username:  # so that its user goes by the same name
-        namespace = user.username.partition(MARK)[0]
+    if (
+        not trusted and NAMESPACE_SEPARATOR in user.username
+    ):  # so that its user goes by the same name
+        namespace = user.username.partition(NAMESPACE_SEPARATOR)[0]
     return create_token(
         user=user,
         access=access_of(request, ADD),

@@ -24,7 +24,7 @@ from conversations.admin.change_list import ListAdmin
 from conversations.admin.filters import text_filter, yes_no_filter
 from conversations.admin.formatting import isolated, named_visibly
 from conversations.admin.username_urls import owner_url
-from conversations.models.user_names import MARK
+from conversations.models.user_names import NAMESPACE_SEPARATOR
 from conversations.selectors import known_values
 from conversations.services import InvalidValue
 from conversations.services.accounts import assignable_groups, may_change_account
@@ -118,7 +118,7 @@ class UserAdmin(AccountsAdmin, DjangoUserAdmin, ModelAdmin):  # type: ignore[mis
         fields = [*super().get_readonly_fields(request, obj), "last_login", "date_joined"]
         if not request.user.is_superuser:
             fields += _GRANTS
-        if obj is not None and MARK in obj.username:
+        if obj is not None and NAMESPACE_SEPARATOR in obj.username:
             fields.append("username")
         return fields
 

@@ -21,7 +21,11 @@ from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from rest_framework.request import Request
 
 from conversations.models import Caller
-from conversations.services.database_errors import close_lost_connection, unavailability
+from conversations.services.database_errors import (
+    UNREACHABLE,
+    close_lost_connection,
+    why_unavailable,
+)
 from conversations.services.tokens import digest_of, mark_used
 
 CROSS_SITE = "Only this site's own pages may ask for a logged-in user. Send a token instead."
@@ -127,8 +131,7 @@ def _find(digest: str) -> tuple[Any, ...] | None:
     try:
         return _ask(digest)
     except (DatabaseError, InterfaceError) as error:
-        found = unavailability(error)
-        if connection.in_atomic_block or found is None or not found.connection_lost:
+        if connection.in_atomic_block or why_unavailable(error) != UNREACHABLE:
             raise
         close_lost_connection()
         return _ask(digest)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 from urllib.parse import urlencode
@@ -38,14 +39,13 @@ from conversations.api.views import (
     read_body,
 )
 from conversations.db.bulk_rows import Row
-from conversations.db.compiled import Prepared, PreparedCount, slot
+from conversations.db.compiled import CompiledSelect, compile_count, slot
 from conversations.models import Conversation, id_from_key
 from conversations.models.user_names import name_of
 from conversations.services import (
-    Found,
     create_conversation,
     delete_conversation,
-    find_or_start,
+    get_or_create_latest,
     owner_to_read,
     owner_to_write_for,
     update_conversation,
@@ -66,14 +66,14 @@ LISTING = {"user_id", "cursor", "page_size", "order", *ConversationFilters.names
 
 
 @cache
-def _first_messages() -> Prepared:
+def _first_messages() -> CompiledSelect:
     messages = messages_of_owner().in_order()
-    return Prepared(messages[: DETAIL_MESSAGES + 1], MESSAGE_COLUMNS)
+    return CompiledSelect(messages[: DETAIL_MESSAGES + 1], MESSAGE_COLUMNS)
 
 
 @cache
-def _count_of_owner() -> PreparedCount:
-    return PreparedCount(_owned())
+def _count_of_owner() -> Callable[[Mapping[str, Any]], int]:
+    return compile_count(_owned())
 
 
 def _owned() -> QuerySet[Conversation]:
@@ -136,12 +136,12 @@ class ConversationViewSet(ApiViewSet):
         responses=CREATED,
     )
     def create(self, request: Request) -> Response:
-        return self.answer(
-            self._create(request) if has_body(request) else self._find_or_start(request)
+        conversation, created = (
+            self._create(request)
+            if has_body(request)
+            else get_or_create_latest(owner=self._owner(request.query_params.get("user_id")))
         )
-
-    def answer(self, found: Found) -> Response:
-        return Response(self._shown(found.conversation), status=201 if found.created else 200)
+        return Response(self._shown(conversation), status=201 if created else 200)
 
     def retrieve(self, request: Request, **path: str) -> Response:
         owner, conversation = read_conversation(self.access, self.conversation_id)
@@ -175,10 +175,10 @@ class ConversationViewSet(ApiViewSet):
         name = self.caller.name_of(owner)
         narrowed = ConversationFilters.narrow(query, _owned()) if asked else None
         rows, links = page_of(self.request, self._listing(owner, asked, narrowed))
-        counted = _count_of_owner() if narrowed is None else PreparedCount(narrowed)
+        count = _count_of_owner() if narrowed is None else compile_count(narrowed)
         return {
             self.contract.plural: [conversation_from_row(row, name) for row in rows],
-            "count": counted.fetch({"owner": owner.pk}),
+            "count": count({"owner": owner.pk}),
             **links,
         }
 
@@ -237,10 +237,7 @@ class ConversationViewSet(ApiViewSet):
             beyond = f"{path}?{urlencode({'after_sequence': rows[-1]['sequence']})}"
         return [self.contract.message(row) for row in rows], beyond
 
-    def _find_or_start(self, request: Request) -> Found:
-        return find_or_start(owner=self._owner(request.query_params.get("user_id")))
-
-    def _create(self, request: Request) -> Found:
+    def _create(self, request: Request) -> tuple[Conversation, bool]:
         body = read_body(request, self.new_serializer)
         key = idempotency_key_of(request)
         if key is not None and "id" in body:

@@ -37,10 +37,10 @@ from conversations.services import (
 )
 from conversations.services.database_errors import (
     RETRY_SECONDS,
-    Unavailability,
+    UNREACHABLE,
     close_lost_connection,
     not_found_from,
-    unavailability,
+    why_unavailable,
 )
 
 REASON_HEADER = "Access-Reason"
@@ -84,18 +84,18 @@ class ErrorHandler(ExceptionHandler):
             return to_api_exception(refusal)
         if isinstance(exc, RequestDataTooBig):
             return payload_too_large()
-        if found := unavailability(exc):
-            return self._unavailable(found)
+        if reason := why_unavailable(exc):
+            return self._unavailable(reason)
         if gone := not_found_from(exc):
             return to_api_exception(gone)
         return super().convert_known_exceptions(exc)
 
-    def _unavailable(self, found: Unavailability) -> ApiError:
-        if found.connection_lost:
+    def _unavailable(self, reason: str) -> ApiError:
+        if reason == UNREACHABLE:
             close_lost_connection()
         kind = kind_of(cast("Request", self.context["request"]), self.context.get("view"))
         writes = kind in ("write", "chat")
-        detail = f"{found.detail} {OUTCOME_UNKNOWN}" if writes else found.detail
+        detail = f"{reason} {OUTCOME_UNKNOWN}" if writes else reason
         return ApiError(503, detail, UNAVAILABLE, retry_after=RETRY_SECONDS)
 
     def get_response(self, exc: exceptions.APIException, data: dict[str, Any]) -> Response:
@@ -186,8 +186,8 @@ def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
 def server_error(request: HttpRequest) -> HttpResponse:
     """What no view has handled: raised outside the API or in a middleware, or a defect."""
     error = sys.exc_info()[1]
-    if found := unavailability(error):
-        return _unavailable(request, found)
+    if reason := why_unavailable(error):
+        return _unavailable(request, reason)
     if gone := not_found_from(error):
         return not_found(request, gone)
     if request.path.startswith("/api"):
@@ -195,12 +195,12 @@ def server_error(request: HttpRequest) -> HttpResponse:
     return static_page(500, "Server error", "")
 
 
-def _unavailable(request: HttpRequest, found: Unavailability) -> HttpResponse:
-    if found.connection_lost:
+def _unavailable(request: HttpRequest, reason: str) -> HttpResponse:
+    if reason == UNREACHABLE:
         close_lost_connection()
     of_api, writes = request.path.startswith("/api"), request.method not in SAFE_METHODS
     outcome = OUTCOME_UNKNOWN if of_api else OUTCOME_OF_FORM_UNKNOWN
-    detail = f"{found.detail} {outcome}" if writes else found.detail
+    detail = f"{reason} {outcome}" if writes else reason
     response: HttpResponse
     if of_api:
         response = _plain("server_error", UNAVAILABLE, detail, 503)

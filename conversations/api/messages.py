@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import uuid
 from typing import Any
 
@@ -39,9 +40,9 @@ from conversations.api.views import (
     read_body,
     uuid_of,
 )
+from conversations.db.bulk_rows import Row
 from conversations.models import AccessAction, Message
 from conversations.services import (
-    Appended,
     MessageDraft,
     append_drafts,
     delete_message,
@@ -192,7 +193,9 @@ class MessageViewSet(ApiViewSet):
         except (ParseError, ApiError):
             raise ValidationError({"tool_calls": [ErrorDetail(NOT_JSON, "invalid")]}) from None
 
-    def _append(self, conversation_id: uuid.UUID, body: dict[str, Any]) -> Appended:
+    def _append(
+        self, conversation_id: uuid.UUID, body: dict[str, Any]
+    ) -> tuple[builtins.list[Row], bool]:
         expected = body.pop("expected_last_sequence", None)
         single = "messages" not in body
         given = [body] if single else body["messages"]
@@ -208,8 +211,7 @@ class MessageViewSet(ApiViewSet):
             single=single,
         )
 
-    def _answer(self, appended: Appended, *, single: bool) -> Response:
-        rows = [self.contract.message(message_from_row(row)) for row in appended.rows]
-        return Response(
-            rows[0] if single else {"messages": rows}, status=201 if appended.created else 200
-        )
+    def _answer(self, appended: tuple[builtins.list[Row], bool], *, single: bool) -> Response:
+        stored, created = appended
+        rows = [self.contract.message(message_from_row(row)) for row in stored]
+        return Response(rows[0] if single else {"messages": rows}, status=201 if created else 200)

@@ -15,7 +15,7 @@ from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.request import Request
 
 from conversations.db.bulk_rows import Row
-from conversations.db.compiled import Prepared, slot
+from conversations.db.compiled import CompiledSelect, slot
 
 DEFAULT_PAGE_SIZE = 50
 MAX_PAGE_SIZE = 200
@@ -130,10 +130,10 @@ def page_size_of(request: Request) -> int:
 
 
 # Few: shapes x orders x directions x the page sizes that clients use (at most MAX_PAGE_SIZE).
-_statements: dict[tuple[Any, ...], Prepared] = {}
+_statements: dict[tuple[Any, ...], CompiledSelect] = {}
 
 
-def _statement(listing: Listing, cursor: Cursor, limit: int) -> Prepared:
+def _statement(listing: Listing, cursor: Cursor, limit: int) -> CompiledSelect:
     if listing.shape is None:
         return _prepare(listing, cursor, limit)
     key = (listing.shape, listing.order, cursor.at is not None, cursor.backward, limit)
@@ -143,12 +143,12 @@ def _statement(listing: Listing, cursor: Cursor, limit: int) -> Prepared:
     return found
 
 
-def _prepare(listing: Listing, cursor: Cursor, limit: int) -> Prepared:
+def _prepare(listing: Listing, cursor: Cursor, limit: int) -> CompiledSelect:
     queryset = listing.build()
     if cursor.at is not None:
         queryset = queryset.filter(listing.order.beyond(reverse=cursor.backward))
     ordered = queryset.order_by(*listing.order.by(reverse=cursor.backward))
-    return Prepared(ordered[:limit], listing.columns)
+    return CompiledSelect(ordered[:limit], listing.columns)
 
 
 def _cursor_of(text: str | None, signer: signing.Signer) -> Cursor:

@@ -12,7 +12,7 @@ from django.contrib.auth.models import User
 
 from conversations.api.serializers import ConversationSerializer, MessageSerializer
 from conversations.db.bulk_rows import Row
-from conversations.db.compiled import Prepared, slot
+from conversations.db.compiled import CompiledSelect, slot
 from conversations.models import AccessAction, AccessContext, Caller, Conversation, Message
 from conversations.models.message import MessageQuerySet
 from conversations.services import NotFound, owner_of
@@ -96,11 +96,11 @@ def message_from_row(row: Row) -> Row:
 
 
 @cache
-def _conversation() -> Prepared:
+def _conversation() -> CompiledSelect:
     conversations = Conversation.objects.owned_by(slot("owner")).filter(pk=slot("conversation"))
-    return Prepared(conversations, CONVERSATION_COLUMNS)
+    return CompiledSelect(conversations, CONVERSATION_COLUMNS)
 
 
 @cache
-def _message() -> Prepared:
-    return Prepared(messages_of_owner().filter(id=slot("message")), MESSAGE_COLUMNS)
+def _message() -> CompiledSelect:
+    return CompiledSelect(messages_of_owner().filter(id=slot("message")), MESSAGE_COLUMNS)

@@ -21,7 +21,7 @@ from conversations.api.views import ApiViewSet, choice_of, query_string_of, uuid
 from conversations.db.bulk_rows import Row
 from conversations.models import AccessAction, Conversation, Role
 from conversations.models.user_names import name_of
-from conversations.selectors.search import Hit, search_conversations
+from conversations.selectors.search import search_conversations
 from conversations.selectors.search_sql import SearchScope
 from conversations.services import owner_of, owner_to_read
 from conversations.services.users import EVERYBODY, check_everybody
@@ -79,8 +79,8 @@ class SearchViewSet(ApiViewSet):
 
         def fetch(cursor: Cursor, limit: int) -> list[Row]:
             at: Any = cursor.at
-            hits = search_conversations(text=text, scope=scope, limit=limit, at=at)
-            return [_found(hit, self.caller.namespace) for hit in hits]
+            rows = search_conversations(text=text, scope=scope, limit=limit, at=at)
+            return [_found(row, self.caller.namespace) for row in rows]
 
         rows, links = cut_page(
             request,
@@ -133,8 +133,7 @@ class SearchViewSet(ApiViewSet):
 _SHOWN = ("kind", "rank", "snippet", "conversation", "message")
 
 
-def _found(hit: Hit, namespace: str) -> Row:
-    row = hit.row
+def _found(row: Row, namespace: str) -> Row:
     message = None
     if row["message_id"] is not None:
         message = {
@@ -147,7 +146,7 @@ def _found(hit: Hit, namespace: str) -> Row:
         "kind": row["kind"],
         "rank": row["rank"],
         "key": row["key"],
-        "snippet": hit.snippet,
+        "snippet": row["snippet"],
         "conversation": {
             "id": row["conversation_id"],
             "user_id": name_of(row["username"], namespace),

@@ -38,7 +38,8 @@ class SessionViewSet(ConversationViewSet):
         responses=CREATED,
     )
     def create(self, request: Request) -> Response:
-        return self.answer(self._create(request))
+        conversation, created = self._create(request)
+        return Response(self._shown(conversation), status=201 if created else 200)
 
 
 @message_operations(SESSIONS)

@@ -32,10 +32,10 @@ from conversations.models import ApiToken
 from conversations.services import NotAllowed, owner_to_write_for
 from conversations.services.appending import MAX_BATCH
 from conversations.services.tokens import (
-    LARGEST_DAYS,
-    LONGEST_SECONDS,
+    MAX_DAYS,
     MAX_NAME_CHARS,
-    SHORTEST_SECONDS,
+    MAX_SECONDS,
+    MIN_SECONDS,
     create_token,
     lifetime_of,
     revoke_token,
@@ -72,14 +72,14 @@ class NewTokenSerializer(StrictSerializer):
     )
     expires_in = StrictIntegerField(
         required=False,
-        min_value=SHORTEST_SECONDS,
-        max_value=LONGEST_SECONDS,
+        min_value=MIN_SECONDS,
+        max_value=MAX_SECONDS,
         help_text="In seconds, for a token that a browser gets; instead of `days`.",
     )
     days = StrictIntegerField(
         required=False,
         min_value=1,
-        max_value=LARGEST_DAYS,
+        max_value=MAX_DAYS,
         help_text="How long it is good for; as the server's settings have it where left out.",
     )
 

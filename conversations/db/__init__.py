@@ -1,1 +1,1 @@
-"""Statements compiled once, and rows inserted without model objects."""
+"""SQL statements compiled once, and bulk inserts without model instances."""

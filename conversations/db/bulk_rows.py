@@ -1,7 +1,6 @@
-"""Rows inserted without building a model object for each.
+"""Bulk inserts without model instances.
 
-The statement is the same text every time: it is built once from the model's own columns, and
-the values go straight to the driver.
+The INSERT is built once for each model from its columns; values are passed to psycopg2 unchanged.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ Row = dict[str, Any]
 
 @cache
 def columns_of(model: type[models.Model]) -> tuple[str, ...]:
-    """The column names of a model, in its order."""
+    """The column names of a model, in the order of its fields."""
     return tuple(str(field.column) for field in model._meta.concrete_fields if field.column)
 
 
@@ -33,9 +32,10 @@ def json_columns_of(model: type[models.Model]) -> frozenset[str]:
 def insert_new_rows(
     model: type[models.Model], rows: Sequence[Row], *, returning: str = "true"
 ) -> list[Any]:
-    """Insert the rows whose primary key is not there yet; the SQL `returning` of each of those.
+    """Insert rows with ON CONFLICT (primary key) DO NOTHING.
 
-    A row maps every column to a Python value.
+    A row maps every column of the model to a Python value. Returns the value of the SQL expression
+    `returning` for each inserted row; rows whose key exists are skipped.
     """
     columns, as_json = columns_of(model), json_columns_of(model)
     values = [
@@ -43,15 +43,15 @@ def insert_new_rows(
         for row in rows
         for column in columns
     ]
-    head, place, tail = _insert_statement(model)
+    head, placeholders, tail = _insert_statement(model)
     with connection.cursor() as cursor:
-        cursor.execute(head + ", ".join([place] * len(rows)) + tail + returning, values)
+        cursor.execute(head + ", ".join([placeholders] * len(rows)) + tail + returning, values)
         return [value for (value,) in cursor.fetchall()]
 
 
 @cache
 def _insert_statement(model: type[models.Model]) -> tuple[str, str, str]:
-    """The text before the rows, of one row, and after them."""
+    """The SQL before the rows, the placeholders of one row, and the SQL after the rows."""
     quote = connection.ops.quote_name
     columns = columns_of(model)
     key = ", ".join(quote(str(field.column)) for field in model._meta.pk_fields)

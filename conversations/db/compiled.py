@@ -1,12 +1,11 @@
-"""Statements whose text is compiled once: the ORM says what, and is asked only the first time.
+"""QuerySets compiled to SQL once and run many times, with slots for the values that change.
 
-Compiling a QuerySet costs more than PostgreSQL needs to answer it. A query is therefore built
-with slots where its values go, and the text is kept.
+Django needs more time to compile such a QuerySet than PostgreSQL needs to run it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +17,7 @@ from django.db.models.expressions import RawSQL
 from conversations.db.bulk_rows import Row, json_columns_of
 
 _UUID_OID = 2950
-# Answers hold UUIDs as text: no object is built for each.
+# Read as str, since the rows are serialised to JSON: saves a UUID object for each value.
 _UUID_AS_TEXT = psycopg2.extensions.new_type((_UUID_OID,), "UUID_TEXT", psycopg2.extensions.UNICODE)
 
 
@@ -28,7 +27,7 @@ class _Slot:
 
 
 def slot(name: str) -> RawSQL:
-    """Stands for a value that is given each time the statement runs."""
+    """A placeholder in a QuerySet for a value given to `fetch`."""
     return RawSQL("%s", (_Slot(name),))
 
 
@@ -36,41 +35,41 @@ def _filled(parameters: Sequence[Any], values: Mapping[str, Any]) -> list[Any]:
     return [values[given.name] if isinstance(given, _Slot) else given for given in parameters]
 
 
-class Prepared:
-    """A SELECT of model columns, compiled once from a QuerySet that holds slots."""
+class CompiledSelect:
+    """A SELECT of these columns, compiled from a QuerySet with slots."""
 
     def __init__(self, queryset: models.QuerySet[Any], columns: Sequence[str]) -> None:
         self._sql, self._parameters = queryset.values_list(*columns).query.sql_with_params()
         self._columns = tuple(columns)
         model: type[models.Model] = queryset.model
         as_json = json_columns_of(model)
-        self._json_places = [i for i, column in enumerate(columns) if column in as_json]
+        self._json_positions = [i for i, column in enumerate(columns) if column in as_json]
 
     def fetch(self, values: Mapping[str, Any]) -> list[Row]:
-        """The rows, ready to be sent: JSON columns as JSON text, UUIDs as text."""
+        """Run with `values` for the slots. Each row maps columns to values ready for orjson: JSON
+        columns as `orjson.Fragment`, UUIDs as str."""
         with connection.cursor() as cursor:
             psycopg2.extensions.register_type(_UUID_AS_TEXT, cursor.cursor)
             cursor.execute(self._sql, _filled(self._parameters, values))
-            found = cursor.fetchall()
-        return [self._row(row) for row in found]
+            rows = cursor.fetchall()
+        return [self._row(row) for row in rows]
 
     def _row(self, row: tuple[Any, ...]) -> Row:
         values = list(row)
-        for place in self._json_places:
-            if values[place] is not None:
-                values[place] = orjson.Fragment(values[place])
+        for position in self._json_positions:
+            if values[position] is not None:
+                values[position] = orjson.Fragment(values[position])
         return dict(zip(self._columns, values, strict=True))
 
 
-class PreparedCount:
-    """How many rows a QuerySet with slots finds, compiled once."""
+def compile_count(queryset: models.QuerySet[Any]) -> Callable[[Mapping[str, Any]], int]:
+    """A function that takes the values of the slots and returns the number of rows."""
+    inner, parameters = queryset.order_by().values_list(models.Value(1)).query.sql_with_params()
+    sql = f"SELECT COUNT(*) FROM ({inner}) counted"  # noqa: S608 (compiled above)
 
-    def __init__(self, queryset: models.QuerySet[Any]) -> None:
-        counted = queryset.order_by().values_list(models.Value(1))
-        inner, self._parameters = counted.query.sql_with_params()
-        self._sql = f"SELECT COUNT(*) FROM ({inner}) counted"  # noqa: S608 (compiled above)
-
-    def fetch(self, values: Mapping[str, Any]) -> int:
+    def count(values: Mapping[str, Any]) -> int:
         with connection.cursor() as cursor:
-            cursor.execute(self._sql, _filled(self._parameters, values))
+            cursor.execute(sql, _filled(parameters, values))
             return int(cursor.fetchone()[0])
+
+    return count

@@ -1,4 +1,4 @@
-"""Import and export formats: pure dataclasses in, text out. No Django."""
+"""Import and export formats, from and to plain dataclasses. Independent of Django."""
 
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
@@ -17,7 +17,7 @@ from conversations.formats.writers import WRITERS, Writer
 
 Reader = Callable[[BinaryIO], Iterator[Chat | Rejected]]
 
-# By the name that `import_conversations --format` takes, which is that of the export.
+# By the value of `import_conversations --format`, the same as for the export.
 READERS: dict[str, Reader] = {"openai": read_openai, "json": read_json}
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Conversations as plain values: as import formats read them, as export formats write them."""
+"""Conversations as dataclasses: `Chat` for import formats, `RecordedChat` for export formats."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any
 
 from conversations.formats.message import MessageDraft, RecordedMessage
 
-LONGEST_REASON = 300
+MAX_REASON_CHARS = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chat:
-    """One conversation; `line` is where its file has it, counted from 1.
+    """A conversation of an import file; `line` is its line number, from 1.
 
-    `external_id` is its identity in the file's world, or None where the file gives none.
+    `external_id` is its id in the file, or None if the file has none.
     """
 
     line: int
@@ -34,13 +34,13 @@ class Chat:
 
     @property
     def key(self) -> str:
-        """What the conversation is known by: its id or, without one, a hash of all it says."""
+        """Identifies the conversation in repeated imports: its id or else a content hash."""
         return content_hash(self) if self.external_id is None else self.external_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedChat:
-    """One stored conversation. `messages` may be read once, and may be longer than memory."""
+    """A stored conversation. `messages` can be iterated once; it may not fit into memory."""
 
     id: str
     owner: str
@@ -57,20 +57,20 @@ class RecordedChat:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A line that cannot be imported, and why: "messages.3.role: Not a string."."""
+    """A line that cannot be imported; `reason` is like "messages.3.role: Not a string."."""
 
     line: int
     reason: str
 
     @classmethod
     def at(cls, line: int, field: str | None, detail: str) -> Rejected:
-        """`field` is a path into the line, or None when the line as a whole is at fault."""
+        """`field` is the path of the invalid value, or None for the whole line."""
         reason = f"{field}: {detail}" if field else detail
         return cls(line, _printable(reason))
 
 
 class Malformed(Exception):
-    """A format does not allow this; `field` is a path into the line, or None for all of it."""
+    """A line violates its format; `field` is the path of the value, or None for the line."""
 
     def __init__(self, field: str | None, detail: str) -> None:
         super().__init__(detail)
@@ -78,8 +78,8 @@ class Malformed(Exception):
         self.detail = detail
 
 
-# What version 1 of the hash has of every message. Any other field counts only where it is not the
-# default, so that conversations imported before the field existed keep their hash.
+# The fields that version 1 of the hash always includes. Other fields are included only if not the
+# default, so that conversations imported before a field was added keep their hash.
 _ALWAYS_HASHED = {
     *("role", "content", "parts", "tool_calls", "tool_call_id", "name"),
     *("provider", "model", "metadata", "created_at"),
@@ -94,15 +94,15 @@ _DEFAULTS = {
 def content_hash(chat: Chat) -> str:
     """SHA-256 over title, metadata and messages: "v1:sha256:<hex>".
 
-    Equal conversations give equal hashes, whatever the order of their keys. A change of this
-    function needs a new version in front, since imported conversations are found by it.
+    Independent of the order of keys. Ids of imported conversations depend on this hash: a change
+    needs a new version prefix.
     """
-    said = {
+    hashed = {
         "title": chat.title,
         "metadata": chat.metadata,
         "messages": [_hashed(message) for message in chat.messages],
     }
-    text = json.dumps(said, sort_keys=True, separators=(",", ":"), default=_isoformat)
+    text = json.dumps(hashed, sort_keys=True, separators=(",", ":"), default=_isoformat)
     return f"v1:sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
@@ -120,6 +120,6 @@ def _isoformat(value: datetime) -> str:
 
 
 def _printable(reason: str) -> str:
-    """Bounded and without control characters: names in it come from the file, and it is printed."""
-    shown = reason if len(reason) <= LONGEST_REASON else reason[: LONGEST_REASON - 1] + "…"
+    """Truncated and without control characters: the text contains names from the file."""
+    shown = reason if len(reason) <= MAX_REASON_CHARS else reason[: MAX_REASON_CHARS - 1] + "…"
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in shown)

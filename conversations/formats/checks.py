@@ -1,4 +1,4 @@
-"""Checks of values that a file gives: each returns the value, or names the place at fault."""
+"""Type checks of values in an import file: return the value, or raise Malformed with its path."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from conversations.formats.lines import NOT_AN_OBJECT
 
 MISSING = "Missing."
 NOT_TEXT = "Not a string."
-NOT_AN_ID = "Neither a string that is not empty nor a whole number."
+NOT_AN_ID = "Must be a non-empty string or an integer."
 NOT_A_LIST = "Not a list."
-NOT_A_NUMBER = "Not a whole number."
-NOT_A_BOOLEAN = "Neither true nor false."
+NOT_A_NUMBER = "Not an integer."
+NOT_A_BOOLEAN = "Must be true or false."
 NOT_A_TIME = "Not a date and time with an offset, such as 2026-01-31T09:30:00Z."
 
 
-def present(at: str, value: object) -> object:
-    """`at` is the path of the value in its line ("messages.3.role"), here and below."""
+def required(at: str, value: object) -> object:
+    """`at` is the path of the value in its line ("messages.3.role"), as in all checks."""
     if value is None:
         raise Malformed(at, MISSING)
     return value
@@ -73,7 +73,7 @@ def as_boolean(at: str, value: object) -> bool:
 
 
 def as_time_or_none(at: str, value: object) -> datetime | None:
-    """ISO 8601 with an offset, as UTC."""
+    """An ISO 8601 time with an offset, converted to UTC."""
     if value is None:
         return None
     try:

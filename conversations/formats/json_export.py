@@ -1,14 +1,13 @@
-"""The project's own JSON Lines, as `write_json` exports them: one conversation a line.
+"""The JSON Lines format of this project, written by `write_json`: one conversation per line.
 
     {"id": …, "title": …, "metadata": {…}, "pinned": …, "created_at": …,
      "messages": [{"role", "content", "sources", "status", "rating", "created_at", …}, …]}
 
-Names and meanings are those of the API. Every field but a message's role may be absent, and is
-then what a new row has. An unknown name is refused, so that nothing of a file is lost unnoticed.
+Fields are those of the API. All fields except `role` of a message are optional, with the defaults
+of the model. Unknown fields are rejected, so that no data is silently lost.
 
-Ignored, since each installation sets them itself: `owner` and `source` (given with the import),
-the `id` and `sequence` of a message (its position in the list counts), and the `reviews` of staff,
-whose accounts belong to the installation that wrote the file.
+Ignored are `owner` and `source` (set by the import), `id` and `sequence` of a message (the order of
+the list counts), and `reviews` of staff, whose accounts belong to the exporting installation.
 """
 
 from __future__ import annotations
@@ -28,12 +27,12 @@ from conversations.formats.checks import (
     as_text,
     as_text_or_none,
     as_time_or_none,
-    present,
+    required,
 )
 from conversations.formats.lines import parse_object, read_lines
 from conversations.formats.message import DRAFT_FIELDS, RECORDED_FIELDS, MessageDraft
 
-UNKNOWN_FIELD = "There is no such field."
+UNKNOWN_FIELD = "Unknown field."
 
 Check = Callable[[str, object], Any]
 
@@ -49,22 +48,22 @@ _CHECKS: dict[str, Check] = {
 }
 
 
-def _checks(record: type, left_out: frozenset[str]) -> dict[str, Check]:
+def _checks(record: type, ignored: frozenset[str]) -> dict[str, Check]:
     return {
         column.name: _CHECKS[str(column.type)]
         for column in fields(record)
-        if column.name not in left_out
+        if column.name not in ignored
     }
 
 
 CHAT_FIELDS = _checks(Chat, frozenset({"line", "external_id", "messages"}))
-CHAT_FIELDS_LEFT_OUT = frozenset({"owner", "source"})
+CHAT_FIELDS_IGNORED = frozenset({"owner", "source"})
 MESSAGE_FIELDS = _checks(MessageDraft, frozenset(DRAFT_FIELDS) - set(RECORDED_FIELDS))
-MESSAGE_FIELDS_LEFT_OUT = frozenset({"id", "sequence", "reviews"})
+MESSAGE_FIELDS_IGNORED = frozenset({"id", "sequence", "reviews"})
 
 
 def read_json(file: BinaryIO) -> Iterator[Chat | Rejected]:
-    """Each line of a file that is open for reading bytes; nothing is read ahead."""
+    """Parse a file opened in binary mode, line by line."""
     for line in read_lines(file):
         yield line if isinstance(line, Rejected) else parse_line(*line)
 
@@ -79,26 +78,26 @@ def parse_line(number: int, line: bytes) -> Chat | Rejected:
 def _chat(number: int, data: dict[str, Any]) -> Chat:
     rest = dict(data)
     external_id = as_id("id", rest.pop("id", None))
-    messages = as_list("messages", present("messages", rest.pop("messages", None)))
+    messages = as_list("messages", required("messages", rest.pop("messages", None)))
     return Chat(
         line=number,
         external_id=external_id,
         messages=tuple(_message(f"messages.{at}", item) for at, item in enumerate(messages)),
-        **_fields("", rest, CHAT_FIELDS, CHAT_FIELDS_LEFT_OUT),
+        **_fields("", rest, CHAT_FIELDS, CHAT_FIELDS_IGNORED),
     )
 
 
 def _message(at: str, item: object) -> MessageDraft:
     data = as_object(at, item)
-    present(f"{at}.role", data.get("role"))
-    return MessageDraft(**_fields(f"{at}.", data, MESSAGE_FIELDS, MESSAGE_FIELDS_LEFT_OUT))
+    required(f"{at}.role", data.get("role"))
+    return MessageDraft(**_fields(f"{at}.", data, MESSAGE_FIELDS, MESSAGE_FIELDS_IGNORED))
 
 
 def _fields(
-    prefix: str, data: dict[str, Any], checks: Mapping[str, Check], left_out: frozenset[str]
+    prefix: str, data: dict[str, Any], checks: Mapping[str, Check], ignored: frozenset[str]
 ) -> dict[str, Any]:
-    """The values of the known names, checked; `prefix` is the path that they stand under."""
-    if unknown := data.keys() - checks.keys() - left_out:
+    """The checked values of the known fields; `prefix` is their path. Raises Malformed."""
+    if unknown := data.keys() - checks.keys() - ignored:
         raise Malformed(f"{prefix}{min(unknown)}", UNKNOWN_FIELD)
     return {
         name: checks[name](f"{prefix}{name}", value)

@@ -1,4 +1,4 @@
-"""JSON Lines: a file of one JSON object a line, read one line at a time."""
+"""JSON Lines: read a file with one JSON object per line."""
 
 from __future__ import annotations
 
@@ -12,21 +12,24 @@ from conversations.formats.chat import Malformed, Rejected
 MAX_LINE_BYTES = 64 * 1024 * 1024
 
 LONG_LINE = "The line is longer than {limit:,} bytes."
-NOT_UTF8 = "Not UTF-8 at byte {place:,}."
-NOT_JSON = "Not JSON: {why} at character {place:,}."
+NOT_UTF8 = "Not UTF-8 at byte {position:,}."
+NOT_JSON = "Not JSON: {reason} at character {position:,}."
 UNREADABLE_NUMBER = "Not JSON: a number with too many digits."
-TOO_DEEP = "Nested too deep."
+TOO_DEEP = "Nested too deeply."
 NOT_AN_OBJECT = "Not an object."
-REPEATED_NAME = "The name {name!r} stands twice in one object."
+REPEATED_NAME = "An object has the name {name!r} more than once."
 
 _BOM = b"\xef\xbb\xbf"
-_SKIPPED_AT_ONCE = 1024 * 1024
+_SKIP_BYTES = 1024 * 1024
 
 
 def read_lines(
     file: BinaryIO, *, max_bytes: int = MAX_LINE_BYTES
 ) -> Iterator[tuple[int, bytes] | Rejected]:
-    """Each line that is not blank, with its number from 1; a too long one is never held whole."""
+    """Yield (line number from 1, line) for each line that is not blank.
+
+    A line longer than `max_bytes` yields a Rejected, without being read into memory.
+    """
     number = 0
     while line := file.readline(max_bytes + 1):
         number += 1
@@ -41,16 +44,17 @@ def read_lines(
 
 
 def parse_object(line: bytes) -> dict[str, Any]:
-    """The JSON object that a line holds; Malformed where it holds anything else.
+    """Parse a line as a JSON object. Raises Malformed.
 
-    NaN, infinities and lone surrogates pass: whoever stores a value names its place.
+    Accepts NaN, Infinity and lone surrogates, which the validators of the services reject with
+    their path.
     """
     try:
         value = json.loads(line.decode(), object_pairs_hook=_object)
     except UnicodeDecodeError as error:
-        raise Malformed(None, NOT_UTF8.format(place=error.start + 1)) from None
+        raise Malformed(None, NOT_UTF8.format(position=error.start + 1)) from None
     except json.JSONDecodeError as error:
-        raise Malformed(None, NOT_JSON.format(why=error.msg, place=error.pos + 1)) from None
+        raise Malformed(None, NOT_JSON.format(reason=error.msg, position=error.pos + 1)) from None
     except ValueError:  # Python's limit on the digits of an integer
         raise Malformed(None, UNREADABLE_NUMBER) from None
     except RecursionError:
@@ -61,7 +65,7 @@ def parse_object(line: bytes) -> dict[str, Any]:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A dict, unless that would silently drop the first of two values."""
+    """A dict; Malformed for a repeated name, of which json.loads would keep only the last value."""
     value = dict(pairs)
     if len(value) < len(pairs):
         ((name, _times),) = Counter(name for name, _ in pairs).most_common(1)
@@ -70,5 +74,5 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _skip_rest_of_line(file: BinaryIO) -> None:
-    while (rest := file.readline(_SKIPPED_AT_ONCE)) and not rest.endswith(b"\n"):
+    while (rest := file.readline(_SKIP_BYTES)) and not rest.endswith(b"\n"):
         pass

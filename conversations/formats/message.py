@@ -1,4 +1,4 @@
-"""The columns of a message as plain values: the one list that every reader and writer derives from.
+"""The columns of a message as dataclasses: the list that all readers and writers derive from.
 
 Import formats build `MessageDraft`s, the API's request and response fields, the checks of
 `services/drafts.py` and the columns of an export follow from its fields. A new column is added to
@@ -18,8 +18,8 @@ from typing import Any
 class MessageDraft:
     """A message that has no sequence yet; names and meanings are those of the Message table.
 
-    `id` and `created_at` are given only to keep an identity or a history that exists elsewhere.
-    Whole numbers are tokens and milliseconds.
+    `id` and `created_at` are set only to keep an existing id or time. Integers are numbers of
+    tokens and milliseconds.
     """
 
     role: str
@@ -44,7 +44,7 @@ class MessageDraft:
     metadata: dict[str, Any] = field(default_factory=dict)
     created_at: datetime | None = None
     id: uuid.UUID | None = None
-    runner: str | None = None  # the process that runs the turn; never leaves the server
+    runner: str | None = None  # the process that runs the turn; internal to the server
 
 
 @dataclass(slots=True, kw_only=True)
@@ -70,5 +70,5 @@ class RecordedMessage(MessageDraft):
 
 
 DRAFT_FIELDS = tuple(draft.name for draft in fields(MessageDraft))
-# What a file holds of a message, and what the API answers, beside its place and identity.
+# The fields in export files and API responses, besides id and sequence.
 RECORDED_FIELDS = tuple(name for name in DRAFT_FIELDS if name not in {"id", "runner"})

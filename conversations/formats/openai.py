@@ -1,4 +1,4 @@
-"""OpenAI chat JSONL: one conversation a line, its messages as the Chat Completions API has them.
+"""OpenAI chat JSONL: one conversation per line, with messages of the Chat Completions API.
 
 Source: the message objects of https://platform.openai.com/docs/api-reference/chat/create, in the
 lines of https://platform.openai.com/docs/guides/supervised-fine-tuning:
@@ -6,16 +6,16 @@ lines of https://platform.openai.com/docs/guides/supervised-fine-tuning:
     {"messages": [{"role", "content", "tool_calls", "tool_call_id", "name"}, …],
      "id": …, "title": …, "metadata": {…}}
 
-What becomes of a line, so that the same line can be written again:
+How a line is stored, so that an export can write the same line again:
 
-- `content` null or absent is "". A list of parts is kept in `parts` exactly as it stands, and
-  `content` is its text parts, one a line.
+- `content` null or absent is "". A list of parts is stored unchanged in `parts`, and its text
+  parts, joined by newlines, are the `content`.
 - A message's other keys (`refusal`, `audio`, `function_call`, …) are its `metadata["openai"]`.
-  Where such a key is all that the message says, it is also its part: `{"type": K, K: …}`.
+  If a message has nothing but such a key, it is also stored as a part: `{"type": K, K: …}`.
 - A conversation's other keys (`tools`, …), and its `id` as the file writes it, are its
-  `metadata["openai"]`. Where the file's own metadata has that name, its value moves to
+  `metadata["openai"]`. If the metadata of the file has that name, its value moves to
   `metadata["openai"]["metadata"]["openai"]`.
-- An `id` is a string or a whole number; a `title` of blanks is none.
+- An `id` is a string or an integer; a blank `title` is ignored.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from conversations.formats.checks import (
     as_object,
     as_text,
     as_text_or_none,
-    present,
+    required,
 )
 from conversations.formats.lines import parse_object, read_lines
 from conversations.formats.message import MessageDraft
@@ -39,29 +39,29 @@ from conversations.formats.recognition import BYTES_READ, other_format
 
 EXTRAS = "openai"
 
-NO_MESSAGES = "Holds no message."
-NOT_CONTENT = "Neither a string, nor null, nor a list of parts."
-NO_CALL_ANSWERED = "A tool message names the call that it answers."
+NO_MESSAGES = "The list of messages is empty."
+NOT_CONTENT = "Must be a string, null or a list of parts."
+NO_CALL_ANSWERED = "Required for a tool message: the id of the tool call that it answers."
 LOOKS_LIKE = "This looks like {name}, not like openai."
 
 _CHAT_KEYS = frozenset({"messages", "title", "metadata"})
 _MESSAGE_KEYS = frozenset({"role", "content", "tool_calls", "tool_call_id", "name"})
 _INSTEAD_OF_CONTENT = ("refusal", "audio", "function_call")
 
-_OPENINGS = (b"[", b"{", b"[{")
-_LINES_LOOKED_AT = 200
+_OPENING_BRACKETS = (b"[", b"{", b"[{")
+_RECOGNITION_LINES = 200
 
 _Object = dict[str, Any]
 
 
 def read_openai(file: BinaryIO) -> Iterator[Chat | Rejected]:
-    """Each line of a file that is open for reading bytes.
+    """Parse a file opened in binary mode, line by line.
 
-    Nothing is read ahead, but of a file that starts as JSON over several lines. If that is a known
-    format it is rejected as a whole, since a rejection of each line would tell nothing.
+    A file that starts like JSON over several lines is checked first: if it looks like another known
+    format, it is rejected as a whole instead of line by line.
     """
     lines = read_lines(file)
-    beginning = _beginning_of_spread_json(lines)
+    beginning = _first_lines(lines)
     texts = [line[1][:BYTES_READ] for line in beginning if not isinstance(line, Rejected)]
     if len(texts) > 1 and (name := other_format(b"".join(texts))):
         yield Rejected.at(1, None, LOOKS_LIKE.format(name=name))
@@ -70,16 +70,16 @@ def read_openai(file: BinaryIO) -> Iterator[Chat | Rejected]:
         yield line if isinstance(line, Rejected) else parse_line(*line)
 
 
-def _beginning_of_spread_json(
+def _first_lines(
     lines: Iterator[tuple[int, bytes] | Rejected],
 ) -> list[tuple[int, bytes] | Rejected]:
-    """The first line, and those after it where it only opens an array or object."""
+    """The first line, with more lines if it only has an opening bracket."""
     first = next(lines, None)
     if first is None:
         return []
-    if isinstance(first, Rejected) or first[1].strip() not in _OPENINGS:
+    if isinstance(first, Rejected) or first[1].strip() not in _OPENING_BRACKETS:
         return [first]
-    return [first, *islice(lines, _LINES_LOOKED_AT)]
+    return [first, *islice(lines, _RECOGNITION_LINES)]
 
 
 def parse_line(number: int, line: bytes) -> Chat | Rejected:
@@ -92,7 +92,7 @@ def parse_line(number: int, line: bytes) -> Chat | Rejected:
 
 
 def _chat(number: int, data: _Object) -> Chat:
-    messages = as_list("messages", present("messages", data.get("messages")))
+    messages = as_list("messages", required("messages", data.get("messages")))
     if not messages:
         raise Malformed("messages", NO_MESSAGES)
     return Chat(
@@ -119,7 +119,7 @@ def _chat_metadata(data: _Object) -> _Object:
 
 def _message(at: str, item: object) -> MessageDraft:
     data = as_object(at, item)
-    role = as_text(f"{at}.role", present(f"{at}.role", data.get("role")))
+    role = as_text(f"{at}.role", required(f"{at}.role", data.get("role")))
     content, parts = _content(f"{at}.content", data.get("content"))
     tool_calls = _tool_calls(f"{at}.tool_calls", data.get("tool_calls"))
     extras = {key: value for key, value in data.items() if key not in _MESSAGE_KEYS}
@@ -137,7 +137,7 @@ def _message(at: str, item: object) -> MessageDraft:
 
 
 def parts_from_extras(extras: _Object) -> list[_Object]:
-    """What a message without content says instead, in the shape of content parts."""
+    """The data of a message without content as content parts."""
     return [{"type": key, key: extras[key]} for key in _INSTEAD_OF_CONTENT if extras.get(key)]
 
 
@@ -152,7 +152,7 @@ def _content(at: str, value: object) -> tuple[str, list[Any] | None]:
 
 def _text_of_part(at: str, part: object) -> str | None:
     data = as_object(at, part)
-    kind = as_text(f"{at}.type", present(f"{at}.type", data.get("type")))
+    kind = as_text(f"{at}.type", required(f"{at}.type", data.get("type")))
     return as_text(f"{at}.text", data.get("text")) if kind == "text" else None
 
 
@@ -166,13 +166,14 @@ def _tool_calls(at: str, value: object) -> list[Any] | None:
 
 
 def _check_tool_call(at: str, call: _Object) -> None:
-    """Results are linked by the id; `type` may be absent, and others than "function" may come."""
-    as_text(f"{at}.id", present(f"{at}.id", call.get("id")))
+    """A call needs an id, which its result refers to. `type` defaults to "function"; the shape of
+    other types is not checked."""
+    as_text(f"{at}.id", required(f"{at}.id", call.get("id")))
     if call.get("type", "function") != "function":
         return
-    function = as_object(f"{at}.function", present(f"{at}.function", call.get("function")))
+    function = as_object(f"{at}.function", required(f"{at}.function", call.get("function")))
     for key in ("name", "arguments"):
-        as_text(f"{at}.function.{key}", present(f"{at}.function.{key}", function.get(key)))
+        as_text(f"{at}.function.{key}", required(f"{at}.function.{key}", function.get(key)))
 
 
 def _tool_call_id(at: str, value: object, role: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Which other known format the beginning of a file looks like, by the names of its JSON keys."""
+"""Recognise other known formats by the JSON keys at the beginning of a file."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 BYTES_READ = 64 * 1024
 
-# A name in a string that holds JSON is followed by a backslash, and does not count.
+# Does not match keys of JSON inside a string, where the quote follows a backslash.
 _KEY = re.compile(rb'"(\w+)"\s*:')
 _KEYS_OF: dict[str, set[bytes]] = {
     "ShareGPT": {b"conversations", b"from", b"value"},
@@ -18,6 +18,6 @@ _KEYS_OF: dict[str, set[bytes]] = {
 
 
 def other_format(beginning: bytes) -> str | None:
-    """Its name for people, or None; only the first BYTES_READ are looked at."""
+    """The display name of the format, or None. Checks the first BYTES_READ bytes."""
     found = set(_KEY.findall(beginning[:BYTES_READ]))
     return next((name for name, keys in _KEYS_OF.items() if keys <= found), None)

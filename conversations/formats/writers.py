@@ -1,4 +1,4 @@
-"""Export formats: each turns a stored conversation into pieces of text, never the whole at once."""
+"""Export formats: write a stored conversation as an iterator of strings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from conversations.formats.openai import EXTRAS, parts_from_extras
 
 @dataclass(frozen=True, slots=True)
 class Writer:
-    """A format: what people call it, how its file ends, and the function that writes one chat."""
+    """An export format: display name, file extension, content type and function."""
 
     label: str
     extension: str
@@ -25,7 +25,7 @@ class Writer:
 
 
 def write_openai(chat: RecordedChat) -> Iterator[str]:
-    """One line of OpenAI chat JSONL, as `formats.openai` reads it; the inverse of its rules."""
+    """One line of OpenAI chat JSONL, from which `formats.openai` reads the same conversation."""
     metadata = dict(chat.metadata)
     extras = metadata.pop(EXTRAS, None)
     if isinstance(extras, dict):
@@ -38,14 +38,14 @@ def write_openai(chat: RecordedChat) -> Iterator[str]:
 
 
 def write_json(chat: RecordedChat) -> Iterator[str]:
-    """One line of JSON with everything that is stored, names as in the API."""
+    """One line of JSON with all stored data; names as in the API."""
     names = [column.name for column in fields(chat) if column.name != "messages"]
     rest = {name: getattr(chat, name) for name in names}
     yield from _line(rest, map(_as_dict, chat.messages))
 
 
 def write_markdown(chat: RecordedChat) -> Iterator[str]:
-    """A transcript to be read by people. What was said stands as it was written."""
+    """A transcript in Markdown, with the contents of messages unchanged."""
     yield f"# {' '.join(chat.title.split())}\n\n"
     yield f"- Owner: {chat.owner}\n- Conversation: {chat.id}\n"
     yield f"- Created: {chat.created_at.isoformat()}\n\n"
@@ -54,7 +54,7 @@ def write_markdown(chat: RecordedChat) -> Iterator[str]:
     yield "\n---\n\n"
 
 
-# By the name that an export takes.
+# By the name of the format.
 WRITERS: dict[str, Writer] = {
     "openai": Writer("OpenAI chat JSONL", "jsonl", "application/jsonl", write_openai),
     "json": Writer("JSON Lines, everything stored", "jsonl", "application/jsonl", write_json),
@@ -63,7 +63,7 @@ WRITERS: dict[str, Writer] = {
 
 
 def _line(rest: dict[str, Any], messages: Iterable[dict[str, Any]]) -> Iterator[str]:
-    """An object on one line whose messages are written one by one."""
+    """A JSON object on one line; its messages are serialised one at a time."""
     yield _dumped(rest)[:-1] + ', "messages": ['
     for number, message in enumerate(messages):
         yield (", " if number else "") + _dumped(message)
@@ -73,15 +73,15 @@ def _line(rest: dict[str, Any], messages: Iterable[dict[str, Any]]) -> Iterator[
 def _openai_message(message: RecordedMessage) -> dict[str, Any]:
     extras = message.metadata.get(EXTRAS)
     extras = extras if isinstance(extras, dict) else {}
-    said_otherwise = message.parts is not None and message.parts == parts_from_extras(extras)
+    parts_are_extras = message.parts is not None and message.parts == parts_from_extras(extras)
     content: Any = message.content if message.parts is None else message.parts
-    if said_otherwise or (content == "" and message.tool_calls):
+    if parts_are_extras or (content == "" and message.tool_calls):
         content = None
-    said = {"role": message.role, "content": content}
+    data = {"role": message.role, "content": content}
     for name in ("name", "tool_calls", "tool_call_id"):
         if (value := getattr(message, name)) is not None:
-            said[name] = value
-    return said | extras
+            data[name] = value
+    return data | extras
 
 
 def _as_dict(message: RecordedMessage) -> dict[str, Any]:
@@ -100,9 +100,9 @@ def _markdown_message(message: RecordedMessage) -> Iterator[str]:
     if message.status != "complete":
         yield f"*{message.status}{': ' + message.error if message.error else ''}*\n\n"
     if message.rating is not None:
-        yield f"*{_judged('Rating of the owner', message.rating, message.rating_comment)}*\n\n"
+        yield f"*{_rating_line('Rating of the owner', message.rating, message.rating_comment)}*\n\n"
     for review in message.reviews:
-        yield f"*{_judged(_reviewed_by(review), review.score, review.comment)}*\n\n"
+        yield f"*{_rating_line(_reviewed_by(review), review.score, review.comment)}*\n\n"
 
 
 def _reviewed_by(review: RecordedReview) -> str:
@@ -110,9 +110,9 @@ def _reviewed_by(review: RecordedReview) -> str:
     return f"Review by {review.reviewer}, {review.updated_at.isoformat()}{labels}"
 
 
-def _judged(what: str, score: int, comment: str | None) -> str:
-    said = f": {' '.join(comment.split())}" if comment else ""
-    return f"{what}: {'good' if score == 1 else 'bad'}{said}"
+def _rating_line(what: str, score: int, comment: str | None) -> str:
+    suffix = f": {' '.join(comment.split())}" if comment else ""
+    return f"{what}: {'good' if score == 1 else 'bad'}{suffix}"
 
 
 def _dumped(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""Progress bars of long commands: on a terminal only, never in a pipe or a log."""
+"""Progress bars of long-running commands, only on a terminal."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ Advance = Callable[[int, str], None]
 
 @contextmanager
 def progress_bar(total: int | None) -> Iterator[Advance]:
-    """Give a function that takes what is done so far, of `total`, and a text to show beside it.
+    """A context with a function that takes the amount done so far, of `total`, and a text.
 
-    `total` None is not known. The bar is drawn on standard error and wiped at the end.
+    `total` is None if unknown. The bar is drawn on standard error and removed at the end.
     """
     if not (sys.stdout.isatty() and sys.stderr.isatty()):
         yield _draw_nothing

@@ -1,4 +1,4 @@
-"""What to do where a command fails because migrations are missing."""
+"""A hint for commands that fail because migrations have not been applied."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ TABLES_TOO_OLD = "The database lacks {count} migrations of this version: run man
 
 
 def remedy_for_missing_migrations() -> str | None:
-    """None where every migration is applied, so that the error has another cause."""
+    """The hint, or None if all migrations are applied and the error has another cause."""
     try:
-        connection.close()  # the failed command may have left it in a transaction
+        connection.close()  # it may be in a failed transaction
         executor = MigrationExecutor(connection)
         missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
     except DatabaseError:

@@ -1,7 +1,7 @@
-"""Foreign keys that the database itself cascades.
+"""Foreign keys with ON DELETE CASCADE.
 
-Django 5.2 can only cascade in Python: it would load a user's whole history to delete it. The
-models therefore carry `db_constraint=False` and these are the real constraints.
+Django 5.2 cascades in Python, loading all rows of a user into memory to delete them. The models
+therefore have `db_constraint=False`, and this migration creates the constraints.
 """
 
 from django.conf import settings

@@ -1,14 +1,14 @@
-"""Full-text search: stored vectors, kept current by the database, with GIN indexes.
+"""Full-text search: tsvector columns, maintained by the database, with GIN indexes.
 
-The columns are the database's own: no model has them, so that neither a write nor a read of a
-row carries a vector along. `selectors/search_sql.py` holds the only query.
+No model has these columns, so that the ORM neither reads nor writes them.
+`selectors/search_sql.py` has the queries.
 
-- Text is indexed twice, stemmed as English and word for word.
-- Accents are folded away. Chinese, Japanese and Korean text, which has no spaces that words
-  could be told by, is indexed by pairs of characters.
-- The owner and the conversation are entries of the vector too: the index alone narrows a
-  search to one of them, and a common word in other people's chats costs nothing.
-- A tsvector holds at most 1 MB, so of a longer text as much as fits is indexed.
+- Text is indexed twice: by English stems and by exact words.
+- Accents are removed. Chinese, Japanese and Korean text, which has no spaces between words, is
+  indexed by bigrams.
+- The owner and the conversation are lexemes of the tsvector too: the index restricts a search to
+  one of them, whose cost does not depend on the conversations of other users.
+- A tsvector has at most 1 MB, so a longer text is truncated.
 """
 
 from django.db import migrations, models

@@ -1,8 +1,8 @@
-"""What staff need: notes, permissions, indexes of their filters, and a trail that stays as written.
+"""Notes, permissions and filter indexes for staff, and an immutable audit log.
 
 The indexes are built while the table is locked against writes: about a minute for ten million
-messages. The trail is guarded by a trigger, so that neither the admin nor a script changes a
-record; only `ALTER TABLE … DISABLE TRIGGER` does, which is an operator's deliberate act.
+messages. A trigger prevents changes of the audit log by the admin and by scripts; to change it, an
+operator has to disable the trigger with `ALTER TABLE … DISABLE TRIGGER`.
 """
 
 

@@ -1,15 +1,15 @@
-"""Indexes for staff's list sorted by any column, two that answer its filters by themselves, and
-a vector of words in which no phrase runs from the end of a text to its beginning.
+"""Indexes for sorting and filtering the admin's list, and a tsvector without phrase matches across
+the boundary of its two parts.
 
 The indexes are built while the tables are locked against writes: seconds for a million messages.
-Texts that are stored keep their vectors until they are written again.
+Stored rows keep their tsvectors until they are updated.
 """
 
 from django.conf import settings
 from django.db import migrations, models
 
-# The stemmed words and the exact ones stand behind each other. Between them goes a gap, made by an
-# entry that is taken out again; a blank is no word.
+# The stemmed words are followed by the exact ones. A lexeme that is inserted between them and deleted
+# again leaves a gap in the positions.
 SEARCH_VECTOR = """
 CREATE OR REPLACE FUNCTION conversations_search_vector(content text) RETURNS tsvector
 LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $function$
@@ -73,6 +73,6 @@ class Migration(migrations.Migration):
             model_name='message',
             index=models.Index(condition=models.Q(('status', 'complete'), _negated=True), fields=['status', '-created_at'], include=('conversation',), name='message_unfinished_idx'),
         ),
-        # The vectors of the function before are told apart by nothing but that gap.
+        # Reversing keeps the stored tsvectors, which differ from earlier ones only by that gap.
         migrations.RunSQL(SEARCH_VECTOR, migrations.RunSQL.noop),
     ]

@@ -1,6 +1,6 @@
-"""Tokens with rights of their own, ids that nobody can foresee, reviews beside ratings.
+"""API tokens with their own rights, unpredictable ids, and reviews of staff.
 
-The foreign keys are ones that the database cascades, as in migration 0002.
+The foreign keys have ON DELETE CASCADE, as in migration 0002.
 """
 
 import conversations.models.ids

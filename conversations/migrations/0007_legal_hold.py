@@ -1,24 +1,24 @@
-"""A legal hold that the database itself keeps, whoever writes.
+"""Triggers that enforce a legal hold for all writes to the database.
 
-While `conversation.legal_hold` is true, of the conversation
+While `conversation.legal_hold` is true:
 
-- the row takes appends (its counters grow) and its release, and is not deleted, nor is its owner;
-- messages are added; the answer of a running turn, `streaming`, grows until it ends; any other
-  message stays as it is;
-- notes are added; notes and reviews stay as they are, and no review is added.
+- the conversation's row accepts appends (increments of its counters) and the release of the hold;
+  neither it nor its owner can be deleted;
+- messages can be added; the answer of a running turn (`streaming`) can be updated until it ends;
+  other messages are immutable;
+- notes can be added; notes and reviews are immutable, and no review can be added.
 
-The newest AccessRecord of a hold decides: a hold is released only after a record that says so, and
-is not placed again before one that says that. So an UPDATE alone does neither.
+The newest AccessRecord with the action `hold` has to agree with the new value of `legal_hold`, so
+that an UPDATE alone neither places nor releases a hold.
 
-Every refusal is a `restrict_violation` that names the constraint `conversation_legal_hold`, which
-`services/errors.py` looks for. Rows are compared as text, all columns but the named ones: a column
-added later is frozen too, and 1 is not 1.0. The search vectors are compared as well, so a migration
-that computes them anew disables these triggers meanwhile (`ALTER TABLE … DISABLE TRIGGER`), as an
-operator may who has to. The triggers look tables up by a search path of their own: no temporary
-table stands in for the real one.
+Errors have the code `restrict_violation` and the constraint name `conversation_legal_hold`, which
+`services/errors.py` checks. Rows are compared as text, in all columns but the named ones: columns
+added later are immutable too, and 1 differs from 1.0. tsvectors are compared as well, so a migration
+that recomputes them has to disable these triggers (`ALTER TABLE … DISABLE TRIGGER`). The trigger
+functions set their search_path, so that a temporary table cannot replace the real one.
 
-The triggers cost an append without a hold nothing: a condition on the row at hand is all that is
-looked at. The index holds the conversations on hold alone.
+Appends without a hold do not call the trigger functions: a WHEN condition on the row is evaluated
+first. The index is partial, on the conversations on hold.
 """
 
 from django.db import migrations, models
@@ -194,7 +194,7 @@ CREATE TRIGGER conversationnote_hold BEFORE UPDATE OR DELETE ON conversations_co
     f"""
 CREATE TRIGGER {table}_hold_truncate BEFORE TRUNCATE ON conversations_{table}
     FOR EACH STATEMENT EXECUTE FUNCTION conversations_truncate_hold();"""
-    # The records of the holds too: a release asks them.
+    # Also the AccessRecords, which a release requires.
     for table in ("conversation", "message", "review", "conversationnote", "accessrecord")
 )
 

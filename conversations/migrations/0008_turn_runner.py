@@ -1,4 +1,4 @@
-"""The process that runs an answer has a column of its own: `metadata` is the client's alone."""
+"""Move the process that runs an answer from `metadata`, which belongs to clients, to a column."""
 
 from django.db import migrations, models
 

@@ -1,9 +1,9 @@
-"""What installations of earlier releases have: users named by numbers, and tokens of knox.
+"""Data of earlier releases: usernames for numeric ids, and tokens of django-rest-knox.
 
-- Users that were made for a number (`user-3` with the key 3) get that number as their name, which
-  is what clients call them from now on. Their keys stay what they are.
-- The tokens of django-rest-knox move into a table of this app, with the same digests: they stay
-  valid. Those of users who could act for any user were all trusted, and stay so.
+- Users created for a number (`user-3` with the primary key 3) are renamed to that number, by which
+  clients refer to them. Primary keys do not change.
+- The tokens of django-rest-knox are copied to a table of this app with their digests and remain
+  valid. Tokens of users with the permission act_for_any_user become trusted.
 """
 
 from django.db import migrations
@@ -33,14 +33,14 @@ def move_tokens(apps, schema_editor):
         if "knox_authtoken" not in schema_editor.connection.introspection.table_names(cursor):
             return
         cursor.execute(COPY_TOKENS)
-        # Its foreign key would keep every user who has a row there from being deleted.
+        # Its foreign key would prevent the deletion of users who have tokens there.
         cursor.execute("DROP TABLE knox_authtoken")
         cursor.execute("DELETE FROM django_migrations WHERE app = 'knox'")
     kinds = apps.get_model("contenttypes", "ContentType").objects
     kind = kinds.filter(app_label="knox", model="authtoken").first()
     if kind is None:
         return
-    # Whoever could list and revoke tokens still can.
+    # Users and groups keep the right to list and revoke tokens.
     kind.app_label, kind.model = "conversations", "apitoken"
     kind.save()
     for permission in apps.get_model("auth", "Permission").objects.filter(content_type=kind):
@@ -49,13 +49,13 @@ def move_tokens(apps, schema_editor):
         permission.save()
 
 
-# One statement, however many users there are. `user-3-3` is the name that a user made for the number
-# 3 got where somebody else was called `user-3`.
+# One statement for all users. A user created for the number 3 was named `user-3-3` if another user
+# had the name `user-3`.
 NAME_NUMBERED = """
 UPDATE auth_user AS person SET username = id::text
 WHERE username IN ('user-' || id, 'user-' || id || '-' || id) AND password LIKE '!%'
 """
-# An application's user 12 must not become the account that is called "12".
+# The user 12 of an application must not be merged with an account named "12".
 AMBIGUOUS = """
 SELECT person.username, other.username FROM auth_user person
 JOIN auth_user other ON other.username = person.id::text AND other.id <> person.id

@@ -1,4 +1,4 @@
-"""Tables, constraints and QuerySets. Imports nothing from the packages above it."""
+"""Models, constraints and QuerySets. Imports no other package of this app."""
 
 from conversations.models.access_context import AccessContext, Caller
 from conversations.models.access_record import AccessAction, AccessRecord

@@ -1,4 +1,4 @@
-"""Who asks for something, from where and why: what services and QuerySets decide rights by."""
+"""The caller of an operation with its rights, IP address and reason, for access checks."""
 
 from __future__ import annotations
 
@@ -15,12 +15,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A user with the rights that reach beyond their own conversations.
+    """A user, with the rights that they have on conversations of other users.
 
-    `trusted` and `namespace` are the token's: an application that acts for the users of its
-    namespace, or for those of none. `reader` and `writer` are those of staff: may read, may write
-    in, anybody's conversations; each such act leaves an AccessRecord. `delegated` and `expires_at`
-    are the token's.
+    `trusted`, `namespace`, `delegated` and `expires_at` are those of the ApiToken; a trusted
+    caller acts for the users of its namespace ("": those without one). `reader` and `writer` are
+    rights of staff to read or write conversations of any user; each use stores an AccessRecord.
     """
 
     user: User
@@ -33,7 +32,7 @@ class Caller:
 
     @classmethod
     def of(cls, user: User) -> Self:
-        """A user without a token; staff rights are asked from Django's permissions."""
+        """A user who logged in without a token; staff rights come from Django's permissions."""
         if not user.is_staff:
             return cls(user=user, namespace=namespace_of(user.username))
         reader = user.has_perms([VIEW_CONVERSATION, VIEW_CONTENT])
@@ -51,16 +50,16 @@ class Caller:
         return self.user.pk == owner_id
 
     def name_of(self, owner: User) -> int | str:
-        """What this caller calls a user: the `user_id` of the API."""
+        """The user's name relative to the caller's namespace: the `user_id` of the API."""
         return name_of(owner.username, self.namespace)
 
 
 @dataclass(frozen=True, slots=True)
 class AccessContext:
-    """Made where a request or command comes in. `caller` None is a script on the server.
+    """Created once for each request or command, and passed to every service.
 
-    `address` is the client's IP address; `reason` is why staff look at somebody else's
-    conversations, "" where none was given.
+    `caller` is None for a script on the server. `address` is the IP address of the client;
+    `reason` is why staff access another user's conversations ("" if not given).
     """
 
     caller: Caller | None
@@ -68,8 +67,8 @@ class AccessContext:
     reason: str = ""
 
     def leaves_record(self, owner_id: int | None) -> bool:
-        """Whether an act on this owner's conversations (None: everybody's) is one of staff on
-        somebody else's."""
+        """Whether access to this owner's conversations (None: all owners') needs an AccessRecord:
+        the caller is staff and not the owner."""
         if self.caller is None or not self.caller.is_staff:
             return False
         return owner_id is None or not self.caller.owns(owner_id)

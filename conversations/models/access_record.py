@@ -1,4 +1,4 @@
-"""AccessRecord: who of the staff looked at or moved whose conversation."""
+"""AccessRecord: the audit log of staff access to conversations of other users."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from conversations.models.ids import new_id
 
 
 class AccessAction(models.TextChoices):
-    """What was done with somebody else's conversation. CHANGE is any write but the last two."""
+    """The kind of access. CHANGE is any write except DELETE and HOLD."""
 
     READ = "read"
     SEARCH = "search"
@@ -20,10 +20,10 @@ class AccessAction(models.TextChoices):
 
 
 class AccessRecord(models.Model):
-    """One look of a staff member at somebody else's conversations.
+    """One access by a member of staff to conversations of another user.
 
-    Rows outlive the conversation and both users: ids and names are copies, not foreign keys.
-    A trigger refuses to change or delete a row, whoever asks (migration 0004).
+    Ids and names are copies, not foreign keys: rows are kept after the conversation and the users
+    are deleted. A trigger rejects UPDATE and DELETE (migration 0004).
     """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
@@ -48,11 +48,11 @@ class AccessRecord(models.Model):
             ),
         ]
         indexes = [
-            # The audit list, newest first, of all, of one member of staff, of one owner.
+            # The audit log, newest first: all entries, those of one staff account, of one owner.
             models.Index(fields=["-created_at", "-id"], name="accessrecord_created_idx"),
             models.Index(fields=["staff_id", "-created_at"], name="accessrecord_staff_idx"),
             models.Index(fields=["owner_id", "-created_at"], name="accessrecord_owner_idx"),
-            # Who looked at this conversation?
+            # The audit log of one conversation.
             models.Index(
                 fields=["conversation_id", "-created_at"], name="accessrecord_conversation_idx"
             ),

@@ -1,4 +1,4 @@
-"""ApiToken: what a program shows instead of a password, with rights of its own."""
+"""ApiToken: a bearer token of a user."""
 
 from __future__ import annotations
 
@@ -10,23 +10,22 @@ from django.utils import timezone
 from conversations.models.ids import new_id
 from conversations.models.user_names import MAX_NAMESPACE_CHARS
 
-# The first characters of a token, by which people tell it from others.
+# The first this many characters of a token are stored in clear text, to identify it.
 KEY_CHARS = 15
 
 
 class ApiToken(models.Model):
-    """A token of a user. Only its SHA-512 is stored, as hexadecimal digits.
+    """A token of a user. `digest` is its SHA-512 in hexadecimal; the token itself is not stored.
 
-    `trusted` lets it act for other users: those of its `namespace`, or of none. A `delegated` one
-    was made by a trusted client for one of its users: it never has rights of staff, whatever that
-    user becomes. `created_by` is the username of who made it; a copy, since staff accounts come and
-    go.
+    A `trusted` token acts for other users: those of its `namespace` ("": those without one). A
+    `delegated` token was created by a trusted client for one of its users and never has staff
+    rights. `created_by` is a copy of the creator's username, kept after that account is deleted.
     """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     digest = models.CharField(max_length=128, editable=False)
     key = models.CharField(max_length=KEY_CHARS, editable=False)
-    # The database cascades, as it does for conversations.
+    # Cascades in the database (migration 0006).
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         on_delete=models.DO_NOTHING,
@@ -45,7 +44,7 @@ class ApiToken(models.Model):
     class Meta:
         verbose_name = "API token"
         constraints = [
-            # Also the index of every request's look-up.
+            # Also the index for authentication.
             models.UniqueConstraint(fields=["digest"], name="apitoken_digest_unique"),
             models.UniqueConstraint(fields=["key"], name="apitoken_key_unique"),
             models.CheckConstraint(name="apitoken_digest_not_empty", condition=~Q(digest="")),

@@ -1,4 +1,4 @@
-"""Conversation: one chat of one owner."""
+"""Conversation: a chat with its owner, title and settings."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from conversations.models.ids import new_id
 from conversations.models.lookups import jsonb_is
-from conversations.models.user_names import MARK, username_of
+from conversations.models.user_names import NAMESPACE_SEPARATOR, username_of
 
 if TYPE_CHECKING:
     from conversations.models.access_context import AccessContext, Caller
@@ -22,33 +22,35 @@ if TYPE_CHECKING:
 DEFAULT_TITLE = "New Chat"
 
 
-_RESERVE = """
+_RESERVE_SEQUENCES = """
     UPDATE conversations_conversation SET
         last_sequence = last_sequence + %(count)s,
         message_count = message_count + %(count)s,
-        updated_at = GREATEST(updated_at, %(moved_at)s),
+        updated_at = GREATEST(updated_at, %(updated_at)s),
         title = CASE WHEN title = %(default_title)s AND NOT legal_hold
                      THEN COALESCE(%(title)s, title) ELSE title END
     WHERE id = %(id)s {owned}
     RETURNING last_sequence
 """
-_OWNED = "AND user_id = %(owner)s"
+_OWNER_CONDITION = "AND user_id = %(owner)s"
 
 
 class ConversationQuerySet(models.QuerySet["Conversation"]):
-    """Every look-up of conversations starts with what a caller may see, or with one owner."""
+    """Queries start with `visible_to` a caller, `writable_by` a caller, or `owned_by` a user."""
 
     def visible_to(self, access: AccessContext) -> ConversationQuerySet:
-        """What may be read: one's own, those of a trusted client's users, any for staff."""
+        """Those that the caller may read: their own; for a trusted client those of its users; for
+        staff with the right to read, and for scripts, all."""
         caller = access.caller
-        return self._within_reach(caller, caller is not None and caller.reader)
+        return self._accessible_to(caller, caller is not None and caller.reader)
 
     def writable_by(self, access: AccessContext) -> ConversationQuerySet:
+        """Those that the caller may write to, by the same rules with the right to write."""
         caller = access.caller
-        return self._within_reach(caller, caller is not None and caller.writer)
+        return self._accessible_to(caller, caller is not None and caller.writer)
 
-    def _within_reach(self, caller: Caller | None, anybodys: bool) -> ConversationQuerySet:
-        if caller is None or anybodys:
+    def _accessible_to(self, caller: Caller | None, all_owners: bool) -> ConversationQuerySet:
+        if caller is None or all_owners:
             return self.all()
         own = Q(user_id=caller.user.pk)
         return self.filter(own | _users_of(caller.namespace) if caller.trusted else own)
@@ -60,7 +62,7 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
         return self.order_by("-updated_at", "-id")
 
     def latest_of(self, owner_id: int) -> Conversation | None:
-        """The owner's conversation with the newest activity that is not put away."""
+        """The owner's conversation with the newest activity that is not archived."""
         return self.owned_by(owner_id).filter(archived_at=None).newest_first().first()
 
     def reserve_sequences(
@@ -69,20 +71,20 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
         *,
         owner_id: int | None,
         count: int,
-        moved_at: datetime,
+        updated_at: datetime,
         title: str | None,
     ) -> int | None:
-        """Lock the conversation, count `count` messages in, and return its last sequence.
+        """Lock the conversation, add `count` to its counters, and return the new last sequence.
 
-        None when this owner (None: anybody) has no such conversation. `title` is taken only while
-        the conversation still has the default one and is not on legal hold. One statement, so
-        that appending to a conversation costs the same however long it is.
+        Returns None if this owner (None: any owner) has no such conversation. `title` replaces
+        only the default title, and not on legal hold. `updated_at` never moves back. One
+        statement, whose cost does not depend on the length of the conversation.
         """
-        statement = _RESERVE.format(owned="" if owner_id is None else _OWNED)
+        statement = _RESERVE_SEQUENCES.format(owned="" if owner_id is None else _OWNER_CONDITION)
         values: dict[str, Any] = {
             "id": conversation_id,
             "count": count,
-            "moved_at": moved_at,
+            "updated_at": updated_at,
             "title": title,
             "default_title": DEFAULT_TITLE,
             "owner": owner_id,
@@ -94,23 +96,25 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
 
 
 def _users_of(namespace: str) -> Q:
-    """The conversations of a namespace's users, or of those of none. Never those of staff, for
-    whom no application acts."""
-    mark = username_of("", namespace) if namespace else MARK
-    named = Q(user__username__startswith=mark) if namespace else ~Q(user__username__contains=mark)
-    return Q(user__is_staff=False, user__is_superuser=False) & named
+    """Conversations of the users of a namespace ("": of those without one), except staff: a
+    trusted client never acts for staff."""
+    if namespace:
+        in_namespace = Q(user__username__startswith=username_of("", namespace))
+    else:
+        in_namespace = ~Q(user__username__contains=NAMESPACE_SEPARATOR)
+    return Q(user__is_staff=False, user__is_superuser=False) & in_namespace
 
 
 class Conversation(models.Model):
-    """One chat of one owner; its messages are ordered by `Message.sequence`.
+    """A chat of one user, the owner; its messages are ordered by `Message.sequence`.
 
-    `message_count` and `last_sequence` are kept by the services under this row's lock, so
-    that neither an append nor a list has to count messages.
+    Services update `message_count` and `last_sequence` under the lock of this row, so that
+    appends and lists do not count messages.
     """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    # The database cascades (see the migration): DO_NOTHING keeps Django from loading
-    # a user's whole history into memory in order to delete it row by row.
+    # Cascades in the database (migration 0002). With Django's CASCADE, deleting a user would
+    # load all of their messages into memory.
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         on_delete=models.DO_NOTHING,
@@ -134,9 +138,9 @@ class Conversation(models.Model):
 
     class Meta:
         permissions = [
-            ("act_for_any_user", "Can write in conversations of any user over the API"),
+            ("act_for_any_user", "Can write to conversations of any user through the API"),
             ("export_conversation", "Can export conversations"),
-            ("archive_conversation", "Can put conversations away and bring them back"),
+            ("archive_conversation", "Can archive and unarchive conversations"),
             ("hold_conversation", "Can place and release legal holds"),
         ]
         constraints = [
@@ -151,22 +155,22 @@ class Conversation(models.Model):
             ),
         ]
         indexes = [
-            # An owner's list, newest activity first, and their latest conversation.
+            # The list of an owner, newest activity first, and `latest_of`.
             models.Index(
                 fields=["user", "-updated_at", "-id"], name="conversation_user_updated_idx"
             ),
-            # The same by age.
+            # The list of an owner by creation time.
             models.Index(
                 fields=["user", "-created_at", "-id"], name="conversation_user_created_idx"
             ),
-            # Staff's list over all owners, newest activity first.
+            # The list of all owners in the admin, newest activity first.
             models.Index(fields=["-updated_at", "-id"], name="conversation_updated_idx"),
-            # The same sorted by another column, from either end.
+            # The same sorted by another column, ascending or descending.
             models.Index(fields=["created_at", "id"], name="conversation_created_idx"),
             models.Index(fields=["message_count", "id"], name="conversation_length_idx"),
             models.Index(fields=["title", "id"], name="conversation_title_idx"),
             models.Index(fields=["model_used", "id"], name="conversation_model_idx"),
-            # Is anything on legal hold? Staff's list of what is, newest activity first.
+            # Conversations on legal hold, newest activity first.
             models.Index(
                 fields=["-updated_at", "-id"],
                 condition=Q(legal_hold=True),

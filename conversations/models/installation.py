@@ -1,4 +1,4 @@
-"""The installation's own secret, and the ids that are derived with it."""
+"""The secret of the installation, and the ids derived with it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ SECRET_BYTES = 32
 
 
 class InstallationSecret(models.Model):
-    """One row with a random secret, made by `migrate`. It lives beside the data, so that a copy
-    of the database gives the same ids; the admin does not show it."""
+    """The single row with a random secret, created by `migrate`.
+
+    It is stored in the database, so that a restored copy derives the same ids. Not in the admin.
+    """
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=1, editable=False)
     value = models.BinaryField(max_length=SECRET_BYTES)
@@ -31,16 +33,16 @@ class InstallationSecret(models.Model):
 
 @cache
 def _secret() -> bytes:
-    """Read once a process."""
+    """Read once per process."""
     return bytes(InstallationSecret.objects.values_list("value", flat=True).get())
 
 
 def id_from_key(scope: uuid.UUID | int | str, key: str) -> uuid.UUID:
-    """The id that `key` stands for within `scope` (an owner's key or a conversation's id).
+    """The id for an idempotency key within `scope` (a user's primary key or a conversation's id).
 
-    UUID version 8 (RFC 9562) of an HMAC-SHA256 with the installation's secret: the same scope and
-    key always give the same id, so a repeated write finds its own row and no table of keys is
-    needed; and nobody outside can foresee it, so nobody can take it first.
+    UUID version 8 (RFC 9562) of an HMAC-SHA256 with the installation's secret. The id is
+    deterministic, so a repeated write conflicts with its own row and no table of keys is needed,
+    and unpredictable for clients, so that none can claim it in advance.
     """
     message = f"{scope}:{key}".encode()
     digest = bytearray(hmac.digest(_secret(), message, hashlib.sha256)[:16])

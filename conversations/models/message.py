@@ -1,4 +1,4 @@
-"""Message: one entry of a conversation, in its place."""
+"""Message: one entry of a conversation, ordered by its sequence."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from conversations.models.lookups import jsonb_has_items, jsonb_is
 
 
 class Role(models.TextChoices):
-    """Who speaks; the names of the OpenAI chat format, case-sensitive."""
+    """The author of a message; names of the OpenAI chat format, case-sensitive."""
 
     USER = "user"
     ASSISTANT = "assistant"
@@ -23,7 +23,7 @@ class Role(models.TextChoices):
 
 
 class Status(models.TextChoices):
-    """How far an answer came. Everything but an answer of a turn is `complete`."""
+    """The state of an answer. All messages but the answers of turns are `complete`."""
 
     COMPLETE = "complete"
     STREAMING = "streaming"
@@ -33,7 +33,7 @@ class Status(models.TextChoices):
 
 
 class MessageQuerySet(models.QuerySet["Message"]):
-    """Every look-up of messages names its conversation (or asks `visible_to` of staff search)."""
+    """Queries are restricted to one conversation, or to conversations `visible_to` a caller."""
 
     def of(self, conversation: Conversation) -> MessageQuerySet:
         return self.filter(conversation_id=conversation.pk)
@@ -51,14 +51,14 @@ _JSON_SHAPES: list[tuple[str, str, Q]] = [
 
 
 class Message(models.Model):
-    """One entry of a conversation. `sequence` is its place: 1, 2, 3 …, gaps only after deletes.
+    """One entry of a conversation. `sequence` counts from 1; deleted messages leave gaps.
 
-    The primary key leads with the conversation, so that the table can be sharded by it.
+    The primary key starts with the conversation, so that the table can be partitioned by it.
     """
 
     pk = models.CompositePrimaryKey("conversation_id", "id")
     id = models.UUIDField(default=new_id, editable=False)
-    # The database cascades, as it does from user to conversation.
+    # Cascades in the database (migration 0002).
     conversation = models.ForeignKey(
         Conversation,
         on_delete=models.DO_NOTHING,
@@ -71,7 +71,7 @@ class Message(models.Model):
     content = models.TextField(default="", blank=True)
     parts = models.JSONField(null=True, blank=True)
     tool_calls = models.JSONField(null=True, blank=True)
-    # Null means absent here and below: the formats tell an absent name from an empty one.
+    # Null means absent, here and below: the formats distinguish it from an empty string.
     tool_call_id = models.CharField(max_length=255, null=True, blank=True)
     name = models.CharField(max_length=255, null=True, blank=True)
     provider = models.CharField(max_length=100, default="ollama", blank=True)
@@ -88,7 +88,7 @@ class Message(models.Model):
     rating = models.SmallIntegerField(null=True, blank=True)
     rating_comment = models.TextField(null=True, blank=True)
     metadata = models.JSONField(default=dict, blank=True)
-    # Which process runs this answer, while it is `streaming`; for this server alone.
+    # The process that runs this answer while it is `streaming`; internal to the server.
     runner = models.CharField(max_length=32, null=True, blank=True, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     updated_at = models.DateTimeField(default=timezone.now, editable=False)
@@ -98,7 +98,7 @@ class Message(models.Model):
     class Meta:
         permissions = [("rate_message", "Can rate answers")]
         constraints = [
-            # Also the index of every history page.
+            # Also the index for pages of messages.
             models.UniqueConstraint(
                 fields=["conversation", "sequence"], name="message_sequence_unique"
             ),
@@ -115,8 +115,8 @@ class Message(models.Model):
             models.CheckConstraint(
                 name="message_rating_known", condition=Q(rating__in=[-1, 1]) | Q(rating=None)
             ),
-            # Empty only beside something else that was said or returned, or while a turn
-            # runs, or after one that produced nothing.
+            # Content may be empty with tool calls or parts, for the result of a tool, and for an
+            # answer that is running or has failed.
             models.CheckConstraint(
                 name="message_content_not_empty",
                 condition=~Q(content="")
@@ -131,20 +131,20 @@ class Message(models.Model):
             ),
         ]
         indexes = [
-            # Staff's filter by role over all conversations, newest first.
+            # The admin's filter by role, newest first.
             models.Index(fields=["role", "-created_at"], name="message_role_created_idx"),
-            # Which conversations have a rating? The index alone says which.
+            # Conversations with a rating, by an index-only scan.
             models.Index(
                 fields=["conversation"],
                 include=["rating"],
                 condition=Q(rating__isnull=False),
                 name="message_rated_idx",
             ),
-            # A running answer that a client joins again knows its message alone.
+            # A client that resumes a turn sends only the id of its message.
             models.Index(fields=["id"], name="message_id_idx"),
-            # Date ranges over all conversations, and counts a day.
+            # Date ranges over all conversations, and the statistics of the dashboard.
             models.Index(fields=["created_at"], name="message_created_idx"),
-            # Staff's filters. Each holds only the rows that somebody may look for by it.
+            # Filters of the admin: partial indexes on the rows that can match.
             models.Index(
                 fields=["status", "-created_at"],
                 include=["conversation"],

@@ -1,4 +1,4 @@
-"""ConversationNote: what staff write down about a conversation; its owner never sees it."""
+"""ConversationNote: a note of staff on a conversation, not visible to its owner."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from conversations.models.ids import new_id
 
 
 class ConversationNote(models.Model):
-    """One remark of one member of staff. The author is a copy: notes outlive staff accounts."""
+    """A note. The author is a copy, not a foreign key: notes outlive staff accounts."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    # The database cascades, as it does from conversation to message.
+    # Cascades in the database (migration 0004).
     conversation = models.ForeignKey(
         Conversation,
         on_delete=models.DO_NOTHING,
@@ -32,7 +32,7 @@ class ConversationNote(models.Model):
             models.CheckConstraint(name="conversationnote_text_not_empty", condition=~Q(text="")),
         ]
         indexes = [
-            # The notes beside a transcript, oldest first.
+            # The notes of a conversation, oldest first.
             models.Index(fields=["conversation", "created_at"], name="conversationnote_idx"),
         ]
 

@@ -1,4 +1,4 @@
-"""Review: what a member of staff thinks of a message, beside its owner's own rating."""
+"""Review: the rating of a message by staff, separate from the rating of the owner."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from conversations.models.lookups import jsonb_is
 
 
 class Review(models.Model):
-    """One reviewer's judgement of one message; the owner never sees it.
+    """The rating of a message by one reviewer, not visible to the owner. `score` is 1 or -1.
 
-    The reviewer is a copy, as a note's author is. The database cascades from the message.
+    The reviewer is a copy, not a foreign key. Cascades from the message in the database.
     """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
@@ -36,7 +36,7 @@ class Review(models.Model):
 
     class Meta:
         constraints = [
-            # Also the index of the reviews beside a transcript.
+            # Also the index for the reviews of a conversation.
             models.UniqueConstraint(
                 fields=["conversation", "message_id", "reviewer_id"], name="review_unique"
             ),

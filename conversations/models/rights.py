@@ -1,7 +1,7 @@
-"""The permissions of staff, given one by one or by the groups of `services/groups.py`."""
+"""The names of the permissions of staff; `services/groups.py` assigns them to groups."""
 
 VIEW_CONVERSATION = "conversations.view_conversation"
-# What was said: without it staff see that there is a chat, and no word of it beyond its title.
+# Read messages. Without it staff see only the list of conversations with their titles.
 VIEW_CONTENT = "conversations.view_message"
 EXPORT = "conversations.export_conversation"
 ARCHIVE = "conversations.archive_conversation"
@@ -10,6 +10,6 @@ DELETE = "conversations.delete_conversation"
 RATE = "conversations.rate_message"
 VIEW_NOTES = "conversations.view_conversationnote"
 ADD_NOTE = "conversations.add_conversationnote"
-VIEW_TRAIL = "conversations.view_accessrecord"
+VIEW_AUDIT_LOG = "conversations.view_accessrecord"
 DELETE_USER = "auth.delete_user"
 ACT_FOR_ANY_USER = "conversations.act_for_any_user"

@@ -1,4 +1,4 @@
-"""Tombstone: the id of something deleted, so that a late retry does not bring it back."""
+"""Tombstone: the id of a deleted row, so that a late retry does not create it again."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from django.utils import timezone
 
 
 class Tombstone(models.Model):
-    """A deleted message, or a deleted conversation (where `id` is its own).
+    """A deleted message, or a deleted conversation (`id` equals `conversation_id`).
 
-    It holds no words. The database deletes it with the owner's account.
+    Contains no content. Cascades from the owner's account in the database.
     """
 
     pk = models.CompositePrimaryKey("conversation_id", "id")

@@ -1,19 +1,19 @@
-"""Which user a name means: in the namespace of an application, or in none.
+"""Usernames of users in a namespace (of an application) and of users without one.
 
-The user 3 of the namespace `crm` has the username `crm：3`. The mark between the two is U+FF1A,
-which no name can hold: NFKC turns it into a colon, and names that NFKC would change are refused
-(`services/users.py`). So a namespace needs no table of its own, and no name of one namespace, of
-another or of none can ever mean the same user.
+The user 3 of the namespace `crm` has the username `crm：3`. The separator U+FF1A cannot occur in a
+name: NFKC replaces it by a colon, and names that are not in NFKC are rejected
+(`services/users.py`). So namespaces need no table, and equal names in different namespaces are
+different users.
 """
 
 from __future__ import annotations
 
 import re
 
-MARK = "\uff1a"
+NAMESPACE_SEPARATOR = "\uff1a"
 MAX_USERNAME_CHARS = 150
 MAX_NAMESPACE_CHARS = 32
-# As large as a number may be that every JSON reader keeps exact: 2**53 - 1.
+# 2**53 - 1: larger integers lose precision in JSON parsers that use doubles.
 LARGEST_EXACT_NUMBER = 9_007_199_254_740_991
 
 _canonical_digits = re.compile(r"0|[1-9][0-9]{0,15}")
@@ -26,26 +26,26 @@ def is_namespace(text: str) -> bool:
 
 
 def username_of(name: str, namespace: str = "") -> str:
-    """The username of the user who is called `name` there."""
-    return f"{namespace}{MARK}{name}" if namespace else name
+    """The username of the user `name` of a namespace."""
+    return f"{namespace}{NAMESPACE_SEPARATOR}{name}" if namespace else name
 
 
 def namespace_of(username: str) -> str:
-    """The namespace of a user; "" for one of none."""
-    namespace, mark, _ = username.partition(MARK)
-    return namespace if mark else ""
+    """The namespace of a username; "" without one."""
+    namespace, separator, _ = username.partition(NAMESPACE_SEPARATOR)
+    return namespace if separator else ""
 
 
 def name_of(username: str, namespace: str = "") -> int | str:
-    """What a user is called by a caller of this namespace: the `user_id` of the API.
+    """The name of a user relative to a namespace: the `user_id` of the API.
 
-    Canonical digits are given as a number, as long as every JSON reader keeps it exact. A user
-    outside of the caller's namespace, such as the caller's own account, is called `：username`.
+    Decimal digits without leading zeros become an int up to LARGEST_EXACT_NUMBER. A user outside
+    the namespace, such as the caller's own account, is `：username`.
     """
     if namespace:
         prefix = username_of("", namespace)
         if not username.startswith(prefix):
-            return MARK + username
+            return NAMESPACE_SEPARATOR + username
         username = username.removeprefix(prefix)
     if _canonical_digits.fullmatch(username) and int(username) <= LARGEST_EXACT_NUMBER:
         return int(username)

@@ -1,4 +1,4 @@
-"""The piece of a long message that a search found it by."""
+"""The part of a long message that contains a match."""
 
 from __future__ import annotations
 
@@ -10,26 +10,25 @@ from conversations.models.message import Message
 from conversations.selectors.search_sql import SearchQuery
 from conversations.selectors.snippets import has_match
 
-# As much of a message as is searched (migration 0003).
+# The tsvector is built from the first this many characters of a message (migration 0003).
 SEARCHED_CHARS = 1_000_000
-_PIECE = 20_000
-# Pieces overlap, so that no word is in two halves in both.
-_OVERLAP = 200
+_CHUNK_CHARS = 20_000
+# Chunks overlap, so that every word is whole in one of them.
+_OVERLAP_CHARS = 200
 
 
 def matching_excerpt(
     conversation_id: uuid.UUID, sequence: int, beginning: str, query: SearchQuery, *, read: int
 ) -> str:
-    """`beginning`, which are the first `read` characters of the content, if something in it
-    matches; else the first piece of the rest that does, "" without one. One query for the rest of
-    a longer text."""
+    """`beginning` (the first `read` characters of the content) if it has a match, else the first
+    later chunk that has one, else "". One SQL query if the content is longer than `read`."""
     if has_match(beginning, query):
         return beginning
     if len(beginning) < read:
         return ""
     stored = Message.objects.filter(conversation_id=conversation_id, sequence=sequence)
-    text = Substr("content", max(1, read - _OVERLAP), SEARCHED_CHARS)
+    text = Substr("content", max(1, read - _OVERLAP_CHARS), SEARCHED_CHARS)
     rest = stored.values_list(text, flat=True).first() or ""
-    starts = range(0, len(rest), _PIECE - _OVERLAP)
-    pieces = (rest[start : start + _PIECE] for start in starts)
-    return next((piece for piece in pieces if has_match(piece, query)), "")
+    starts = range(0, len(rest), _CHUNK_CHARS - _OVERLAP_CHARS)
+    chunks = (rest[start : start + _CHUNK_CHARS] for start in starts)
+    return next((chunk for chunk in chunks if has_match(chunk, query)), "")

@@ -1,8 +1,6 @@
-"""Searching messages and titles for somebody who may see them."""
+"""Full-text search over all conversations of a scope, and inside one conversation."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 from django.db import connection
 
@@ -18,9 +16,9 @@ from conversations.selectors.search_sql import (
 )
 from conversations.selectors.snippets import snippet_of
 
-# Of more matches in one conversation the first this many are counted and led through.
-MOST_INSIDE = 1_000
-_INSIDE = """
+# At most this many matches of one conversation are found.
+MAX_IN_CONVERSATION = 1_000
+_IN_CONVERSATION = """
     SELECT sequence FROM conversations_message
     WHERE conversation_id = %s AND search @@ %s::tsquery ORDER BY sequence LIMIT %s
 """
@@ -28,34 +26,24 @@ _INSIDE = """
 Position = tuple[float, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """A match: a row of `search_rows` and the snippet (safe HTML) that shows it."""
-
-    row: Row
-    snippet: str
-
-
 def search_conversations(
     *, text: str, scope: SearchScope, limit: int, at: Position | None = None
-) -> list[Hit]:
+) -> list[Row]:
     """At most `limit` matches, best first, after the position (rank, key) `at`.
 
-    Words are found stemmed as English and as they stand, "phrases" in order, `-word` excludes,
-    `OR` separates alternatives; `services.validators.check_query` first. Nothing but stop words
-    finds nothing.
+    The rows of `search_rows`, each with `snippet` (safe HTML). Words match by their English stem
+    or exactly, "phrases" in order; `-word` excludes, `OR` separates alternatives. A query of only
+    stop words has no matches. `text` must have passed `services.validators.check_query`.
     """
     query = parse_query(text)
-    compiled = compile_query(query, scope)
-    if compiled is None:
+    tsqueries = compile_query(query, scope)
+    if tsqueries is None:
         return []
-    return [
-        Hit(row, snippet_of(_excerpt(row, query), query))
-        for row in search_rows(compiled, scope, at, limit)
-    ]
+    rows = search_rows(tsqueries, scope, at, limit)
+    return [row | {"snippet": snippet_of(_snippet_source(row, query), query)} for row in rows]
 
 
-def _excerpt(row: Row, query: SearchQuery) -> str:
+def _snippet_source(row: Row, query: SearchQuery) -> str:
     if row["kind"] == "title":
         return str(row["title"])
     beginning: str = row["content"]
@@ -65,22 +53,14 @@ def _excerpt(row: Row, query: SearchQuery) -> str:
     return found or beginning
 
 
-@dataclass(frozen=True, slots=True)
-class HitsInside:
-    """The messages of one conversation that match, by sequence; `bounded`: there are more."""
-
-    query: SearchQuery
-    sequences: list[int]
-    bounded: bool
-
-
-def hits_inside(*, text: str, scope: SearchScope) -> HitsInside:
-    """All that match within `scope.conversation_id`, in order, at most MOST_INSIDE. Two queries."""
-    query = parse_query(text)
-    compiled = compile_query(query, scope)
-    if compiled is None:
-        return HitsInside(query, [], bounded=False)
+def matching_sequences(query: SearchQuery, scope: SearchScope) -> tuple[list[int], bool]:
+    """The sequences of the messages of `scope.conversation_id` that match, in order, and whether
+    there are more than the MAX_IN_CONVERSATION returned. Two SQL queries."""
+    tsqueries = compile_query(query, scope)
+    if tsqueries is None:
+        return [], False
+    limit = MAX_IN_CONVERSATION
     with connection.cursor() as cursor:
-        cursor.execute(_INSIDE, [scope.conversation_id, compiled.matched, MOST_INSIDE + 1])
+        cursor.execute(_IN_CONVERSATION, [scope.conversation_id, tsqueries["matched"], limit + 1])
         sequences = [sequence for (sequence,) in cursor.fetchall()]
-    return HitsInside(query, sequences[:MOST_INSIDE], bounded=len(sequences) > MOST_INSIDE)
+    return sequences[:limit], len(sequences) > limit

@@ -1,7 +1,7 @@
-"""Full-text search over messages and titles: how a query is read, and the statement for it.
+"""Full-text search over messages and titles: parse a query, compile it to tsqueries, run it.
 
-The vectors are kept by the database (migration 0003): English stems and exact words, folded
-accents, pairs of characters for Chinese, Japanese and Korean.
+Triggers maintain the tsvector columns (migration 0003): English stems and exact words without
+accents, and bigrams of Chinese, Japanese and Korean characters.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from conversations.models.access_context import AccessContext
 from conversations.models.conversation import Conversation
 
 MAX_TERMS = 32
-# Of more matches the newest this many are ranked, so that a common word costs no more: in what one
-# owner or conversation has, and in everybody's.
-RANKED, RANKED_OF_ALL = 10_000, 2_000
-# The index knows which words a message has, not where they stand: whether they make the phrase
-# is looked up in the newest this many messages that have all words of a quoted phrase.
-PHRASE_LOOKS = 10_000
-# As much of a message as is read to cut a snippet from.
+# Only the newest matches are ranked, so that the cost of a common word is bounded: the first number
+# within one owner or conversation, the second over all owners.
+MAX_RANKED, MAX_RANKED_OF_ALL = 10_000, 2_000
+# The GIN index has no positions: a phrase is rechecked against the tsvectors of the newest this
+# many messages that contain all of its words.
+MAX_PHRASE_RECHECKS = 10_000
+# Snippets are cut from the first this many characters of a message, where these match.
 SNIPPET_SOURCE_CHARS = 100_000
 
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff"
@@ -38,29 +38,22 @@ _marks = re.compile("[\u0300-\u036f]+")
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One word or "quoted phrase" of a query; `-` before it excludes what has it."""
+    """One word or "quoted phrase" of a query; `excluded` if a `-` precedes it."""
 
     text: str
     phrase: bool = False
     excluded: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class SearchQuery:
-    """Groups of which one must match (`OR`); a group matches with all of its terms."""
-
-    groups: tuple[tuple[Term, ...], ...]
-
-    @property
-    def wanted(self) -> list[Term]:
-        return [term for group in self.groups for term in group if not term.excluded]
+# A disjunction (`OR`) of conjunctions of terms.
+SearchQuery = tuple[tuple[Term, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class SearchScope:
-    """Where to search: one owner's or (None) everybody's, and what else must hold.
+    """The filters of a search: `owner_id` (None: all owners), and those below where not None.
 
-    `visible_to`: of everybody's, only what this caller may see; None where staff search.
+    `visible_to` restricts a search over all owners to what this caller may read.
     """
 
     owner_id: int | None
@@ -71,36 +64,24 @@ class SearchScope:
     created_before: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class CompiledQuery:
-    """A query as tsqueries: `matched` finds, `ranked` weighs (without the scope's narrowing).
-
-    `likely` is `matched` with each wanted phrase as its words in any order: what the index can
-    tell by itself. Both are equal where no phrase is asked for.
-    """
-
-    matched: str
-    ranked: str
-    likely: str
-
-    @property
-    def has_phrase(self) -> bool:
-        return self.likely != self.matched
+def included_terms(query: SearchQuery) -> list[Term]:
+    """The terms that a match may contain: all but the excluded ones."""
+    return [term for group in query for term in group if not term.excluded]
 
 
 def fold(text: str) -> str:
-    """Text without its accents, composed; as `conversations_fold` has it."""
+    """Text without accents, in NFC; the same as the database function `conversations_fold`."""
     stripped = _marks.sub("", unicodedata.normalize("NFKD", text))
     return unicodedata.normalize("NFC", stripped)
 
 
 def cjk_runs(text: str) -> list[str]:
-    """The pieces of a text that are Chinese, Japanese or Korean."""
+    """The longest runs of Chinese, Japanese or Korean characters in a text."""
     return _cjk_run.findall(fold(text))
 
 
 def parse_query(text: str) -> SearchQuery:
-    """Read words, "phrases", -exclusions and OR, as search boxes take them."""
+    """Parse words, "phrases", -exclusions and OR; at most MAX_TERMS of them."""
     groups: list[list[Term]] = [[]]
     for minus, quoted, word in _token.findall(text)[:MAX_TERMS]:
         if word == "OR":
@@ -110,48 +91,56 @@ def parse_query(text: str) -> SearchQuery:
             groups[-1].append(Term(bare, excluded=bare != word))
         elif quoted.strip():
             groups[-1].append(Term(quoted, phrase=True, excluded=bool(minus)))
-    return SearchQuery(tuple(tuple(group) for group in groups if group))
+    return tuple(tuple(group) for group in groups if group)
 
 
 def compile_query(
     query: SearchQuery, scope: SearchScope, owners: Mapping[str, Sequence[int]] | None = None
-) -> CompiledQuery | None:
-    """None when nothing is asked for.
+) -> dict[str, str] | None:
+    """The tsqueries that the search statements take as parameters; None for an empty query.
 
-    `owners` gives for a term's text the users whose name it may be: their chats match it too.
+    `matched` finds rows within the scope; `ranked` is the query alone, for `ts_rank`; `likely` is
+    `matched` with each phrase as its words in any order, which the index answers without a
+    recheck. `likely` equals `matched` where the query has no phrase.
+
+    `owners` maps the text of a term to ids of users with such a name; their conversations match
+    the term too.
     """
     exact, values = _query_sql(query, owners or {})
-    loose, loose_values = _query_sql(_words_of(query), owners or {})
+    loose, loose_values = _query_sql(_without_phrases(query), owners or {})
     if not exact:
         return None
-    narrowing = _narrowing(scope)
+    filters = _scope_tsquery(scope)
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT numnode(terms), terms::text, (terms && %s::tsquery)::text, "  # noqa: S608
-            f"(words && %s::tsquery)::text FROM (SELECT {exact} AS terms, {loose} AS words) asked",
-            [narrowing, narrowing, *values, *loose_values],
+            f"(words && %s::tsquery)::text FROM (SELECT {exact} AS terms, {loose} AS words) query",
+            [filters, filters, *values, *loose_values],
         )
         nodes, ranked, matched, likely = cursor.fetchone()
-    return CompiledQuery(matched, ranked, likely) if nodes else None
+    return {"matched": matched, "ranked": ranked, "likely": likely} if nodes else None
 
 
-def _words_of(query: SearchQuery) -> SearchQuery:
-    """The query with its phrases as mere words; an excluded phrase stays, or too much would go."""
-    return SearchQuery(
-        tuple(
-            tuple(replace(term, phrase=term.phrase and term.excluded) for term in group)
-            for group in query.groups
-        )
+def has_phrase(tsqueries: Mapping[str, str]) -> bool:
+    return tsqueries["likely"] != tsqueries["matched"]
+
+
+def _without_phrases(query: SearchQuery) -> SearchQuery:
+    """The query with its phrases as single words. Excluded phrases stay: excluding their words
+    would exclude more."""
+    return tuple(
+        tuple(replace(term, phrase=term.phrase and term.excluded) for term in group)
+        for group in query
     )
 
 
 def _query_sql(
     query: SearchQuery, owners: Mapping[str, Sequence[int]]
 ) -> tuple[str, list[str | bool]]:
-    """SQL for all groups and its values."""
+    """An SQL expression of type tsquery, and its parameters."""
     alternatives: list[str] = []
     values: list[str | bool] = []
-    for group in query.groups:
+    for group in query:
         parts = [_term_sql(term, owners.get(term.text, ())) for term in group]
         alternatives.append("(" + " && ".join(sql for sql, _ in parts) + ")")
         values += [value for _, given in parts for value in given]
@@ -159,37 +148,37 @@ def _query_sql(
 
 
 def search_rows(
-    compiled: CompiledQuery, scope: SearchScope, at: tuple[float, str] | None, limit: int
+    tsqueries: Mapping[str, str], scope: SearchScope, at: tuple[float, str] | None, limit: int
 ) -> list[Row]:
-    """Matches, best first, beyond position `at` (rank and key of the last one seen).
+    """Matches, best first, after position `at` (rank and key of the last row seen).
 
-    A row has rank, key, kind ("message" or "title"), the conversation's id, title and owner's name
-    and, for a message, its id, sequence, role, created_at and the beginning of its content.
+    A row has kind ("message" or "title"), rank, key, conversation_id, created_at, title, username
+    (the owner's) and, for a message (else None), message_id, sequence, role, and content: its
+    first SNIPPET_SOURCE_CHARS characters.
     """
     values: dict[str, Any] = {
-        "matched": compiled.matched,
-        "likely": compiled.likely,
-        "looks": PHRASE_LOOKS,
-        "ranked": compiled.ranked,
+        **tsqueries,
+        "max_rechecks": MAX_PHRASE_RECHECKS,
         "rank": at[0] if at else None,
         "key": at[1] if at else None,
         "limit": limit,
-        "most": RANKED if _narrowing(scope) else RANKED_OF_ALL,
-        "source": SNIPPET_SOURCE_CHARS,
+        "max_ranked": MAX_RANKED if _scope_tsquery(scope) else MAX_RANKED_OF_ALL,
+        "snippet_source_chars": SNIPPET_SOURCE_CHARS,
         "role": scope.role,
         "after": scope.created_after,
         "before": scope.created_before,
     }
     visible, visible_values = _visible(scope)
     with connection.cursor() as cursor:
-        statement = _statement(compiled, scope, visible, positioned=at is not None)
+        statement = _statement(tsqueries, scope, visible, positioned=at is not None)
         cursor.execute(statement, values | visible_values)
         columns = [column.name for column in cursor.description]
         return [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
 
 
 def _visible(scope: SearchScope) -> tuple[str, dict[str, Any]]:
-    """SQL for the ids of the conversations that may be searched, and its values; "" for all."""
+    """SQL that selects the ids of the conversations that the caller may read, and its parameters;
+    "" where there is no restriction."""
     access = scope.visible_to
     if access is None or access.caller is None or access.caller.reader:
         return "", {}
@@ -201,9 +190,9 @@ def _visible(scope: SearchScope) -> tuple[str, dict[str, Any]]:
 
 
 def _statement(
-    compiled: CompiledQuery, scope: SearchScope, visible: str, *, positioned: bool
+    tsqueries: Mapping[str, str], scope: SearchScope, visible: str, *, positioned: bool
 ) -> str:
-    """Match by index, rank the newest, cut a page, and read only that page's text."""
+    """Match by index, rank the newest matches, take one page, and read only that page's text."""
     bounds = {
         "after": "AND created_at >= %(after)s" if scope.created_after else "",
         "before": "AND created_at < %(before)s" if scope.created_before else "",
@@ -211,7 +200,7 @@ def _statement(
     }
     in_messages = bounds | {"visible": bounds["visible"].format(column="conversation_id")}
     in_titles = bounds | {"visible": bounds["visible"].format(column="id")}
-    matches = _PHRASES if compiled.has_phrase else _WORDS
+    matches = _PHRASES if has_phrase(tsqueries) else _WORDS
     return _SEARCH.format(
         matches=matches.format(**in_messages, role="AND role = %(role)s" if scope.role else ""),
         titles="" if scope.role else _TITLES.format(**in_titles),
@@ -219,22 +208,22 @@ def _statement(
     )
 
 
-# Ordered and cut by age, so that the planner may walk the index of ages for common words and the
-# index of words for rare ones: neither reads the table.
+# ORDER BY created_at LIMIT lets the planner scan the index on created_at for common words, and the
+# GIN index for rare ones.
 _WORDS = """
         SELECT id, conversation_id, created_at, search FROM conversations_message
         WHERE search @@ %(matched)s::tsquery {role} {after} {before} {visible}
-        ORDER BY created_at DESC LIMIT %(most)s
+        ORDER BY created_at DESC LIMIT %(max_ranked)s
 """
 _PHRASES = """
         SELECT * FROM (
             SELECT id, conversation_id, created_at, search FROM conversations_message
             WHERE search @@ %(likely)s::tsquery {role} {after} {before} {visible}
-            ORDER BY created_at DESC LIMIT %(looks)s
+            ORDER BY created_at DESC LIMIT %(max_rechecks)s
         ) likely
-        WHERE search @@ %(matched)s::tsquery LIMIT %(most)s
+        WHERE search @@ %(matched)s::tsquery LIMIT %(max_ranked)s
 """
-# Titles weigh double. The text of messages is joined to the page alone.
+# A title has twice the rank of a message.
 _TITLES = """
     UNION ALL
     SELECT 'title', 2 * ts_rank(search, %(ranked)s::tsquery)::float8, id::text, id, NULL, created_at
@@ -254,7 +243,7 @@ _SEARCH = """
     )
     SELECT page.kind, page.rank, page.key, page.conversation_id, page.created_at,
         conversation.title, owner.username, page.message_id, message.sequence,
-        message.role, left(message.content, %(source)s) AS content
+        message.role, left(message.content, %(snippet_source_chars)s) AS content
     FROM page
     JOIN conversations_conversation conversation ON conversation.id = page.conversation_id
     JOIN auth_user owner ON owner.id = conversation.user_id
@@ -264,8 +253,8 @@ _SEARCH = """
 """
 
 
-def _narrowing(scope: SearchScope) -> str:
-    """The entries of the vector that keep a search within one owner or conversation."""
+def _scope_tsquery(scope: SearchScope) -> str:
+    """A tsquery of the lexemes that every tsvector has for its owner and conversation."""
     entries = []
     if scope.owner_id is not None:
         entries.append(f"'owner={scope.owner_id}'")
@@ -275,7 +264,7 @@ def _narrowing(scope: SearchScope) -> str:
 
 
 def _term_sql(term: Term, owners: Sequence[int] = ()) -> tuple[str, list[str | bool]]:
-    """SQL for one term and its values: words by the database's functions, CJK by pairs."""
+    """SQL for one term and its parameters: words by a database function, CJK text by bigrams."""
     folded = fold(term.text)
     parts: list[str] = []
     values: list[str | bool] = []

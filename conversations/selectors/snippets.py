@@ -1,4 +1,4 @@
-"""The piece of a text that shows why a search found it, as HTML that is safe to show."""
+"""Snippets: the part of a text around its matches, and matches marked, as safe HTML."""
 
 from __future__ import annotations
 
@@ -11,17 +11,25 @@ from functools import lru_cache
 
 from snowballstemmer import stemmer
 
-from conversations.selectors.search_sql import MAX_TERMS, SearchQuery, Term, cjk_runs, fold
+from conversations.selectors.search_sql import (
+    MAX_TERMS,
+    SearchQuery,
+    Term,
+    cjk_runs,
+    fold,
+    included_terms,
+)
 
 SNIPPET_CHARS = 200
-_LEAD = 60
-# Of more words that match, in one text, the first this many are marked.
+# Characters shown before the match.
+_LEAD_CHARS = 60
+# Only the first this many matches of a text are marked.
 _MAX_HITS = 2_000
-# An underscore parts words, as the database's parser has it: `find_order` is found by "order".
+# An underscore separates words, as in the parser of PostgreSQL: "order" matches `find_order`.
 _WORD = r"[^\W_]"
 _word = re.compile(rf"{_WORD}+")
 _tag = re.compile(r'<[^>"]*(?:"[^"]*"[^>"]*)*>')
-_IRREGULAR = 3
+_MAX_IRREGULAR_STEM_CHARS = 3
 _spaces = re.compile(r"\s+")
 _stem = lru_cache(maxsize=10_000)(stemmer("english").stemWord)
 _fold_char = lru_cache(maxsize=10_000)(lambda character: fold(character).casefold())
@@ -29,15 +37,16 @@ _fold_char = lru_cache(maxsize=10_000)(lambda character: fold(character).casefol
 
 @dataclass(frozen=True, slots=True)
 class _Hit:
-    """A word or run of characters that matches: its place, and what it is compared as."""
+    """A matching word or run of CJK characters: its offsets in the text, and its stem."""
 
     start: int
     end: int
-    word: str
+    stem: str
 
 
 def snippet_of(text: str, query: SearchQuery) -> str:
-    """About SNIPPET_CHARS of `text` around its rarest matches, escaped, matches in <mark>."""
+    """About SNIPPET_CHARS characters of `text` around its rarest matches, as safe HTML with the
+    matches in <mark>. The beginning of the text if nothing matches."""
     hits = list(_hits(text, query))
     start, end = _window(text, _best(hits))
     pieces = _marked_pieces(text, hits, start, end)
@@ -46,17 +55,17 @@ def snippet_of(text: str, query: SearchQuery) -> str:
 
 
 def has_match(text: str, query: SearchQuery) -> bool:
-    """Whether anything of the text would be marked."""
+    """Whether any word of the text matches an included term."""
     return next(_hits(text, query), None) is not None
 
 
 def marked(text: str, query: SearchQuery) -> str:
-    """All of the text, escaped, its matches in <mark>."""
+    """The whole text as safe HTML, with the matches in <mark>."""
     return "".join(_marked_pieces(text, list(_hits(text, query)), 0, len(text)))
 
 
 def marked_html(safe_html: str, query: SearchQuery) -> str:
-    """HTML that is safe already, the matches between its tags in <mark>."""
+    """`safe_html` with the matches in its text nodes in <mark>."""
     pieces, at = [], 0
     for tag in _tag.finditer(safe_html):
         between = html.unescape(safe_html[at : tag.start()])
@@ -76,22 +85,22 @@ def _marked_pieces(text: str, hits: list[_Hit], start: int, end: int) -> Iterato
 
 
 def _best(hits: list[_Hit]) -> _Hit | None:
-    """The hit to cut before: most of what is asked for follows it closely, rare words first."""
-    counts = Counter(hit.word for hit in hits)
+    """The hit that starts the window with the most different stems, weighted by rarity."""
+    counts = Counter(hit.stem for hit in hits)
     best, most, beyond = None, 0.0, 0
-    for place, hit in enumerate(hits):
-        while beyond < len(hits) and hits[beyond].end <= hit.start + SNIPPET_CHARS - _LEAD:
+    for index, hit in enumerate(hits):
+        while beyond < len(hits) and hits[beyond].end <= hit.start + SNIPPET_CHARS - _LEAD_CHARS:
             beyond += 1
-        near = {other.word for other in hits[place : min(beyond, place + MAX_TERMS)]} | {hit.word}
-        if (weight := sum(1 / counts[word] for word in near)) > most:
+        near = {other.stem for other in hits[index : min(beyond, index + MAX_TERMS)]} | {hit.stem}
+        if (weight := sum(1 / counts[stem] for stem in near)) > most:
             best, most = hit, weight
     return best
 
 
 def _window(text: str, hit: _Hit | None) -> tuple[int, int]:
-    """Where to cut: a little before the hit, between words where there are any."""
+    """Start and end of the snippet, at word boundaries if possible."""
     first, last = (hit.start, hit.end) if hit else (0, 0)
-    start = max(0, first - _LEAD)
+    start = max(0, first - _LEAD_CHARS)
     if start:
         space = text.find(" ", start, first)
         start = space + 1 if space >= 0 else start
@@ -103,18 +112,18 @@ def _window(text: str, hit: _Hit | None) -> tuple[int, int]:
 
 
 def _hits(text: str, query: SearchQuery) -> Iterator[_Hit]:
-    """The places in `text`, in order, of the words and characters that the query wants."""
+    """The hits of the included terms in `text`, in order, at most _MAX_HITS."""
     pattern, stems = _pattern(query)
     if pattern is None:
         return
-    folded, places = _folded(text)
+    folded, offsets = _folded(text)
     found = 0
     for match in pattern.finditer(folded):
         word = match.group("word")
         if word is not None and word not in stems and _stem(word) not in stems:
             continue
-        known_as = match.group() if word is None else _stem(word)
-        yield _Hit(places[match.start()], places[match.end() - 1] + 1, known_as)
+        stem = match.group() if word is None else _stem(word)
+        yield _Hit(offsets[match.start()], offsets[match.end() - 1] + 1, stem)
         found += 1
         if found == _MAX_HITS:
             return
@@ -122,8 +131,10 @@ def _hits(text: str, query: SearchQuery) -> Iterator[_Hit]:
 
 @lru_cache(maxsize=100)
 def _pattern(query: SearchQuery) -> tuple[re.Pattern[str] | None, frozenset[str]]:
-    words = {word for term in query.wanted for word in _words(term)}
-    runs = {run for term in query.wanted for run in cjk_runs(term.text)}
+    """A pattern of candidates (group `word`, or CJK runs), and the stems that a word must have."""
+    terms = included_terms(query)
+    words = {word for term in terms for word in _words(term)}
+    runs = {run for term in terms for run in cjk_runs(term.text)}
     beginnings = {_common_beginning(word, _stem(word)) for word in words}
     choices = [re.escape(run) for run in sorted(runs, key=len, reverse=True)]
     if beginnings:
@@ -145,8 +156,8 @@ def _words(term: Term) -> list[str]:
 
 
 def _common_beginning(word: str, stem: str) -> str:
-    """What all words of this stem begin with; of short ones ("die": dying) one letter is sure."""
-    if len(stem) <= _IRREGULAR:
+    """A prefix of all words with this stem; of short stems ("die": dying) only the first letter."""
+    if len(stem) <= _MAX_IRREGULAR_STEM_CHARS:
         return word[:1]
     length = next(
         (i for i, (a, b) in enumerate(zip(word, stem, strict=False)) if a != b),
@@ -156,13 +167,13 @@ def _common_beginning(word: str, stem: str) -> str:
 
 
 def _folded(text: str) -> tuple[str, range | list[int]]:
-    """The text as it is compared, and for each of its characters its place in `text`."""
+    """The folded text, and for each of its characters the offset in `text`."""
     if text.isascii():
         return text.lower(), range(len(text))
     characters: list[str] = []
-    places: list[int] = []
-    for place, character in enumerate(text):
+    offsets: list[int] = []
+    for offset, character in enumerate(text):
         for folded in _fold_char(character):
             characters.append(folded)
-            places.append(place)
-    return "".join(characters), places
+            offsets.append(offset)
+    return "".join(characters), offsets

@@ -1,5 +1,5 @@
-"""The search box of staff: which conversations match by message, title, owner or id, newest first,
-and a snippet of each that shows why."""
+"""The search of the admin's conversation list: conversations that match by message, title, owner
+or id, and a snippet of each."""
 
 from __future__ import annotations
 
@@ -16,118 +16,114 @@ from conversations.models.conversation import Conversation
 from conversations.models.message import Message
 from conversations.selectors.excerpts import matching_excerpt
 from conversations.selectors.search_sql import (
-    PHRASE_LOOKS,
+    MAX_PHRASE_RECHECKS,
     SearchQuery,
     SearchScope,
     compile_query,
+    has_phrase,
+    included_terms,
     parse_query,
 )
 from conversations.selectors.snippets import has_match, snippet_of
 
-# Of more matching messages, and of more titles, the newest this many are looked at.
-NEWEST = 2_000
-_MOST_OWNERS = 50
+# Only the newest this many matching messages, and matching titles, are considered.
+MAX_MATCHES = 2_000
+_MAX_OWNERS = 50
 OWNERS_SHOWN = 3
-_SHORTEST_NAME = 2
-# As much of a message as is read to cut a snippet for a list from.
+_MIN_NAME_CHARS = 2
+# Snippets of the list are cut from the first this many characters of a message, where these match.
 SNIPPET_SOURCE_CHARS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
-class StaffMatches:
-    """Conversations, each with the newest of its messages that match (None: title or owner).
-
-    `bounded`: there were more than NEWEST matches, or more than PHRASE_LOOKS messages with the
-    words of a phrase, and the older ones were left out.
-    """
-
-    newest: dict[uuid.UUID, uuid.UUID | None]
-    bounded: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class StaffSearch:
-    """A search that was carried out; `text` as it was typed."""
+    """The result of a search.
+
+    `text` is as it was entered; `in_content` says whether messages were searched. `newest_match`
+    maps each conversation found to its newest matching message, or to None where only the title
+    or the owner matches. `bounded`: older matches were left out, since there were more than
+    MAX_MATCHES, or more than MAX_PHRASE_RECHECKS messages with the words of a phrase.
+    """
 
     text: str
     query: SearchQuery
-    scope: SearchScope
-    matches: StaffMatches
     in_content: bool
+    newest_match: dict[uuid.UUID, uuid.UUID | None]
+    bounded: bool = False
 
     def snippets(self, conversations: Iterable[uuid.UUID]) -> dict[uuid.UUID, tuple[int, str]]:
-        """Of those found by a message: its sequence, and safe HTML. One query, and one for each
-        text whose beginning has no match.
+        """For each of these that a message matches: its sequence and a snippet (safe HTML).
 
-        Without those that were found by their owner's name: their messages do not have it.
+        One SQL query, and one for each message whose first characters have no match. Leaves out
+        messages that match only by the name of their owner, which their text does not contain.
         """
-        newest = self.matches.newest
+        newest = self.newest_match
         places = [(key, message) for key in conversations if (message := newest.get(key))]
         found = {}
-        for key, (sequence, beginning) in contents_of(places).items():
+        for key, (sequence, beginning) in _contents_of(places).items():
             text = matching_excerpt(key, sequence, beginning, self.query, read=SNIPPET_SOURCE_CHARS)
             if text:
                 found[key] = (sequence, snippet_of(text, self.query))
         return found
 
     def title_snippet(self, title: str) -> str:
-        """Safe HTML that shows the match in a title; "" where it has none."""
+        """The title as safe HTML with its matches marked; "" if it has none."""
         return snippet_of(title, self.query) if has_match(title, self.query) else ""
 
 
 def search_for_staff(*, text: str, owner_id: int | None, content: bool) -> StaffSearch:
-    """`content` says whether this person may see what was said: otherwise no message is looked at.
-    `services.validators.check_query` first.
+    """Search titles and owners' names and, if `content`, messages; of one owner or (None) of all.
+
+    `content` must be False unless the caller may read messages. `text` must have passed
+    `services.validators.check_query`.
     """
     query, scope = parse_query(text), SearchScope(owner_id=owner_id)
-    matches = match_for_staff(query, scope, content=content)
-    return StaffSearch(text, query, scope, matches, in_content=content)
-
-
-def match_for_staff(query: SearchQuery, scope: SearchScope, *, content: bool) -> StaffMatches:
-    """`content`: whether messages are searched too; else titles and owners alone."""
-    owners = owners_named(query)
-    compiled = compile_query(query, scope, owners)
-    if compiled is None:
-        return StaffMatches({})
-    by_words = compile_query(query, scope) if owners else None
-    looks = PHRASE_LOOKS if compiled.has_phrase else NEWEST
+    owners = _owners_by_term(query)
+    tsqueries = compile_query(query, scope, owners)
+    if tsqueries is None:
+        return StaffSearch(text, query, content, {})
+    without_owners = compile_query(query, scope) if owners else None
+    max_likely = MAX_PHRASE_RECHECKS if has_phrase(tsqueries) else MAX_MATCHES
     values: dict[str, Any] = {
-        "query": compiled.matched,
-        "likely": compiled.likely,
-        "words": by_words.matched if by_words else None,
-        "looks": looks,
-        "most": NEWEST,
+        **tsqueries,
+        "words": without_owners["matched"] if without_owners else None,
+        "max_likely": max_likely,
+        "max_matches": MAX_MATCHES,
     }
     with connection.cursor() as cursor:
         cursor.execute(_CONTENT if content else _TITLES, values)
         rows = cursor.fetchall()
-    return StaffMatches(
+    return StaffSearch(
+        text,
+        query,
+        content,
         {conversation: message for conversation, message, _, _ in rows if conversation},
-        bounded=any(found >= NEWEST or looked >= looks for _, _, found, looked in rows),
+        bounded=any(
+            matches >= MAX_MATCHES or likely >= max_likely for _, _, matches, likely in rows
+        ),
     )
 
 
-def owners_named(query: SearchQuery) -> dict[str, list[int]]:
-    """For each term, the users whose name begins with it."""
-    terms = [term.text for term in query.wanted if len(term.text) >= _SHORTEST_NAME]
-    wanted = Q(pk__in=())
+def _owners_by_term(query: SearchQuery) -> dict[str, list[int]]:
+    """For each term, the ids of users whose username starts with it; at most _MAX_OWNERS users."""
+    terms = [term.text for term in included_terms(query) if len(term.text) >= _MIN_NAME_CHARS]
+    condition = Q(pk__in=())
     for term in terms:
-        wanted |= Q(username__startswith=term)
-    users = User.objects.filter(wanted).order_by().values_list("pk", "username")[:_MOST_OWNERS]
-    named: dict[str, list[int]] = {}
+        condition |= Q(username__startswith=term)
+    users = User.objects.filter(condition).order_by().values_list("pk", "username")[:_MAX_OWNERS]
+    owners: dict[str, list[int]] = {}
     for key, username in users:
         for term in terms:
             if username.startswith(term):
-                named.setdefault(term, []).append(key)
-    return named
+                owners.setdefault(term, []).append(key)
+    return owners
 
 
 def owners_by_name(text: str) -> list[tuple[str, int]]:
     """At most OWNERS_SHOWN users whose name is the text, or else begins with it, and how many
     conversations each has. Two queries."""
     text = text.strip().replace("\0", "")
-    if len(text) < _SHORTEST_NAME:
+    if len(text) < _MIN_NAME_CHARS:
         return []
     named = User.objects.order_by().values_list("pk", "username")
     longer = named.filter(username__startswith=text).exclude(username=text)
@@ -139,13 +135,16 @@ def owners_by_name(text: str) -> list[tuple[str, int]]:
 
 
 def conversations_with_id(wanted: uuid.UUID) -> list[uuid.UUID]:
-    """The conversation with this id, or that of the message with this id."""
-    holders = Message.objects.filter(id=wanted).values_list("conversation_id", flat=True)
-    return [wanted, *holders[:1]]
+    """`wanted` as the id of a conversation, and the conversation of a message with this id."""
+    conversations = Message.objects.filter(id=wanted).values_list("conversation_id", flat=True)
+    return [wanted, *conversations[:1]]
 
 
-def contents_of(places: Sequence[tuple[uuid.UUID, uuid.UUID]]) -> dict[uuid.UUID, tuple[int, str]]:
-    """By conversation, the sequence and beginning of the one message named with it."""
+def _contents_of(
+    places: Sequence[tuple[uuid.UUID, uuid.UUID]],
+) -> dict[uuid.UUID, tuple[int, str]]:
+    """Sequence and first characters of messages, given as (conversation id, message id), by
+    conversation id."""
     if not places:
         return {}
     with connection.cursor() as cursor:
@@ -158,29 +157,29 @@ def contents_of(places: Sequence[tuple[uuid.UUID, uuid.UUID]]) -> dict[uuid.UUID
 
 
 def as_array(ids: Iterable[uuid.UUID]) -> str:
-    """A PostgreSQL array as one parameter: thousands of placeholders take long to parse."""
+    """A PostgreSQL array literal: one parameter is parsed faster than thousands."""
     return "{" + ",".join(map(str, ids)) + "}"
 
 
-# As in `search`, cut by age before anything else. Of the messages that match, one that has the
-# words itself is shown rather than one whose owner is named so. The row without a conversation says
-# how many messages were looked at, also where none of them matched.
+# The newest rows first, as in `search_sql`. A row has the conversation, its matching message, the
+# number of matches and the number of rows of `likely`; the last number is in a row without a
+# conversation. A message that contains the words is preferred to one that matches by its owner.
 _TITLES = """
     SELECT id, NULL::uuid, count(*) OVER (), 0 FROM (
-        SELECT id FROM conversations_conversation WHERE search @@ %(query)s::tsquery
-        ORDER BY updated_at DESC LIMIT %(most)s
+        SELECT id FROM conversations_conversation WHERE search @@ %(matched)s::tsquery
+        ORDER BY updated_at DESC LIMIT %(max_matches)s
     ) titles
 """
 _CONTENT = f"""
     WITH likely AS MATERIALIZED (
-        SELECT conversation_id, id, created_at, search @@ %(query)s::tsquery AS is_match,
+        SELECT conversation_id, id, created_at, search @@ %(matched)s::tsquery AS is_match,
             %(words)s::tsquery IS NULL OR search @@ %(words)s::tsquery AS by_words
         FROM conversations_message
-        WHERE search @@ %(likely)s::tsquery ORDER BY created_at DESC LIMIT %(looks)s
+        WHERE search @@ %(likely)s::tsquery ORDER BY created_at DESC LIMIT %(max_likely)s
     ), messages AS MATERIALIZED (
         SELECT conversation_id, id, created_at, by_words FROM likely
-        WHERE is_match ORDER BY created_at DESC LIMIT %(most)s
-    ), titles (conversation_id, id, found, looked) AS ({_TITLES}), matches AS (
+        WHERE is_match ORDER BY created_at DESC LIMIT %(max_matches)s
+    ), titles (conversation_id, id, found, likely) AS ({_TITLES}), matches AS (
         SELECT conversation_id, id, created_at, by_words, count(*) OVER () AS found FROM messages
         UNION ALL
         SELECT conversation_id, id, NULL, false, found FROM titles

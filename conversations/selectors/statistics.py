@@ -1,4 +1,4 @@
-"""Figures of the last days: four statements, each bounded by the index on `created_at`."""
+"""Statistics of the dashboard: four statements, each a range scan of an index on created_at."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from django.db import connection
 
 from conversations.db.bulk_rows import Row
 
-LISTED = 5
+MAX_LISTED = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """`days`: a row a day with messages; `total`: the same over all of them; `before`: over as
-    many days ahead of them.
+    """`days` has a row for each day with messages, `total` is the same over the whole period, and
+    `before` over the period of comparison.
 
-    Those rows have day, messages, users, answers, failed, good, bad, and latency and first_token
-    as [median, p95] in milliseconds or None. `answers` are rows of provider, model, status,
-    answers, tokens_in, tokens_out; `slowest` and `failed` are single answers with the title and
-    the owner of their conversation.
+    These rows have day, messages, users, answers, failed, good, bad (counts; users are distinct),
+    and latency and first_token as [median, p95] in milliseconds or None. `answers` are rows of
+    provider, model, status, answers, tokens_in, tokens_out; `slowest` and `failed` are at most
+    MAX_LISTED answers each, with the title and the owner of their conversation.
     """
 
     days: list[Row]
@@ -33,9 +33,11 @@ class Statistics:
 
 
 def statistics_since(start: datetime, zone: str, *, before: datetime) -> Statistics:
-    """Since `start`, and for comparison from `before` to `start`. Days are those of the time zone
-    with this name."""
-    values = {"start": start, "before": before, "zone": zone, "listed": LISTED}
+    """Statistics since `start`, compared with the period from `before` to `start`.
+
+    Days are those of the time zone `zone` (an IANA name).
+    """
+    values = {"start": start, "before": before, "zone": zone, "max_listed": MAX_LISTED}
     rows = _rows(_DAYS, values)
     totals = {row["recent"]: row for row in rows if row["is_total"]}
     return Statistics(
@@ -57,7 +59,7 @@ def _rows(sql: str, values: dict[str, Any]) -> list[Row]:
 
 _COUNTS = ("messages", "users", "answers", "failed", "good", "bad")
 _NOTHING: Row = dict.fromkeys(_COUNTS, 0) | {"latency": None, "first_token": None}
-# The days before `start` are one group: of them only the total is asked for.
+# Rows before `start` have no day: only their total is needed.
 _DAYS = """
     SELECT recent, day, GROUPING(day) = 1 AS is_total,
         count(*) AS messages,
@@ -89,7 +91,7 @@ _ANSWERS = """
     GROUP BY provider, model, status
     ORDER BY answers DESC, provider, model, status
 """
-# Titles and owners are looked up for the listed answers alone.
+# Conversations and users are joined after the LIMIT.
 _WITH_CONVERSATION = """
     SELECT answer.*, conversation.title, owner.username AS owner
     FROM ({answers}) answer
@@ -102,7 +104,7 @@ _SLOWEST = _WITH_CONVERSATION.format(
         SELECT conversation_id, sequence, model, latency_ms, created_at
         FROM conversations_message
         WHERE role = 'assistant' AND latency_ms IS NOT NULL AND created_at >= %(start)s
-        ORDER BY latency_ms DESC LIMIT %(listed)s
+        ORDER BY latency_ms DESC LIMIT %(max_listed)s
     """,
     order="answer.latency_ms DESC",
 )
@@ -111,7 +113,7 @@ _FAILED = _WITH_CONVERSATION.format(
         SELECT conversation_id, sequence, model, status, created_at
         FROM conversations_message
         WHERE status IN ('failed', 'interrupted') AND created_at >= %(start)s
-        ORDER BY created_at DESC LIMIT %(listed)s
+        ORDER BY created_at DESC LIMIT %(max_listed)s
     """,
     order="answer.created_at DESC",
 )

@@ -1,18 +1,17 @@
-"""Every write, one verb a function; the reads that scripts use."""
+"""All writes, one function for each operation, and the reads that scripts need."""
 
 from conversations.formats import MessageDraft
-from conversations.services.appending import Appended, append_drafts
+from conversations.services.appending import append_drafts
 from conversations.services.audit import SCRIPT, owner_of
 from conversations.services.conversations import (
-    Found,
     create_conversation,
     delete_conversation,
-    find_or_start,
     get_or_create_conversation,
+    get_or_create_latest,
     get_user_conversations,
     update_conversation,
 )
-from conversations.services.erasure import Holdings, erase_user, holdings_of
+from conversations.services.erasure import count_user_data, erase_user
 from conversations.services.errors import (
     Conflict,
     Deleted,
@@ -49,11 +48,8 @@ from conversations.services.users import (
 
 __all__ = [
     "SCRIPT",
-    "Appended",
     "Conflict",
     "Deleted",
-    "Found",
-    "Holdings",
     "InvalidValue",
     "KeyReused",
     "MessageDraft",
@@ -68,6 +64,7 @@ __all__ = [
     "add_messages",
     "add_note",
     "append_drafts",
+    "count_user_data",
     "create_conversation",
     "create_token",
     "delete_conversation",
@@ -75,12 +72,11 @@ __all__ = [
     "erase_user",
     "export_conversations",
     "find_or_create_user",
-    "find_or_start",
     "find_user",
     "get_chat_history",
     "get_or_create_conversation",
+    "get_or_create_latest",
     "get_user_conversations",
-    "holdings_of",
     "import_conversations",
     "owner_of",
     "owner_to_read",

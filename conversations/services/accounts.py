@@ -1,19 +1,19 @@
-"""Who may change whose account, and hand out which rights: nobody more than they have."""
+"""Which accounts, groups and tokens an account may manage: none with more rights than its own."""
 
 from __future__ import annotations
 
 from django.contrib.auth.models import Group, Permission, User
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
-BEYOND_YOUR_RIGHTS = "This account has rights that you do not have."
-ONLY_SUPERUSERS_TRUST = "Only a superuser makes a trusted token."
-ONLY_SUPERUSERS_FOR_STAFF = "Only a superuser makes a token for a staff account."
+BEYOND_YOUR_RIGHTS = "This account has permissions that you do not have."
+ONLY_SUPERUSERS_TRUST = "Only a superuser can create a trusted token."
+ONLY_SUPERUSERS_FOR_STAFF = "Only a superuser can create a token for a staff account."
 
 
 def may_change_account(editor: User, account: User) -> bool:
-    """Whether the account, its password included, is within the rights of the editor.
+    """Whether the editor may change the account, including its password.
 
-    A deactivated account counts as if it were active: who may change it could activate it.
+    A deactivated account counts as active, since the editor could activate it.
     """
     if editor.is_superuser:
         return True
@@ -21,15 +21,15 @@ def may_change_account(editor: User, account: User) -> bool:
 
 
 def assignable_groups(editor: User) -> QuerySet[Group]:
-    """The groups that grant nothing which the editor does not have."""
+    """The groups whose permissions the editor has too."""
     if editor.is_superuser:
         return Group.objects.all()
     beyond = _beyond(editor, Permission.objects.filter(group=OuterRef("pk")))
     return Group.objects.filter(~Exists(beyond))
 
 
-def why_no_token(editor: User, account: User, *, trusted: bool) -> str | None:
-    """Why this editor may not make such a token for the account; None where they may."""
+def why_token_refused(editor: User, account: User, *, trusted: bool) -> str | None:
+    """Why the editor may not create such a token for the account; None if they may."""
     if editor.is_superuser:
         return None
     if trusted:
@@ -44,5 +44,5 @@ def _held_by(user: User) -> QuerySet[Permission]:
 
 
 def _beyond(editor: User, permissions: QuerySet[Permission]) -> QuerySet[Permission]:
-    """Those of the permissions that the editor does not have."""
+    """The permissions that the editor does not have."""
     return permissions.exclude(pk__in=_held_by(editor).order_by().values("pk"))

@@ -1,10 +1,9 @@
-"""Appending to a conversation: the one place where messages get their sequence."""
+"""Append messages to a conversation: the only place where a sequence is assigned."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from django.db import transaction
 from django.utils import timezone
@@ -33,15 +32,15 @@ from conversations.services.titles import title_from
 
 MAX_BATCH = 1_000
 
-ANOTHER_MESSAGE = "This id or Idempotency-Key already stands for another message."
-TOO_MANY = f"At most {MAX_BATCH:,} messages at once."
-NONE_GIVEN = "Give at least one message."
-REPEATED_ID = "The same id twice in one request."
-DELETED_MESSAGE = "This id or Idempotency-Key stood for a message that was deleted."
+ANOTHER_MESSAGE = "This id or Idempotency-Key is already used for another message."
+TOO_MANY = f"A request may append at most {MAX_BATCH:,} messages."
+NONE_GIVEN = "At least one message is required."
+REPEATED_ID = "Two messages of the request have the same id."
+DELETED_MESSAGE = "This id or Idempotency-Key was used for a message that was deleted."
 
-# What a repeated request must say again. Ratings and metadata may have changed since; `runner`
-# is the server's own.
-_SAID = tuple(
+# The columns in which a repeated request has to equal the stored row. Ratings and metadata may
+# have been changed since, and `runner` is internal to the server.
+_COMPARED = tuple(
     name
     for name in DRAFT_FIELDS
     if name not in {"id", "rating", "rating_comment", "metadata", "runner", "created_at"}
@@ -54,16 +53,8 @@ _WAS_DELETED = """EXISTS (
         AND tombstone.id = conversations_message.id)"""
 
 
-@dataclass(frozen=True, slots=True)
-class Appended:
-    """The stored messages in order, as column values; `created` is False for a repeated write."""
-
-    rows: list[Row]
-    created: bool
-
-
-class _AlreadyThere(Exception):
-    """Some of the ids exist: the append is rolled back and looked up instead."""
+class _IdsExist(Exception):
+    """Some of the ids exist: the append is rolled back and the stored messages are compared."""
 
 
 def append_drafts(
@@ -75,17 +66,20 @@ def append_drafts(
     expected_last_sequence: int | None = None,
     from_client: bool = True,
     single: bool = False,
-) -> Appended:
-    """Append all of the drafts, in order, or none of them.
+) -> tuple[list[Row], bool]:
+    """Append all of the drafts, in order, or none; the stored rows and whether they are new.
 
-    `key` (an Idempotency-Key) makes the write repeatable, as do the drafts' own ids: the same
-    again returns what is stored, something else under the same id raises KeyReused, and the id of
-    a deleted message Deleted. `single` names fields without an index in errors.
+    A row maps every column of a message to its value. `key` (an Idempotency-Key) makes the write
+    idempotent, as do the drafts' own ids: a repeated call returns the stored rows and False.
+    `from_client` applies the limits for clients (`check_draft`). `single` leaves the index out of
+    the field names in errors. Raises InvalidValue, NotFound, NotAllowed, ReasonRequired,
+    StaleSequence, KeyReused (an id belongs to another message) and Deleted (an id belonged to a
+    deleted message).
     """
     _check(drafts, from_client=from_client, single=single)
     ids = _ids_for(conversation_id, drafts, key)
-    # Before the transaction: what a refused or repeated append tells of a conversation stays on
-    # record too.
+    # Before the transaction, so that the AccessRecord of a refused or repeated append, whose
+    # response also tells something about the conversation, is not rolled back.
     owner_id = _owner_id(conversation_id, access)
     try:
         with transaction.atomic():
@@ -94,13 +88,13 @@ def append_drafts(
             if expected_last_sequence is not None and before != expected_last_sequence:
                 raise StaleSequence(expected=expected_last_sequence, actual=before)
             rows = [
-                _row(conversation_id, before + place, id_, draft)
-                for place, (id_, draft) in enumerate(zip(ids, drafts, strict=True), start=1)
+                _row(conversation_id, before + offset, id_, draft)
+                for offset, (id_, draft) in enumerate(zip(ids, drafts, strict=True), start=1)
             ]
             _insert(rows, repeatable=bool(key) or any(draft.id for draft in drafts))
-    except (_AlreadyThere, StaleSequence) as reason:
+    except (_IdsExist, StaleSequence) as reason:
         return _stored_before(conversation_id, drafts, ids, key, reason)
-    return Appended(rows=rows, created=True)
+    return rows, True
 
 
 def _check(drafts: Sequence[MessageDraft], *, from_client: bool, single: bool) -> None:
@@ -127,7 +121,7 @@ def _ids_for(
 
 
 def _owner_id(conversation_id: uuid.UUID, access: AccessContext) -> int | None:
-    """Whose the conversation has to be; a script appends to anybody's."""
+    """The owner that the conversation must have; None for a script, which may append to any."""
     if access.caller is None:
         return None
     return owner_of(access, conversation_id, action=AccessAction.CHANGE).pk
@@ -140,7 +134,7 @@ def _reserve(
         conversation_id,
         owner_id=owner_id,
         count=len(drafts),
-        moved_at=drafts[-1].created_at or timezone.now(),
+        updated_at=drafts[-1].created_at or timezone.now(),
         title=title_from(drafts),
     )
     if last is None:
@@ -149,16 +143,16 @@ def _reserve(
 
 
 def _insert(rows: Sequence[Row], *, repeatable: bool) -> None:
-    """Store all of them; raises _AlreadyThere, and Deleted, which rolls back.
+    """Insert all rows; _IdsExist or Deleted roll the transaction back.
 
-    Tombstones are looked for here, not where the conversation is locked: a statement that had to
-    wait for a deletion does not see what that left.
+    Tombstones are looked up in this statement, not in the one that locks the conversation: under
+    READ COMMITTED a statement that waited for a concurrent deletion has a snapshot from before it.
     """
     was_deleted = insert_new_rows(Message, rows, returning=_WAS_DELETED if repeatable else "false")
     if any(was_deleted):
         raise Deleted(DELETED_MESSAGE)
     if len(was_deleted) != len(rows):
-        raise _AlreadyThere
+        raise _IdsExist
 
 
 def _row(conversation_id: uuid.UUID, sequence: int, id_: uuid.UUID, draft: MessageDraft) -> Row:
@@ -179,24 +173,24 @@ def _stored_before(
     ids: list[uuid.UUID],
     key: str | None,
     reason: Exception,
-) -> Appended:
-    """What an earlier, equal request stored under these ids."""
+) -> tuple[list[Row], bool]:
+    """The rows that an earlier, equal request stored under these ids, and False."""
     found = Message.objects.filter(conversation_id=conversation_id, id__in=ids)
     stored: dict[uuid.UUID, Row] = {row["id"]: dict(row) for row in found.values()}
     if not stored and isinstance(reason, StaleSequence):
         raise reason
     rows = [stored.get(id_) for id_ in ids]
     same = all(
-        row is not None and first_difference(row, draft, _SAID) is None
+        row is not None and first_difference(row, draft, _COMPARED) is None
         for row, draft in zip(rows, drafts, strict=True)
     )
     if not same or _was_longer(conversation_id, len(drafts), key):
         raise KeyReused(ANOTHER_MESSAGE, field="id" if key is None else "Idempotency-Key")
-    return Appended(rows=[row for row in rows if row is not None], created=False)
+    return [row for row in rows if row is not None], False
 
 
 def _was_longer(conversation_id: uuid.UUID, count: int, key: str | None) -> bool:
-    """Whether the first request under this key had more messages than this one."""
+    """Whether the first request with this key had more messages than this one."""
     if key is None:
         return False
     beyond = id_from_key(conversation_id, f"{key}:{count}")

@@ -84,16 +84,17 @@ def _store(
     try:
         with transaction.atomic():
             if conversation_id is None:
-                conversation_id = create_conversation(
+                conversation, _ = create_conversation(
                     owner=owner,
                     model_used=answer.model,
                     id=new_conversation_id,
                     source="chat",
                     field_of_id="Idempotency-Key",
-                ).conversation.pk
+                )
+                conversation_id = conversation.pk
             else:
                 interrupt_abandoned(conversation_id=conversation_id, is_dead=is_dead)
-            appended = append_drafts(
+            rows, created = append_drafts(
                 conversation_id=conversation_id,
                 drafts=[question, answer],
                 access=AccessContext(Caller(owner)),
@@ -103,7 +104,7 @@ def _store(
         if "message_one_streaming" not in str(error):
             raise
         raise TurnRunning(RUNNING, field="conversation_id") from None
-    question_row, answer_row = appended.rows
+    question_row, answer_row = rows
     turn = Turn(
         id=answer_row["id"],
         conversation_id=conversation_id,
@@ -113,7 +114,7 @@ def _store(
         steps=[Step(answer_row["id"])],
         question_sequence=question_row["sequence"],
     )
-    return turn, appended.created
+    return turn, created
 
 
 def _begun_before(

@@ -1,4 +1,4 @@
-"""What a new installation gets once: a secret, an administrator and a sample to look at."""
+"""Set up a new installation: its secret, an administrator and sample conversations."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ _PASSWORD_BYTES = 12  # 16 characters
 
 
 def ensure_secret() -> None:
-    """Make the installation's secret where there is none; `migrate` does."""
+    """Create the secret of the installation if it does not exist. Called after `migrate`."""
     InstallationSecret.objects.get_or_create(
         pk=1, defaults={"value": secrets.token_bytes(SECRET_BYTES)}
     )
 
 
 def find_admin() -> str | None:
-    """The name of the longest-standing superuser; None says that this is the first run."""
+    """The username of the superuser created first; None on the first run."""
     superusers = get_user_model().objects.filter(is_superuser=True).order_by("pk")
     return superusers.values_list("username", flat=True).first()
 
 
 def create_admin() -> str | None:
-    """Make the superuser `admin` and return its password, which only its owner then knows.
+    """Create the superuser `admin` and return its random password, which is stored only hashed.
 
-    None when the name is taken: an ordinary user of that name must not become a superuser.
+    Returns None if a user of that name exists: they must not become a superuser.
     """
     users = get_user_model().objects
     if users.filter(username=ADMIN_NAME).exists():
@@ -50,22 +50,24 @@ def create_admin() -> str | None:
 
 
 def load_sample() -> ImportReport:
-    """Import the sample conversations as those of the user `sample`; again, it adds nothing."""
+    """Import the sample conversations for the user `sample`. Idempotent."""
     owner = find_or_create_user(SAMPLE_OWNER)
     with SAMPLE_FILE.open("rb") as file:
         chats = list(READERS["json"](file))
-    return import_conversations(chats=_moved_to_now(chats), owner_id=owner.pk, source="import:json")
+    return import_conversations(
+        chats=_shifted_to_now(chats), owner_id=owner.pk, source="import:json"
+    )
 
 
-def _moved_to_now(chats: list[Chat | Rejected]) -> list[Chat | Rejected]:
-    """All times moved by one interval, so that the newest is now and the dashboard shows them.
+def _shifted_to_now(chats: list[Chat | Rejected]) -> list[Chat | Rejected]:
+    """Shift all times by one interval, so that the newest is now and the dashboard has data.
 
-    An import does not compare times, so that a later run still finds what the first one stored.
+    Imports do not compare times, so a repeated import still finds the stored conversations.
     """
     interval = timezone.now() - max(
         time for chat in chats if isinstance(chat, Chat) for time in _times_of(chat)
     )
-    return [_moved(chat, interval) if isinstance(chat, Chat) else chat for chat in chats]
+    return [_shifted(chat, interval) if isinstance(chat, Chat) else chat for chat in chats]
 
 
 def _times_of(chat: Chat) -> list[datetime]:
@@ -74,7 +76,7 @@ def _times_of(chat: Chat) -> list[datetime]:
     return [time for time in times if time is not None]
 
 
-def _moved(chat: Chat, interval: timedelta) -> Chat:
+def _shifted(chat: Chat, interval: timedelta) -> Chat:
     def later(time: datetime | None) -> datetime | None:
         return None if time is None else time + interval
 

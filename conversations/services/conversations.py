@@ -1,12 +1,11 @@
-"""Conversations: find or start one, change what may change, remove."""
+"""Create, update and delete conversations."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from django.contrib.auth.models import User
@@ -35,46 +34,43 @@ from conversations.services.errors import (
 from conversations.services.users import NO_SUCH_USER, UserId, find_or_create_user, find_user
 from conversations.services.validators import as_stored, check_metadata, check_text
 
-ANOTHER_CONVERSATION = "This id or Idempotency-Key already stands for another conversation."
-DELETED_CONVERSATION = "This id or Idempotency-Key stood for a conversation that was deleted."
+ANOTHER_CONVERSATION = "This id or Idempotency-Key is already used for another conversation."
+DELETED_CONVERSATION = "This id or Idempotency-Key was used for a conversation that was deleted."
 EMPTY_TITLE = "The title may not be empty."
 LONG_TEXT = "Longer than 255 characters."
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A conversation, and whether this call made it."""
-
-    conversation: Conversation
-    created: bool
-
-
 def get_or_create_conversation(*, user_id: UserId) -> Conversation:
-    """The user's latest conversation, or a new one. The user is made where there is none."""
-    return find_or_start(owner=find_or_create_user(user_id)).conversation
+    """The user's latest conversation that is not archived, or a new one.
 
-
-def find_or_start(*, owner: User) -> Found:
-    """The owner's latest conversation that is not archived, or a new one.
-
-    Two calls at once give one conversation: the second waits on the owner's row. Raises
-    NotFound for an owner who is erased meanwhile.
+    The user is created if there is none of that name. Raises InvalidValue for a bad name.
     """
-    if found := _latest_of(owner):
-        return found
+    conversation, _ = get_or_create_latest(owner=find_or_create_user(user_id))
+    return conversation
+
+
+def get_or_create_latest(*, owner: User) -> tuple[Conversation, bool]:
+    """The owner's latest conversation that is not archived, or a new one, and whether it is new.
+
+    Concurrent calls return the same conversation: they wait for a lock on the owner's row. Raises
+    NotFound if the owner is erased by another transaction.
+    """
+    if latest := _latest_of(owner):
+        return latest, False
     with transaction.atomic():
-        still_there = User.objects.select_for_update(no_key=True).filter(pk=owner.pk)
-        if still_there.values_list("pk").first() is None:  # erased meanwhile
+        locked = User.objects.select_for_update(no_key=True).filter(pk=owner.pk)
+        if locked.values_list("pk").first() is None:
             raise NotFound(NO_SUCH_USER)
-        return _latest_of(owner) or create_conversation(owner=owner)
+        if latest := _latest_of(owner):
+            return latest, False
+        return create_conversation(owner=owner)
 
 
-def _latest_of(owner: User) -> Found | None:
+def _latest_of(owner: User) -> Conversation | None:
     latest = Conversation.objects.latest_of(owner.pk)
-    if latest is None:
-        return None
-    latest.user = owner
-    return Found(latest, created=False)
+    if latest is not None:
+        latest.user = owner
+    return latest
 
 
 def create_conversation(
@@ -86,12 +82,13 @@ def create_conversation(
     id: uuid.UUID | None = None,
     source: str = "api",
     field_of_id: str = "id",
-) -> Found:
-    """A new conversation, titled from its first user message unless `title` is given.
+) -> tuple[Conversation, bool]:
+    """Create a conversation; returns it and whether it is new, as Django's `get_or_create` does.
 
-    `id` makes the call repeatable: the same again returns what is stored (created=False),
-    another body or owner under that id raises KeyReused naming `field_of_id`, and the id of the
-    owner's deleted conversation Deleted.
+    Without `title` it keeps the default title until its first user message. `id` makes the call
+    idempotent: a repeated call returns the stored row and False. Raises KeyReused, naming
+    `field_of_id`, if the id belongs to a conversation with other values or another owner, Deleted
+    if the owner's conversation with this id was deleted, and InvalidValue.
     """
     now = timezone.now()
     values = {
@@ -107,14 +104,14 @@ def create_conversation(
     with transaction.atomic():
         created = bool(insert_new_rows(Conversation, [row]))
         if created and id is not None:
-            # Not before: an insert waits for the end of a deletion that runs, which leaves the
-            # tombstone.
+            # After the insert, which waits for a concurrent deletion to commit: only then is the
+            # tombstone of that deletion visible.
             _check_not_deleted(id, owner, field_of_id)
-    return Found(fresh if created else _stored_before(fresh, field_of_id), created)
+    return fresh if created else _stored_before(fresh, field_of_id), created
 
 
 def _check_not_deleted(id: uuid.UUID, owner: User, field: str) -> None:
-    """An id that was another owner's is as good as taken."""
+    """An id that another owner's deleted conversation had counts as reused."""
     tombstone = Tombstone.objects.filter(conversation_id=id, id=id).first()
     if tombstone is None:
         return
@@ -124,7 +121,7 @@ def _check_not_deleted(id: uuid.UUID, owner: User, field: str) -> None:
 
 
 def _stored_before(fresh: Conversation, field: str) -> Conversation:
-    """The conversation under `fresh`'s id, provided that an equal request made it."""
+    """The stored conversation with the id of `fresh`; KeyReused unless their values are equal."""
     stored = Conversation.objects.owned_by(fresh.user_id).filter(pk=fresh.pk).first()
     if stored is not None:
         stored.user = fresh.user
@@ -134,7 +131,7 @@ def _stored_before(fresh: Conversation, field: str) -> Conversation:
 
 
 def _same_request(stored: Conversation, fresh: Conversation) -> bool:
-    """Title and metadata are compared only while nothing has happened to the conversation."""
+    """Title and metadata are compared only if the conversation was not updated since."""
     if stored.updated_at != stored.created_at:
         return stored.model_used == fresh.model_used
     return (stored.model_used, stored.title, as_stored(stored.metadata)) == (
@@ -145,7 +142,7 @@ def _same_request(stored: Conversation, fresh: Conversation) -> bool:
 
 
 def get_user_conversations(*, user_id: UserId, limit: int | None = None) -> list[Conversation]:
-    """The user's conversations, newest activity first; none for a user not seen so far."""
+    """The user's conversations, newest activity first; empty for an unknown user."""
     owner = find_user(user_id)
     if owner is None:
         return []
@@ -155,9 +152,9 @@ def get_user_conversations(*, user_id: UserId, limit: int | None = None) -> list
 def update_conversation(
     *, conversation_id: uuid.UUID, changes: dict[str, Any], access: AccessContext
 ) -> Conversation:
-    """Change `title`, `metadata`, `pinned`, `archived`.
+    """Change any of `title`, `metadata`, `pinned` and `archived` (True archives, False unarchives).
 
-    Raises NotFound, NotAllowed, OnLegalHold.
+    Raises InvalidValue, NotFound, NotAllowed, ReasonRequired, OnLegalHold.
     """
     values = dict(changes)
     _check_values(values)
@@ -170,13 +167,20 @@ def update_conversation(
         values.pop("archived", None)
         for name, value in values.items():
             setattr(conversation, name, value)
-        conversation.updated_at = _touched(conversation)
+        # Differs from `created_at`, so that a repeated create request is not compared with changed
+        # values, but keeps the place in the list, which is ordered by the newest message.
+        conversation.updated_at = max(
+            conversation.updated_at, conversation.created_at + timedelta(microseconds=1)
+        )
         conversation.save(update_fields=[*values, "updated_at"])
     return conversation
 
 
 def delete_conversation(*, conversation_id: uuid.UUID, access: AccessContext) -> None:
-    """Remove a conversation and its messages. Raises NotFound, NotAllowed, OnLegalHold."""
+    """Delete a conversation with its messages, notes and reviews.
+
+    Its id stays reserved by a tombstone. Raises NotFound, NotAllowed, ReasonRequired, OnLegalHold.
+    """
 
     def size(conversation: Conversation) -> Detail:
         return {"messages": conversation.message_count}
@@ -196,30 +200,30 @@ def conversation_to_change(
     action: AccessAction,
     detail: Detail | Callable[[Conversation], Detail] | None = None,
 ) -> Iterator[Conversation]:
-    """A transaction in which the conversation is locked, its user beside it, for something of it to
-    change or to go away.
+    """A transaction that holds the conversation's row lock, for changing or deleting data of it.
 
-    What is refused is undone with its AccessRecord; another one says that it was refused. Raises
-    NotFound, NotAllowed, ReasonRequired, OnLegalHold, and what the block raises.
+    The conversation has its `user` loaded. A ServiceError rolls back the change together with its
+    AccessRecord; a second AccessRecord is then stored with the refusal's code. Raises NotFound,
+    NotAllowed, ReasonRequired, OnLegalHold, and what the block raises.
     """
     conversation = None
     try:
         with transaction.atomic():
             conversation = locked_conversation(conversation_id, access, action, detail)
             if conversation.legal_hold:
-                # That there is a hold is for staff to know, and only of what is not their own.
-                told = access.caller is None or access.leaves_record(conversation.user_id)
-                raise OnLegalHold.told() if told else OnLegalHold()
+                # Only scripts and staff other than the owner may learn that there is a hold.
+                discloses = access.caller is None or access.leaves_record(conversation.user_id)
+                raise OnLegalHold.disclosed() if discloses else OnLegalHold()
             yield conversation
     except ServiceError as refusal:
         if conversation is not None:
-            said = detail(conversation) if callable(detail) else dict(detail or {})
+            given = detail(conversation) if callable(detail) else dict(detail or {})
             record_act(
                 access,
                 action,
                 owner=conversation.user,
                 conversation_id=conversation_id,
-                detail={**said, "refused": refusal.code},
+                detail={**given, "refused": refusal.code},
             )
         raise
 
@@ -230,24 +234,22 @@ def locked_conversation(
     action: AccessAction,
     detail: Detail | Callable[[Conversation], Detail] | None = None,
 ) -> Conversation:
-    """The conversation, locked until the transaction ends, on legal hold or not."""
+    """The conversation, locked (FOR UPDATE) until the transaction ends, even if on legal hold.
+
+    Stores an AccessRecord where staff act on another user's conversation. Raises NotFound,
+    NotAllowed, ReasonRequired.
+    """
     owner = owner_of(access, conversation_id, action=action, detail=detail)
-    mine = Conversation.objects.owned_by(owner.pk).filter(pk=conversation_id)
-    found = mine.select_for_update().first()
-    if found is None:
+    rows = Conversation.objects.owned_by(owner.pk).filter(pk=conversation_id)
+    conversation = rows.select_for_update().first()
+    if conversation is None:
         raise NotFound(NO_SUCH_CONVERSATION)
-    found.user = owner
-    return found
-
-
-def _touched(conversation: Conversation) -> datetime:
-    """A time that differs from `created_at`, yet does not move the chat up its owner's list:
-    the newest activity is the newest message, not a new title."""
-    return max(conversation.updated_at, conversation.created_at + timedelta(microseconds=1))
+    conversation.user = owner
+    return conversation
 
 
 def _check_values(values: dict[str, Any]) -> None:
-    """Check what a client gives of a conversation; titles are trimmed in place."""
+    """Check the values of a conversation; trims `title` and `model_used` in place."""
     for name in ("title", "model_used"):
         if name in values:
             check_text(name, values[name])

@@ -1,8 +1,7 @@
-"""What a database error means: no service for now, a row that is gone, or a defect."""
+"""Classify database errors: temporarily unavailable, a missing referenced row, or a defect."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import psycopg2
@@ -20,56 +19,43 @@ from conversations.services.users import NO_SUCH_USER
 
 RETRY_SECONDS = 5
 
-UNREACHABLE = "The database is not available just now."
-TIMED_OUT = "The database took longer for this request than it may."
-LOCKED = "Another request holds what this one needs; it waited as long as it may."
-ROLLED_BACK = "The database undid this request because another one changed the same rows."
-DISK_FULL = "The database has no space left on its disk."
-OVERLOADED = "The database has no connection or memory left for this request."
+UNREACHABLE = "The database is not available."
+TIMED_OUT = "The database query exceeded its time limit."
+LOCKED = "Another request holds a lock that this one needs, and the wait exceeded its limit."
+ROLLED_BACK = "The transaction was rolled back because it conflicted with another one."
+DISK_FULL = "The disk of the database is full."
+OVERLOADED = "The database has no free connections or memory."
 
 
-@dataclass(frozen=True, slots=True)
-class Unavailability:
-    """Why the database could not serve: `detail` is for clients.
-
-    `connection_lost`: this connection is of no use any more; the next one may be.
-    """
-
-    detail: str
-    connection_lost: bool = False
-
-
-_LOST = Unavailability(UNREACHABLE, connection_lost=True)
-
-# By SQLSTATE, or its first characters: Appendix A of PostgreSQL's manual.
+# By SQLSTATE or its first characters (PostgreSQL's manual, Appendix A).
 _BY_SQLSTATE = {
-    "08": _LOST,  # connection exceptions
-    "57P": _LOST,  # ended by an administrator, by a crash, or not up yet
-    "25006": _LOST,  # read_only_sql_transaction: this server has become a standby
-    "25P03": _LOST,  # idle_in_transaction_session_timeout, which ends the session
-    "25P04": _LOST,  # transaction_timeout, which ends it too
-    "57014": Unavailability(TIMED_OUT),  # query_canceled, by statement_timeout
-    "55P03": Unavailability(LOCKED),  # lock_not_available
-    "40001": Unavailability(ROLLED_BACK),  # serialization_failure
-    "40P01": Unavailability(ROLLED_BACK),  # deadlock_detected
-    "53100": Unavailability(DISK_FULL),
-    "53": Unavailability(OVERLOADED),  # insufficient resources
-    "58": Unavailability(UNREACHABLE),  # system errors, such as of a disk
+    "08": UNREACHABLE,  # connection exceptions
+    "57P": UNREACHABLE,  # admin_shutdown, crash_shutdown, cannot_connect_now
+    "25006": UNREACHABLE,  # read_only_sql_transaction: the server has become a standby
+    "25P03": UNREACHABLE,  # idle_in_transaction_session_timeout, which ends the session
+    "25P04": UNREACHABLE,  # transaction_timeout, which ends it as well
+    "57014": TIMED_OUT,  # query_canceled, by statement_timeout
+    "55P03": LOCKED,  # lock_not_available
+    "40001": ROLLED_BACK,  # serialization_failure
+    "40P01": ROLLED_BACK,  # deadlock_detected
+    "53100": DISK_FULL,
+    "53": OVERLOADED,  # insufficient resources
+    "58": UNREACHABLE,  # system errors, such as I/O errors
 }
 
-# How the names of foreign keys end: this project's own, then those that Django makes.
-_GONE = {
+# By the suffix of a foreign key constraint: those of this project, then those named by Django.
+_NOT_FOUND = {
     ("_user_fk", "_fk_auth_user_id"): NO_SUCH_USER,
     ("_conversation_fk", "_fk_conversations_conversation_id"): NO_SUCH_CONVERSATION,
 }
 
 
-def unavailability(error: BaseException | None) -> Unavailability | None:
-    """Why the database could not serve; None for a defect and for what is no database error.
+def why_unavailable(error: BaseException | None) -> str | None:
+    """Why the database is unavailable, a text for clients; None for a defect or another error.
 
-    A connection that breaks shows in several ways. Beside OperationalError psycopg2 raises a
-    plain DatabaseError ("server closed the connection unexpectedly", "no message from the
-    libpq"), and InterfaceError for what is asked of the connection afterwards.
+    UNREACHABLE means that this connection is lost (`close_lost_connection`). psycopg2 reports a
+    lost connection as an OperationalError, as a plain DatabaseError ("server closed the connection
+    unexpectedly", "no message from the libpq"), and as an InterfaceError for later statements.
     """
     if not isinstance(error, DatabaseError | InterfaceError):
         return None
@@ -78,18 +64,18 @@ def unavailability(error: BaseException | None) -> Unavailability | None:
     if sqlstate is not None:
         return _by_sqlstate(sqlstate)
     if isinstance(error, OperationalError) or type(cause) is psycopg2.DatabaseError:
-        return _LOST
-    return _LOST if isinstance(error, InterfaceError) and _is_closed(connection) else None
+        return UNREACHABLE
+    return UNREACHABLE if isinstance(error, InterfaceError) and _is_closed(connection) else None
 
 
 def close_lost_connection() -> None:
-    """Close this thread's connection after a loss: the next statement opens a new one."""
+    """Close this thread's connection, unless in a transaction; the next query opens a new one."""
     if not connection.in_atomic_block:
         connection.close()
 
 
-def _by_sqlstate(sqlstate: str) -> Unavailability | None:
-    """The entry with the longest matching beginning."""
+def _by_sqlstate(sqlstate: str) -> str | None:
+    """The entry with the longest matching prefix."""
     starts = (sqlstate[:length] for length in (5, 3, 2))
     return next((_BY_SQLSTATE[start] for start in starts if start in _BY_SQLSTATE), None)
 
@@ -99,10 +85,10 @@ def _is_closed(wrapper: Any) -> bool:
 
 
 def not_found_from(error: BaseException | None) -> NotFound | None:
-    """NotFound where a user or conversation went away before a row that belongs to it was stored.
+    """NotFound if a foreign key's user or conversation was deleted concurrently; else None.
 
-    Foreign keys are checked at the end of the transaction, wherever that is: the error comes out
-    of the outermost one, and only there can it be told. None for every other error.
+    The foreign keys are deferred: the IntegrityError is raised at the commit of the outermost
+    transaction.
     """
     if not isinstance(error, IntegrityError):
         return None
@@ -110,4 +96,4 @@ def not_found_from(error: BaseException | None) -> NotFound | None:
     if not isinstance(cause, psycopg2.errors.ForeignKeyViolation):
         return None
     name = cause.diag.constraint_name or ""
-    return next((NotFound(text) for ends, text in _GONE.items() if name.endswith(ends)), None)
+    return next((NotFound(text) for ends, text in _NOT_FOUND.items() if name.endswith(ends)), None)

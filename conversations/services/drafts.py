@@ -1,4 +1,4 @@
-"""Checks of a message before it is stored, whoever gives it: a client, a script or a file."""
+"""Validate messages of clients, scripts and import files before they are stored."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from conversations.services.validators import (
 )
 
 EMPTY_CONTENT = "The content may not be empty."
-UNKNOWN_ROLE = "Not a role; roles are {roles} (in lower case)."
-UNKNOWN_STATUS = "Not a status; statuses are {statuses}."
+UNKNOWN_ROLE = "Unknown role. Roles are {roles} (in lower case)."
+UNKNOWN_STATUS = "Unknown status. Statuses are {statuses}."
 TOO_LONG = "Longer than {limit:,} characters."
 NOT_AN_OBJECT = "Not an object."
-NOT_NEGATIVE = "May not be negative or above 2,147,483,647."
+OUT_OF_RANGE = "Must be 0 to 2,147,483,647."
 
-# Django builds `.values` anew each time it is asked.
+# Django computes `.values` at each access.
 _ROLES, _STATUSES = tuple(Role.values), tuple(Status.values)
-# The model's columns by kind, asked of it once; texts with their greatest length or None.
+# The model's columns by type; text columns with their maximum length or None.
 _COLUMNS = [Message._meta.get_field(name) for name in DRAFT_FIELDS]
 _TEXTS = {
     column.name: column.max_length
@@ -42,9 +42,10 @@ _LARGEST_COUNT = 2**31 - 1
 
 
 def check_draft(draft: MessageDraft, *, from_client: bool) -> None:
-    """Raise InvalidValue, naming the field, unless the row can be stored as it is.
+    """Raise InvalidValue, naming the field, unless the message can be stored.
 
-    `from_client` adds the rules for what people type: it is trimmed, and of bounded length.
+    `from_client` trims the content of a user message and limits its length to
+    CHAT_MAX_MESSAGE_CHARS, and rejects the status `streaming`.
     """
     if from_client:
         _apply_client_rules(draft)
@@ -71,12 +72,12 @@ def _apply_client_rules(draft: MessageDraft) -> None:
             raise InvalidValue(TOO_LONG.format(limit=limit), field="content", code="max_length")
     if draft.status == Status.STREAMING:
         raise InvalidValue(
-            "Only a running turn is `streaming`; record a finished answer.", field="status"
+            "Only the server sets the status `streaming`; append finished answers.", field="status"
         )
 
 
 def _is_empty(draft: MessageDraft) -> bool:
-    """The rule of the constraint `message_content_not_empty`, in Python."""
+    """The condition of the constraint `message_content_not_empty`, negated."""
     return (
         draft.content == ""
         and not draft.tool_calls
@@ -87,24 +88,24 @@ def _is_empty(draft: MessageDraft) -> bool:
 
 
 def first_difference(row: Row, draft: MessageDraft, names: Iterable[str]) -> str | None:
-    """The first of the columns `names` of which a stored row says something else than the draft.
+    """The first of the columns `names` in which a stored row differs from the draft, or None.
 
-    Metadata is compared too while nothing of the row has been changed since it was stored.
+    Metadata is compared too, unless the row was updated since it was stored.
     """
-    untouched = row["updated_at"] == row["created_at"]
-    compared = (*names, "metadata") if untouched else names
+    unchanged = row["updated_at"] == row["created_at"]
+    compared = (*names, "metadata") if unchanged else names
     return next(
         (name for name in compared if as_stored(row[name]) != as_stored(getattr(draft, name))), None
     )
 
 
 def check_drafts(drafts: list[MessageDraft], *, from_client: bool) -> None:
-    """Check each; an error names the failing index ("messages.3.content")."""
+    """Check each; the field of an error has the index ("messages.3.content")."""
     for index, draft in enumerate(drafts):
         try:
             check_draft(draft, from_client=from_client)
         except ServiceError as error:
-            raise error.under(f"messages.{index}") from None
+            raise error.with_field_prefix(f"messages.{index}") from None
 
 
 def _check_choice(field: str, value: object, choices: tuple[str, ...], text: str) -> None:
@@ -134,7 +135,7 @@ def _check_list(column: str, value: object) -> None:
 
 
 def _check_tool_calls(calls: Iterable[Any]) -> None:
-    """Readers look for `id` and `function` in each; OpenAI's shape of a call has both."""
+    """Calls, and `function` in each, must be objects, since readers use `id` and `function`."""
     for index, call in enumerate(calls):
         if not isinstance(call, dict):
             raise InvalidValue(NOT_AN_OBJECT, field=f"tool_calls.{index}", code="not_an_object")
@@ -150,4 +151,4 @@ def _check_count(column: str, value: object) -> None:
     if not isinstance(value, int) or isinstance(value, bool):
         raise InvalidValue("Not a whole number.", field=column)
     if not 0 <= value <= _LARGEST_COUNT:
-        raise InvalidValue(NOT_NEGATIVE, field=column)
+        raise InvalidValue(OUT_OF_RANGE, field=column)

@@ -1,23 +1,23 @@
-"""What a service can refuse: one base, mapped to HTTP in one place (`api/errors.py`)."""
+"""Errors that services raise; `api/errors.py` maps them to HTTP responses."""
 
 from __future__ import annotations
 
 from django.db import IntegrityError
 
 NO_SUCH_CONVERSATION = "No such conversation."
-READ_ONLY = "You may read this conversation, not write to it."
-NO_REASON = "Give a reason: it is kept with the record of this access."
+READ_ONLY = "You may read this conversation but not change it."
+NO_REASON = "A reason is required. It is stored in the audit log."
 NO_SUCH_MESSAGE = "No such message in this conversation."
 CANNOT_CHANGE = "This conversation cannot be changed now."
-ON_HOLD = "This conversation is on legal hold: nothing of it may change or go away."
-# What the triggers of a legal hold name in their refusals (migration 0007).
+ON_HOLD = "This conversation is on legal hold: it cannot be changed or deleted."
+# The constraint name in the errors of the legal hold triggers (migration 0007).
 HOLD_CONSTRAINT = "conversation_legal_hold"
 
 
 class ServiceError(Exception):
-    """A refusal that the caller can understand: `code` for machines, the text for people.
+    """Base of all errors that are the caller's fault: `code` is stable, `detail` is a text.
 
-    `field` names the value at fault as a path ("messages.3.content"), or is None.
+    `field` is the path of the invalid value ("messages.3.content"), or None.
     """
 
     code = "error"
@@ -28,32 +28,32 @@ class ServiceError(Exception):
         self.field = field
         self.code = code or self.code
 
-    def under(self, prefix: str) -> ServiceError:
-        """The same error, its field named from one level further out."""
+    def with_field_prefix(self, prefix: str) -> ServiceError:
+        """Prepend `prefix` to the path of the field; returns the same error."""
         self.field = f"{prefix}.{self.field}" if self.field else prefix
         return self
 
 
 class InvalidValue(ServiceError):
-    """A value that cannot be stored as it is."""
+    """A value is invalid."""
 
     code = "invalid"
 
 
 class NotFound(ServiceError):
-    """It does not exist, or the caller may not know that it does."""
+    """The object does not exist, or the caller may not see it."""
 
     code = "not_found"
 
 
 class NotAllowed(ServiceError):
-    """The caller may see it and may not do this with it."""
+    """The caller may see the object but not perform this operation."""
 
     code = "permission_denied"
 
 
 class ReasonRequired(NotAllowed):
-    """Staff may look, once they have said why."""
+    """Staff must give a reason for this access."""
 
     code = "reason_required"
 
@@ -62,13 +62,13 @@ class ReasonRequired(NotAllowed):
 
 
 class Conflict(ServiceError):
-    """The request contradicts what is stored."""
+    """The request conflicts with the stored state."""
 
     code = "conflict"
 
 
 class StaleSequence(Conflict):
-    """`expected_last_sequence` is not the conversation's last sequence any more."""
+    """`expected_last_sequence` is not the last sequence of the conversation."""
 
     code = "stale_sequence"
 
@@ -81,21 +81,22 @@ class StaleSequence(Conflict):
 
 
 class KeyReused(Conflict):
-    """The id or the Idempotency-Key already stands for something else."""
+    """The id or the Idempotency-Key is already used for another object."""
 
     code = "key_reused"
 
 
 class Deleted(Conflict):
-    """The id or the Idempotency-Key stood for something that was deleted, and stays so."""
+    """The id or the Idempotency-Key was used for an object that was deleted."""
 
     code = "deleted"
 
 
 class OnLegalHold(Conflict):
-    """The conversation is on legal hold: nothing of it may change or go away.
+    """The conversation is on legal hold: it cannot be changed or deleted.
 
-    Neither code nor text says so, as the owner is not told of a hold; those of `told` do.
+    Code and text do not mention the hold, since the owner may not learn of it; those of
+    `disclosed` do.
     """
 
     code = "not_changeable"
@@ -104,34 +105,32 @@ class OnLegalHold(Conflict):
         super().__init__(detail, code=code)
 
     @classmethod
-    def told(cls, detail: str = ON_HOLD) -> OnLegalHold:
-        """For staff and scripts."""
+    def disclosed(cls, detail: str = ON_HOLD) -> OnLegalHold:
+        """The error for staff and scripts, which names the hold."""
         return cls(detail, code="legal_hold")
 
 
 class TurnRunning(Conflict):
-    """A turn runs in this conversation; there is one at a time."""
+    """A turn is running in this conversation, which allows one at a time."""
 
     code = "turn_running"
 
 
 class TurnEnded(Conflict):
-    """A turn's answer does not run any more: somebody else has ended or deleted it."""
+    """The answer is not running any more: another process has ended or deleted it."""
 
     code = "turn_ended"
 
     def __init__(self) -> None:
-        super().__init__("This answer does not run any more.")
+        super().__init__("This answer is not running any more.")
 
 
 def refusal_of(error: Exception) -> ServiceError | None:
-    """The refusal that an exception is; None for a failure.
-
-    A write that no service stopped is refused by the triggers of a legal hold all the same.
-    """
+    """The exception as a ServiceError; None if it is neither one nor an error of the triggers of a
+    legal hold, which also reject writes that no service has checked."""
     if isinstance(error, ServiceError):
         return error
     if isinstance(error, IntegrityError):
-        named = getattr(getattr(error.__cause__, "diag", None), "constraint_name", None)
-        return OnLegalHold() if named == HOLD_CONSTRAINT else None
+        constraint = getattr(getattr(error.__cause__, "diag", None), "constraint_name", None)
+        return OnLegalHold() if constraint == HOLD_CONSTRAINT else None
     return None

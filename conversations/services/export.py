@@ -1,4 +1,4 @@
-"""Conversations on their way out: in batches, each recorded before its first word leaves."""
+"""Export conversations in batches, with the AccessRecords of a batch stored before its text."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from conversations.services.audit import record_exports, wants_reason
 from conversations.services.errors import InvalidValue, ReasonRequired
 
 BATCH = 100
-MESSAGES_AT_ONCE = 500
-UNKNOWN_FORMAT = "Not a format; formats are {formats}."
+MESSAGE_BATCH = 500
+UNKNOWN_FORMAT = "Unknown format. Formats are {formats}."
 
 _CHAT_COLUMNS = [
     column.name for column in fields(RecordedChat) if column.name not in {"id", "owner", "messages"}
@@ -35,20 +35,20 @@ def export_conversations(
     file_format: str,
     access: AccessContext,
 ) -> Iterator[str]:
-    """The text of a file with the conversations, by age, piece by piece, however many there are.
+    """Yield the text of an export file in chunks, the conversations in order of their ids.
 
-    Each leaves an AccessRecord (none of a script). No more than
-    MESSAGES_AT_ONCE messages are held in memory. Raises InvalidValue for an unknown format,
-    before anything is read, and ReasonRequired where the settings ask staff for a reason.
+    Stores an AccessRecord for each conversation, unless for a script. Holds at most MESSAGE_BATCH
+    messages in memory. Raises, at the call, InvalidValue for an unknown format and ReasonRequired
+    if the settings require a reason.
     """
     if file_format not in WRITERS:
         raise InvalidValue(UNKNOWN_FORMAT.format(formats=", ".join(WRITERS)), field="format")
     if not access.reason and wants_reason(access, None):
         raise ReasonRequired
-    return _pieces(conversations, file_format, access)
+    return _chunks(conversations, file_format, access)
 
 
-def _pieces(
+def _chunks(
     conversations: QuerySet[Conversation],
     file_format: str,
     access: AccessContext,
@@ -62,13 +62,13 @@ def _pieces(
 
 
 def _reviewed_among(batch: list[Conversation]) -> set[uuid.UUID]:
-    """Those of them with reviews, so that the others' are not asked for."""
+    """The ids of the conversations with reviews: for the others, none are queried."""
     reviews = Review.objects.filter(conversation__in=[one.pk for one in batch])
     return set(reviews.order_by().values_list("conversation_id", flat=True).distinct())
 
 
 def _batches(conversations: QuerySet[Conversation]) -> Iterator[list[Conversation]]:
-    """By key, each batch its own query: nothing stays open while a slow client downloads."""
+    """One query for each batch: no cursor or transaction stays open during a slow download."""
     ordered = conversations.select_related("user").defer(None).order_by("pk")
     last = uuid.UUID(int=0)
     while batch := list(ordered.filter(pk__gt=last)[:BATCH]):
@@ -88,7 +88,7 @@ def _recorded(conversation: Conversation, *, has_reviews: bool) -> RecordedChat:
 def _messages(conversation: Conversation, *, has_reviews: bool) -> Iterator[RecordedMessage]:
     rows = Message.objects.of(conversation).in_order().values(*_MESSAGE_COLUMNS, "updated_at")
     last = 0
-    while batch := list(rows.filter(sequence__gt=last)[:MESSAGES_AT_ONCE]):
+    while batch := list(rows.filter(sequence__gt=last)[:MESSAGE_BATCH]):
         keys = [row["id"] for row in batch]
         reviews = _reviews(conversation, keys) if has_reviews else {}
         for row in map(as_read, batch):
@@ -100,7 +100,7 @@ def _messages(conversation: Conversation, *, has_reviews: bool) -> Iterator[Reco
 def _reviews(
     conversation: Conversation, message_ids: list[uuid.UUID]
 ) -> dict[uuid.UUID, list[RecordedReview]]:
-    """By message; one query for all of these."""
+    """The reviews of these messages by message id. One SQL query."""
     found: dict[uuid.UUID, list[RecordedReview]] = {}
     reviews = Review.objects.filter(conversation=conversation, message_id__in=message_ids)
     for review in reviews.order_by("created_at", "id"):

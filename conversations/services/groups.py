@@ -1,4 +1,4 @@
-"""Three ready groups of staff. Made once; what an administrator changes in them stays."""
+"""Three default groups of staff, created once; later changes by an administrator are kept."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from conversations.models.rights import (
     EXPORT,
     HOLD,
     RATE,
+    VIEW_AUDIT_LOG,
     VIEW_CONTENT,
     VIEW_CONVERSATION,
     VIEW_NOTES,
-    VIEW_TRAIL,
 )
 
 SUPPORT = (VIEW_CONVERSATION, VIEW_CONTENT, VIEW_NOTES, ADD_NOTE, RATE)
-COMPLIANCE = (*SUPPORT, ARCHIVE, EXPORT, HOLD, VIEW_TRAIL, "auth.view_user")
+COMPLIANCE = (*SUPPORT, ARCHIVE, EXPORT, HOLD, VIEW_AUDIT_LOG, "auth.view_user")
 ADMINISTRATORS = (
     *COMPLIANCE,
     "conversations.delete_conversation",
@@ -31,12 +31,12 @@ ADMINISTRATORS = (
     "conversations.delete_apitoken",
 )
 
-# Who may act for any user is a program, not a person: no group brings it.
+# No group has act_for_any_user, which is meant for programs.
 GROUPS = {"Support": SUPPORT, "Compliance": COMPLIANCE, "Administrators": ADMINISTRATORS}
 
 
 def ensure_groups() -> list[str]:
-    """Make the groups that are not there yet; their names."""
+    """Create the missing groups; returns their names."""
     present = set(Group.objects.filter(name__in=GROUPS).values_list("name", flat=True))
     missing = [name for name in GROUPS if name not in present]
     for name in missing:

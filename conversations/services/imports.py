@@ -1,4 +1,4 @@
-"""Whole conversations from elsewhere: stored once each, however often they are brought."""
+"""Import whole conversations, idempotently."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ from conversations.services.drafts import check_drafts, first_difference
 from conversations.services.errors import Conflict, Deleted, InvalidValue, ServiceError
 from conversations.services.validators import check_json, check_text
 
-STORED_DIFFERS = "The conversation that is stored under this id says something else here."
+STORED_DIFFERS = "The conversation stored under this id has another value here."
 STORED_IS_SHORTER = (
-    "The conversation that is stored under this id has {stored:,} of these {given:,} messages."
+    "The conversation stored under this id has only {stored:,} of these {given:,} messages."
 )
 
-# What a message says for good; its metadata and rating may be changed after the import.
-_SAID = tuple(
+# The immutable columns of a message; metadata and ratings may be changed after the import.
+_COMPARED = tuple(
     name
     for name in RECORDED_FIELDS
     if name not in {"metadata", "rating", "rating_comment", "created_at"}
@@ -47,7 +47,7 @@ _SAID = tuple(
 
 @dataclass(slots=True)
 class ImportReport:
-    """What became of each conversation; `messages` and `tool_calls` count those created."""
+    """Counts of conversations by result; `messages` and `tool_calls` count those created."""
 
     read: int = 0
     created: int = 0
@@ -64,13 +64,13 @@ def import_conversations(
     source: str,
     on_progress: Callable[[ImportReport], None] | None = None,
 ) -> ImportReport:
-    """Store each conversation, whole or not at all, in a transaction of its own.
+    """Store each conversation, whole or not at all, in its own transaction.
 
-    `source` ("import:openai") is where they come from: it is stored, and with the owner and a
-    conversation's key gives its id, so that a second run finds what the first one stored. A
-    stored conversation is left alone: it counts as already there if it begins with these
-    messages (its title and metadata may have changed since), else the new one is rejected.
-    `chats` is consumed one by one; `on_progress` is called after each.
+    `source` ("import:openai") is stored; owner, source and the key of a conversation determine its
+    id, so that a repeated import finds the stored rows. These are not changed: a conversation
+    counts as already there if the stored one begins with the same messages (title and metadata may
+    have changed since), else it is rejected. `chats` is consumed one by one; `on_progress` is
+    called after each.
     """
     report = ImportReport()
     for chat in chats:
@@ -82,8 +82,8 @@ def import_conversations(
 
 
 @contextmanager
-def rehearsal() -> Iterator[None]:
-    """Whatever is written inside is undone at the end: a dry run that reports what a real would."""
+def rolled_back() -> Iterator[None]:
+    """A transaction that is always rolled back, for a dry run."""
     with transaction.atomic():
         yield
         transaction.set_rollback(True)
@@ -93,7 +93,7 @@ def _import_one(chat: Chat | Rejected, owner_id: int, source: str, report: Impor
     if isinstance(chat, Rejected):
         report.rejected.append(chat)
         return
-    drafts = [_ended(message) for message in chat.messages]
+    drafts = [_interrupted_if_streaming(message) for message in chat.messages]
     try:
         created = _store(chat, drafts, owner_id, source)
     except (ServiceError, IntegrityError) as error:
@@ -110,8 +110,8 @@ def _import_one(chat: Chat | Rejected, owner_id: int, source: str, report: Impor
         report.already_there += 1
 
 
-def _ended(draft: MessageDraft) -> MessageDraft:
-    """A message that was exported while its turn ran is interrupted: no process runs it here."""
+def _interrupted_if_streaming(draft: MessageDraft) -> MessageDraft:
+    """An answer that was streaming at its export is interrupted: no process here runs it."""
     if draft.status != Status.STREAMING:
         return draft
     columns: dict[str, Any] = INTERRUPTED_COLUMNS
@@ -119,13 +119,13 @@ def _ended(draft: MessageDraft) -> MessageDraft:
 
 
 def _store(chat: Chat, drafts: list[MessageDraft], owner_id: int, source: str) -> bool:
-    """True when stored now, False when it was before; raises ServiceError."""
-    # Checked here as a whole: the key is a hash of what must be sound, and an error in a later
-    # batch would count its messages from the batch's start.
+    """True if stored now, False if it was stored before. Raises ServiceError."""
+    # All messages at once: the key may be a hash of them, and in a later batch the index in the
+    # field of an error would start at that batch.
     _check(chat, drafts)
     key = f"{source}:{chat.key}"
     conversation_id = id_from_key(owner_id, key)
-    # What releases before the installation's secret imported under an id that anybody can derive.
+    # Earlier releases, without the installation's secret, imported under this id.
     earlier_id = derived_id(owner_id, key)
     if Conversation.objects.owned_by(owner_id).filter(pk=earlier_id).exists():
         conversation_id = earlier_id
@@ -156,9 +156,9 @@ def _check(chat: Chat, drafts: list[MessageDraft]) -> None:
 def _insert_conversation(
     chat: Chat, conversation_id: uuid.UUID, owner_id: int, source: str
 ) -> bool:
-    """Insert it without messages, its text exactly as given; False when the id is taken."""
-    said_at = next((message.created_at for message in chat.messages), None)
-    created_at = chat.created_at or said_at or timezone.now()
+    """Insert the conversation without messages; False if its id exists."""
+    first_created_at = next((message.created_at for message in chat.messages), None)
+    created_at = chat.created_at or first_created_at or timezone.now()
     conversation = Conversation(
         id=conversation_id,
         user_id=owner_id,
@@ -194,7 +194,7 @@ def _check_stored(conversation_id: uuid.UUID, drafts: list[MessageDraft]) -> Non
         .values(*RECORDED_FIELDS, "updated_at")[: len(drafts)]
     )
     for index, (row, draft) in enumerate(zip(stored, drafts, strict=False)):
-        if changed := first_difference(row, draft, _SAID):
+        if changed := first_difference(row, draft, _COMPARED):
             raise Conflict(STORED_DIFFERS, field=f"messages.{index}.{changed}")
     if len(stored) < len(drafts):
         text = STORED_IS_SHORTER.format(stored=len(stored), given=len(drafts))

@@ -1,4 +1,4 @@
-"""Legal hold: while it is on, nothing that is there of a conversation may change or go away."""
+"""Place and release legal holds, which prevent changes and deletion of a conversation."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from conversations.services.errors import ReasonRequired
 
 
 def set_legal_hold(*, conversation_id: uuid.UUID, on_hold: bool, access: AccessContext) -> bool:
-    """Place or release a hold, and leave the record of it; whether anything changed.
+    """Place or release a legal hold and store an AccessRecord; returns whether anything changed.
 
-    The conversation does not move in its owner's list: nothing was said. Raises NotFound, and
+    `updated_at` stays, which orders the owner's list. Raises NotFound, NotAllowed, and
     ReasonRequired without a reason.
     """
     if not access.reason.strip():
@@ -24,7 +24,7 @@ def set_legal_hold(*, conversation_id: uuid.UUID, on_hold: bool, access: AccessC
     with transaction.atomic():
         conversation = locked_conversation(conversation_id, access, AccessAction.HOLD, detail)
         if conversation.legal_hold == on_hold:
-            transaction.set_rollback(True)  # nothing was done, and so says the audit log
+            transaction.set_rollback(True)  # also the AccessRecord: nothing was changed
             return False
         if not access.leaves_record(conversation.user_id):
             record_access(
@@ -34,6 +34,6 @@ def set_legal_hold(*, conversation_id: uuid.UUID, on_hold: bool, access: AccessC
                 conversation_id=conversation_id,
                 detail=detail,
             )
-        # After its record: without one the database releases nothing (migration 0007).
+        # After the AccessRecord, which the trigger on this column requires (migration 0007).
         Conversation.objects.filter(pk=conversation_id).update(legal_hold=on_hold)
     return True

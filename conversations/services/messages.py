@@ -1,4 +1,4 @@
-"""The messages of a conversation: append, read back in order, rate, remove."""
+"""Append, read, rate and delete the messages of a conversation."""
 
 from __future__ import annotations
 
@@ -36,13 +36,14 @@ def add_message(
     access: AccessContext = SCRIPT,
     **fields: Any,
 ) -> Message:
-    """Append one message and return it with its place.
+    """Append one message and return it with its sequence.
 
     `fields` are those of MessageDraft (tool_calls, provider, model, sources, metadata, …).
-    `key` makes the call repeatable: the same again returns what is stored. Raises InvalidValue,
-    NotFound, NotAllowed, StaleSequence (not at `expected_last_sequence` any more), KeyReused.
+    `key` (an Idempotency-Key) makes the call idempotent: a repeated call returns the stored
+    message. Raises InvalidValue, NotFound, NotAllowed, ReasonRequired, StaleSequence (the last
+    sequence is not `expected_last_sequence`), KeyReused and Deleted.
     """
-    appended = append_drafts(
+    rows, _ = append_drafts(
         conversation_id=conversation_id,
         drafts=[MessageDraft(role=role, content=content, **fields)],
         key=key,
@@ -50,7 +51,7 @@ def add_message(
         access=access,
         single=True,
     )
-    return Message(**appended.rows[0])
+    return Message(**rows[0])
 
 
 def add_messages(
@@ -61,28 +62,31 @@ def add_messages(
     expected_last_sequence: int | None = None,
     access: AccessContext = SCRIPT,
 ) -> list[Message]:
-    """Append up to 1,000 messages in order, all or none; errors as `add_message`."""
-    appended = append_drafts(
+    """Append up to 1,000 messages in order, all or none. Raises what `add_message` raises."""
+    rows, _ = append_drafts(
         conversation_id=conversation_id,
         drafts=messages,
         key=key,
         expected_last_sequence=expected_last_sequence,
         access=access,
     )
-    return [Message(**row) for row in appended.rows]
+    return [Message(**row) for row in rows]
 
 
 def get_chat_history(
     *, conversation_id: uuid.UUID, limit: int | None = None, access: AccessContext = SCRIPT
 ) -> list[Message]:
-    """The messages in order; with `limit`, the latest that many. Raises NotFound."""
+    """The messages in order of sequence; with `limit`, the last that many.
+
+    Raises NotFound, ReasonRequired.
+    """
     owner = owner_of(access, conversation_id, action=AccessAction.READ)
-    theirs = Conversation.objects.owned_by(owner.pk).filter(pk=conversation_id)
-    messages = Message.objects.filter(conversation__in=theirs)
-    found = [as_read(message) for message in messages.order_by("-sequence")[:limit]][::-1]
-    if not found and not theirs.exists():
+    conversations = Conversation.objects.owned_by(owner.pk).filter(pk=conversation_id)
+    rows = Message.objects.filter(conversation__in=conversations)
+    messages = [as_read(message) for message in rows.order_by("-sequence")[:limit]][::-1]
+    if not messages and not conversations.exists():
         raise NotFound(NO_SUCH_CONVERSATION, field="conversation_id")
-    return found
+    return messages
 
 
 def update_message(
@@ -92,42 +96,37 @@ def update_message(
     changes: dict[str, Any],
     access: AccessContext,
 ) -> Message:
-    """Change what may change of a message: `rating`, `rating_comment`, `metadata`.
+    """Change any of `rating`, `rating_comment` and `metadata`, the only mutable fields.
 
-    Raises InvalidValue, NotFound, NotAllowed, OnLegalHold.
+    Raises InvalidValue, NotFound, NotAllowed, ReasonRequired, OnLegalHold.
     """
-    _check_changes(changes)
+    check_rating(changes.get("rating"))
+    if (comment := changes.get("rating_comment")) is not None:
+        check_text("rating_comment", comment)
+    if "metadata" in changes:
+        check_metadata(changes["metadata"])
     detail = {"message": str(message_id), "fields": sorted(changes)}
     with conversation_to_change(conversation_id, access, AccessAction.CHANGE, detail):
         stored = Message.objects.filter(conversation_id=conversation_id, id=message_id)
         if changes:
-            stored.update(**changes, updated_at=_moved())
+            # While an answer streams, `updated_at` is the heartbeat of the process that runs it.
+            now = Case(
+                When(status=Status.STREAMING, then=F("updated_at")), default=Value(timezone.now())
+            )
+            stored.update(**changes, updated_at=now)
         message = stored.first()
     if message is None:
         raise NotFound(NO_SUCH_MESSAGE)
     return message
 
 
-def _moved() -> Case:
-    """Now; but a running answer's time is its process's sign of life, which nobody else gives."""
-    return Case(When(status=Status.STREAMING, then=F("updated_at")), default=Value(timezone.now()))
-
-
-def _check_changes(changes: dict[str, Any]) -> None:
-    check_rating(changes.get("rating"))
-    if (comment := changes.get("rating_comment")) is not None:
-        check_text("rating_comment", comment)
-    if "metadata" in changes:
-        check_metadata(changes["metadata"])
-
-
 def delete_message(
     *, conversation_id: uuid.UUID, message_id: uuid.UUID, access: AccessContext
 ) -> None:
-    """Remove one message; the others keep their sequence.
+    """Delete one message; the others keep their sequence.
 
-    Its id stays taken, so that a late retry of the append does not bring it back. Raises NotFound,
-    NotAllowed, OnLegalHold.
+    A tombstone reserves its id, so that a late retry of the append does not restore the message.
+    Raises NotFound, NotAllowed, ReasonRequired, OnLegalHold.
     """
     detail = {"message": str(message_id)}
     with conversation_to_change(

@@ -1,4 +1,4 @@
-"""Notes of staff on a conversation: written once, kept until the conversation goes."""
+"""Notes of staff on a conversation: immutable, deleted with the conversation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ LONG_NOTE = f"Longer than {MAX_NOTE_CHARS:,} characters."
 
 
 def add_note(*, conversation_id: uuid.UUID, text: str, access: AccessContext) -> ConversationNote:
-    """Raises InvalidValue for an empty or too long text, NotFound. The owner never sees it."""
+    """Add a note, which the owner cannot see.
+
+    Raises InvalidValue for an empty or too long text, NotFound, NotAllowed, ReasonRequired.
+    """
     text = text.strip()
     check_text("text", text)
     if not text:

@@ -1,4 +1,4 @@
-"""Reviews: what staff think of a message, beside what its owner thinks."""
+"""Reviews: ratings of messages by staff, separate from those of the owners."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def review_message(
     labels: Sequence[str] = (),
     comment: str = "",
 ) -> Review:
-    """Store the caller's review of a message, in place of an earlier one of theirs.
+    """Store or replace the caller's review of a message. The owner's rating is not changed.
 
-    Raises InvalidValue, NotFound, OnLegalHold. The owner's own rating is not touched.
+    Raises InvalidValue, NotFound, NotAllowed, ReasonRequired, OnLegalHold.
     """
     _check(score, labels, comment)
-    with _change_of_reviews(conversation_id, message_id, access):
+    with _message_to_review(conversation_id, message_id, access):
         reviewer = _reviewer(access)
         review, _ = Review.objects.update_or_create(
             conversation_id=conversation_id,
@@ -54,8 +54,8 @@ def review_message(
 def withdraw_review(
     *, conversation_id: uuid.UUID, message_id: uuid.UUID, access: AccessContext
 ) -> bool:
-    """Remove the caller's own review of a message; whether there was one."""
-    with _change_of_reviews(conversation_id, message_id, access):
+    """Delete the caller's review of a message; returns whether there was one."""
+    with _message_to_review(conversation_id, message_id, access):
         removed, _ = Review.objects.filter(
             conversation_id=conversation_id,
             message_id=message_id,
@@ -65,7 +65,7 @@ def withdraw_review(
 
 
 @contextmanager
-def _change_of_reviews(
+def _message_to_review(
     conversation_id: uuid.UUID, message_id: uuid.UUID, access: AccessContext
 ) -> Iterator[None]:
     detail = {"review": str(message_id)}

@@ -1,4 +1,4 @@
-"""A conversation's title, taken from what its user first said."""
+"""The title of a conversation, from its first user message."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def title_from(drafts: Iterable[MessageDraft]) -> str | None:
 
 
 def shortened(text: str) -> str:
-    """One line, cut between words where there are any."""
+    """One line of at most TITLE_CHARS characters, cut at a word boundary if possible."""
     line = " ".join(text.split())
     if len(line) <= TITLE_CHARS:
         return line

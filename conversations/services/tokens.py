@@ -1,4 +1,4 @@
-"""API tokens: made here, shown once, stored only as a hash, with rights of their own."""
+"""Create, list and revoke API tokens, of which only a hash is stored."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from conversations.services.errors import InvalidValue, NotFound
 from conversations.services.validators import check_text
 
 TOKEN_BYTES = 32
-# A hundred years: dates beyond year 9999 cannot be stored.
-LARGEST_DAYS = 36_500
-# What an application may hand to a browser.
-SHORTEST_SECONDS, LONGEST_SECONDS = 60, 7 * 24 * 3600
+# A hundred years: dates after the year 9999 cannot be stored.
+MAX_DAYS = 36_500
+# The lifetime of a token that a trusted client creates for a user.
+MIN_SECONDS, MAX_SECONDS = 60, 7 * 24 * 3600
 MAX_NAME_CHARS = 100
 
-DAYS_OUT_OF_RANGE = f"A token is valid for 1 to {LARGEST_DAYS:,} days."
+DAYS_OUT_OF_RANGE = f"The validity of a token is 1 to {MAX_DAYS:,} days."
 NO_SUCH_TOKEN = "You have no such token."
-DEACTIVATED_USER = "This user is deactivated: their token would open nothing."
+DEACTIVATED_USER = "This user is deactivated, so a token would not be accepted."
 LONG_NAME = f"Longer than {MAX_NAME_CHARS} characters."
 BAD_NAMESPACE = (
     f"A namespace has at most {MAX_NAMESPACE_CHARS} lower-case ASCII letters, digits, `.`, `_` "
-    "and `-`, and begins with a letter or digit."
+    "and `-`, and starts with a letter or digit."
 )
-NAMESPACE_WITHOUT_TRUST = "Only a trusted token acts for the users of a namespace."
+NAMESPACE_WITHOUT_TRUST = "A namespace requires a trusted token."
 
 
 def create_token(
@@ -46,13 +46,13 @@ def create_token(
     namespace: str = "",
     lifetime: timedelta | None = None,
 ) -> tuple[ApiToken, str]:
-    """A token of this user: its row, and the text that clients send, which is kept nowhere.
+    """Create a token; returns its row, and the token itself, which is not stored.
 
-    `trusted` lets this token, and no other, act for the users of `namespace`, or of none. A plain
-    token of a namespace's user carries the namespace, so that its user goes by the same name.
-    A `delegated` one never has rights of staff.
-    `lifetime` None is the setting TOKEN_DAYS; no token outlives the one that it is made with.
-    Raises InvalidValue. Who may make which token is for the caller to decide.
+    A `trusted` token acts for the users of `namespace` ("": those without one). Other tokens of a
+    user in a namespace get that namespace, so that their user has the same name. A `delegated`
+    token never has staff rights. `lifetime` None means the setting TOKEN_DAYS; a token expires no
+    later than the one with which it is created. Raises InvalidValue. The caller of this function
+    checks the right to create such a token.
     """
     if not user.is_active:
         raise InvalidValue(DEACTIVATED_USER, field="user_id")
@@ -77,42 +77,44 @@ def create_token(
 
 
 def _end_of(lifetime: timedelta | None, access: AccessContext) -> datetime:
-    """No later than the end of the token that asks: whoever gets hold of a browser's for some
-    minutes makes none for years of it."""
+    """No later than the expiry of the caller's token: a stolen short-lived token must not be
+    exchanged for a long-lived one."""
     end = timezone.now() + (lifetime or timedelta(days=settings.TOKEN_DAYS))
     limit = access.caller.expires_at if access.caller else None
     return end if limit is None else min(end, limit)
 
 
 def digest_of(token: str) -> str:
-    """The SHA-512 of a token: of 256 random bits, it needs neither salt nor a slow hash."""
+    """The SHA-512 of a token; 256 random bits need neither a salt nor a slow hash."""
     return hashlib.sha512(token.encode()).hexdigest()
 
 
 def lifetime_of(days: int | None) -> timedelta | None:
-    """InvalidValue for days that no token is valid for."""
+    """A number of days as a lifetime; None stays None. Raises InvalidValue if out of range."""
     if days is None:
         return None
-    if not 1 <= days <= LARGEST_DAYS:
+    if not 1 <= days <= MAX_DAYS:
         raise InvalidValue(DAYS_OUT_OF_RANGE, field="days")
     return timedelta(days=days)
 
 
 def tokens_of(user: User) -> list[ApiToken]:
-    """The user's tokens that are still good, newest first."""
+    """The user's tokens that have not expired, newest first."""
     return list(valid_tokens().filter(user=user))
 
 
 def valid_tokens() -> QuerySet[ApiToken]:
-    """Newest first, each with its user."""
-    good = Q(expires_at=None) | Q(expires_at__gt=timezone.now())
-    return ApiToken.objects.filter(good).select_related("user").order_by("-created_at", "-id")
+    """All tokens that have not expired, newest first, with their users loaded."""
+    not_expired = Q(expires_at=None) | Q(expires_at__gt=timezone.now())
+    return (
+        ApiToken.objects.filter(not_expired).select_related("user").order_by("-created_at", "-id")
+    )
 
 
 def revoke_token(*, key: str, user: User | None = None) -> ApiToken:
-    """End a token, named by its first characters; of this user, or (None) of anybody.
+    """Delete the token with this `key` (its first characters), of this user or (None) of any.
 
-    Raises NotFound.
+    Returns the deleted row. Raises InvalidValue, NotFound.
     """
     check_text("token_id", key)
     tokens = ApiToken.objects.select_related("user").filter(key=key)
@@ -124,5 +126,5 @@ def revoke_token(*, key: str, user: User | None = None) -> ApiToken:
 
 
 def mark_used(token_id: uuid.UUID, at: datetime) -> None:
-    """Note when a token was last used; the caller sees to it that this is not every request."""
+    """Set `last_used_at`. The caller limits how often this is done."""
     ApiToken.objects.filter(pk=token_id).update(last_used_at=at)

@@ -1,4 +1,4 @@
-"""Which user a `user_id` means, in the eyes of the caller who sends it; who may act for whom."""
+"""Resolve a `user_id` relative to the caller's namespace, and check who may act for whom."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from django.db import IntegrityError, transaction
 from conversations.models import AccessAction, AccessContext, Caller
 from conversations.models.user_names import (
     LARGEST_EXACT_NUMBER,
-    MARK,
     MAX_USERNAME_CHARS,
+    NAMESPACE_SEPARATOR,
     is_namespace,
     namespace_of,
     username_of,
@@ -25,31 +25,31 @@ from conversations.services.validators import check_text
 UserId = int | str
 
 BAD_NAME = "invalid_name"
-# Means all users that the caller may see, in lists and searches.
+# The `user_id` for all users that the caller may see, in lists and searches.
 EVERYBODY = "*"
-# What bytes of an address that are no UTF-8 are read as: different names would become one.
+# The replacement of invalid UTF-8 in a URL: different names would become equal.
 UNDECODED = "\ufffd"
 
-NO_SUCH_USER = "No such user, or not one that you may act for."
-NOT_FOR_STAFF = "A trusted client does not act for a staff account."
-NOT_EVERYBODY = "Only a trusted client or staff may ask for everybody's conversations."
-EMPTY_USER = "Give a user's name."
-LONG_USER = f"Longer than {MAX_USERNAME_CHARS} characters, its namespace included."
+NO_SUCH_USER = "No such user, or you may not act for them."
+NOT_FOR_STAFF = "A trusted client cannot act for a staff account."
+NOT_EVERYBODY = "Only a trusted client or staff may access the conversations of all users."
+EMPTY_USER = "The name of a user may not be empty."
+LONG_USER = f"Longer than {MAX_USERNAME_CHARS} characters, including the namespace."
 INEXACT_USER = (
-    f"A number that names a user is 0 to {LARGEST_EXACT_NUMBER:,}; larger ones are not exact in "
-    "every JSON reader and are sent as text."
+    f"As a number, a user_id must be 0 to {LARGEST_EXACT_NUMBER:,}. Send a larger one as a string: "
+    "not every JSON parser represents it exactly."
 )
-NOT_A_NAME = f"`{EVERYBODY}` stands for everybody and is no user's name."
-WHITE_SPACE_AROUND = "A name has no white space around it: {char}."
-NOT_IN_A_NAME = "A name may not hold the character {char}."
+NOT_A_NAME = f"`{EVERYBODY}` means all users and cannot be the name of a user."
+WHITE_SPACE_AROUND = "A name may not start or end with white space: {char}."
+NOT_IN_A_NAME = "A name may not contain the character {char}."
 
 
 def check_name(user_id: UserId, *, field: str = "user_id") -> str:
-    """A user's name within a namespace, exactly as it was sent; InvalidValue names the character.
+    """Validate the name of a user within a namespace; an integer becomes its digits.
 
-    A whole number is the name of its digits. Refused are control, format (zero-width,
-    bidirectional), private and unassigned characters, what NFKC would change, and white space
-    around it: with them two names could look alike, or one could be stored as another.
+    Raises InvalidValue, naming the character, for control, format (zero-width, bidirectional),
+    private use and unassigned characters, for text that is not in NFKC, and for leading or
+    trailing white space: these would allow different names that look the same.
     """
     if isinstance(user_id, int):
         if not 0 <= user_id <= LARGEST_EXACT_NUMBER:
@@ -62,8 +62,10 @@ def check_name(user_id: UserId, *, field: str = "user_id") -> str:
         raise InvalidValue(LONG_USER, field=field, code="max_length")
     if user_id == EVERYBODY:
         raise InvalidValue(NOT_A_NAME, field=field, code=BAD_NAME)
-    if wrong := _first_refused(user_id):
-        raise InvalidValue(NOT_IN_A_NAME.format(char=described(wrong)), field=field, code=BAD_NAME)
+    if invalid := _first_invalid_char(user_id):
+        raise InvalidValue(
+            NOT_IN_A_NAME.format(char=described(invalid)), field=field, code=BAD_NAME
+        )
     for end in (user_id[0], user_id[-1]):
         if end.isspace():
             raise InvalidValue(
@@ -72,9 +74,9 @@ def check_name(user_id: UserId, *, field: str = "user_id") -> str:
     return user_id
 
 
-def _first_refused(name: str) -> str | None:
+def _first_invalid_char(name: str) -> str | None:
     for end, char in enumerate(name, start=1):
-        # With what stands before it: NFKC composes a letter and the accent after it.
+        # Together with the preceding text: NFKC composes a letter and a following accent.
         if is_hidden(char) or char == UNDECODED:
             return char
         if not unicodedata.is_normalized("NFKC", name[:end]):
@@ -85,15 +87,18 @@ def _first_refused(name: str) -> str | None:
 def username_from(
     user_id: UserId, *, namespace: str = "", absolute: bool = False, field: str = "user_id"
 ) -> str:
-    """The username of whom a caller of this namespace calls `user_id`. Raises InvalidValue.
+    """The username for a `user_id` that is relative to `namespace`. Raises InvalidValue.
 
-    `absolute`: `namespace：name` (with U+FF1A) names a user of any namespace, `：name` of none.
+    With `absolute`, `namespace：name` (with U+FF1A) is a user of that namespace, and `：name` a
+    user without one.
     """
-    if absolute and isinstance(user_id, str) and MARK in user_id:
-        namespace, _, user_id = user_id.partition(MARK)
+    if absolute and isinstance(user_id, str) and NAMESPACE_SEPARATOR in user_id:
+        namespace, _, user_id = user_id.partition(NAMESPACE_SEPARATOR)
         if namespace and not is_namespace(namespace):
             raise InvalidValue(
-                NOT_IN_A_NAME.format(char=described(MARK)), field=field, code=BAD_NAME
+                NOT_IN_A_NAME.format(char=described(NAMESPACE_SEPARATOR)),
+                field=field,
+                code=BAD_NAME,
             )
     username = username_of(check_name(user_id, field=field), namespace)
     if len(username) > MAX_USERNAME_CHARS:
@@ -102,18 +107,21 @@ def username_from(
 
 
 def find_user(user_id: UserId, *, namespace: str = "", field: str = "user_id") -> User | None:
-    """The user of this name in the namespace, or in none; for scripts, by any name."""
+    """The user with this name in the namespace, or with this absolute name; None if there is none.
+
+    For scripts. Raises InvalidValue.
+    """
     return _stored(username_from(user_id, namespace=namespace, absolute=True, field=field))
 
 
 def find_or_create_user(user_id: UserId, *, namespace: str = "", field: str = "user_id") -> User:
-    """The same; made, without a usable password, where there is none."""
+    """As `find_user`; creates the user, without a usable password, if there is none."""
     username = username_from(user_id, namespace=namespace, absolute=True, field=field)
     return _find_or_create(username, field)
 
 
 def similar_names(user: User) -> list[str]:
-    """Usernames that differ from this user's in case alone."""
+    """Other usernames that equal this user's except for case; at most 10."""
     others = User.objects.filter(username__iexact=user.username).exclude(pk=user.pk)
     return list(others.order_by("username").values_list("username", flat=True)[:10])
 
@@ -125,17 +133,17 @@ def owner_to_write_for(
     field: str = "user_id",
     detail: Mapping[str, object] | None = None,
 ) -> User:
-    """The user in whose name a conversation is begun or found: the caller, unless named.
+    """The user whose conversation is created or continued: the caller, unless `user_id` is given.
 
-    A trusted client's first write creates that user. Staff who may write for others leave an
-    AccessRecord. Raises InvalidValue, NotFound, NotAllowed, ReasonRequired.
+    Creates the user for a trusted client. Stores an AccessRecord for staff. Raises InvalidValue,
+    NotFound, NotAllowed, ReasonRequired.
     """
-    caller, username = _named(access, user_id, field)
+    caller, username = _resolved(access, user_id, field)
     if username is None:
         return caller.user
     if caller.trusted:
         owner = _find_or_create(username, field)
-        _check_no_staff(owner, field)
+        _check_not_staff(owner, field)
     elif caller.writer:
         owner = _stored_or_not_found(username, field)
     else:
@@ -152,12 +160,11 @@ def owner_to_read(
     field: str = "user_id",
     detail: Mapping[str, object] | None = None,
 ) -> User | None:
-    """The user whose conversations are listed or searched; None for a user not seen so far.
+    """The user whose conversations are listed or searched; None for an unknown user.
 
-    A look of staff leaves an AccessRecord. Raises InvalidValue, NotFound, NotAllowed,
-    ReasonRequired.
+    Stores an AccessRecord for staff. Raises InvalidValue, NotFound, NotAllowed, ReasonRequired.
     """
-    caller, username = _named(access, user_id, field)
+    caller, username = _resolved(access, user_id, field)
     if username is None:
         return caller.user
     if not caller.may_read_any:
@@ -166,7 +173,7 @@ def owner_to_read(
     if owner is None:
         return None
     if caller.trusted:
-        _check_no_staff(owner, field)
+        _check_not_staff(owner, field)
     record_act(access, action, owner=owner, detail=detail)
     return owner
 
@@ -178,20 +185,22 @@ def check_everybody(
     field: str = "user_id",
     detail: Mapping[str, object] | None = None,
 ) -> None:
-    """Whether the caller may ask for everybody's conversations; staff leave an AccessRecord.
+    """Check that the caller may access the conversations of all users.
 
-    Raises NotAllowed, ReasonRequired.
+    Stores an AccessRecord for staff. Raises NotAllowed, ReasonRequired.
     """
     if access.caller is not None and not access.caller.may_read_any:
         raise NotAllowed(NOT_EVERYBODY, field=field)
     record_act(access, action, owner=None, detail=detail)
 
 
-def _named(access: AccessContext, user_id: UserId | None, field: str) -> tuple[Caller, str | None]:
-    """The caller, and the username that is meant; None where that is the caller's own.
+def _resolved(
+    access: AccessContext, user_id: UserId | None, field: str
+) -> tuple[Caller, str | None]:
+    """The caller, and the username for `user_id`; None if it is the caller's own.
 
-    Whoever is outside of a trusted client's namespace is not looked up: it makes no difference
-    whether there is such a user.
+    For a trusted client, a user outside its namespace is NotFound without a query, whether or not
+    the user exists.
     """
     caller = access.caller
     if caller is None:
@@ -199,7 +208,7 @@ def _named(access: AccessContext, user_id: UserId | None, field: str) -> tuple[C
     if user_id is None:
         return caller, None
     username = username_from(
-        user_id, namespace=caller.namespace, absolute=_says_absolute(caller, user_id), field=field
+        user_id, namespace=caller.namespace, absolute=_is_absolute(caller, user_id), field=field
     )
     if username == caller.user.username:
         return caller, None
@@ -208,14 +217,16 @@ def _named(access: AccessContext, user_id: UserId | None, field: str) -> tuple[C
     return caller, username
 
 
-def _says_absolute(caller: Caller, user_id: UserId) -> bool:
-    """Staff see the users of every namespace, by their usernames; a caller of a namespace knows
-    one from outside of it, which is itself."""
-    return caller.reader or (bool(caller.namespace) and str(user_id).startswith(MARK))
+def _is_absolute(caller: Caller, user_id: UserId) -> bool:
+    """Staff use the usernames of all namespaces. Other callers in a namespace can name only one
+    user outside it: themselves."""
+    return caller.reader or (
+        bool(caller.namespace) and str(user_id).startswith(NAMESPACE_SEPARATOR)
+    )
 
 
-def _check_no_staff(owner: User, field: str) -> None:
-    """Of whom a trusted client acts for."""
+def _check_not_staff(owner: User, field: str) -> None:
+    """Raise NotAllowed if a trusted client may not act for this user."""
     if owner.is_staff or owner.is_superuser:
         raise NotAllowed(NOT_FOR_STAFF, field=field)
 
@@ -235,11 +246,11 @@ def _find_or_create(username: str, field: str) -> User:
     found = _stored(username)
     if found is not None:
         return found
-    user = User(username=username)  # as it is: Django's own maker would normalise it
+    user = User(username=username)  # not create_user(), which would normalise the name
     user.set_unusable_password()
     try:
         with transaction.atomic():
             user.save(force_insert=True)
-    except IntegrityError:  # somebody else made it just now, and may have erased it since
+    except IntegrityError:  # created concurrently, and perhaps erased since
         return _stored_or_not_found(username, field)
     return user

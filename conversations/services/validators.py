@@ -1,4 +1,4 @@
-"""What text and JSON may be stored: checks that name the value at fault."""
+"""Validate text and JSON before they are stored; errors name the invalid value."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ from conversations.services.errors import InvalidValue
 JSON = dict[str, Any] | list[Any] | str | int | float | bool | None
 
 NUL = "The NUL character (U+0000) cannot be stored."
-SURROGATE = "A lone surrogate (U+D800 to U+DFFF) is not a character."
-NOT_FINITE = "NaN and infinity are not JSON numbers."
-TOO_BIG = "An integer must fit in 64 bits."
+SURROGATE = "A lone surrogate (U+D800 to U+DFFF) cannot be stored."
+NOT_FINITE = "NaN and Infinity are not valid JSON numbers."
+TOO_BIG = "An integer must fit into 64 bits."
 NOT_JSON = "Not a JSON value."
 MAX_QUERY_CHARS = 500
-EMPTY_QUERY = "Give something to search for."
+EMPTY_QUERY = "The search query may not be empty."
 LONG_QUERY = f"Longer than {MAX_QUERY_CHARS} characters."
 
 _unstorable = re.compile("[\x00\ud800-\udfff]")
 
 
 def check_text(field: str, value: str) -> None:
-    """Refuse NUL, which PostgreSQL cannot hold, and lone surrogates, which UTF-8 cannot."""
+    """Raise InvalidValue for NUL, which PostgreSQL cannot store, and for lone surrogates, which
+    UTF-8 cannot encode."""
     if found := _unstorable.search(value):
         nul = found.group() == "\x00"
         raise InvalidValue(
@@ -37,7 +38,7 @@ def check_text(field: str, value: str) -> None:
 
 
 def check_query(text: str) -> None:
-    """InvalidValue unless the text can be searched for."""
+    """Raise InvalidValue for a search query that is empty, too long or not storable text."""
     check_text("q", text)
     if len(text) > MAX_QUERY_CHARS:
         raise InvalidValue(LONG_QUERY, field="q", code="max_length")
@@ -46,9 +47,10 @@ def check_query(text: str) -> None:
 
 
 def check_json(field: str, value: JSON, *, max_bytes: int | None = None) -> None:
-    """Refuse what JSONB cannot hold and what nests deeper than CHAT_MAX_JSON_DEPTH.
+    """Raise InvalidValue for values that jsonb cannot store or that nest deeper than
+    CHAT_MAX_JSON_DEPTH.
 
-    `max_bytes`: the most that the value may take as JSON text.
+    `max_bytes` limits the size of the value as JSON text.
     """
     _check_depth(field, value)
     if max_bytes is not None and len(orjson.dumps(value)) > max_bytes:
@@ -58,7 +60,7 @@ def check_json(field: str, value: JSON, *, max_bytes: int | None = None) -> None
 
 
 def check_metadata(value: object) -> None:
-    """Refuse what is no JSON object, or a larger one than CHAT_MAX_METADATA_BYTES."""
+    """Raise InvalidValue unless it is a JSON object of at most CHAT_MAX_METADATA_BYTES."""
     if not isinstance(value, dict):
         raise InvalidValue("Not an object.", field="metadata", code="not_an_object")
     check_json("metadata", value, max_bytes=settings.CHAT_MAX_METADATA_BYTES)
@@ -70,7 +72,7 @@ def check_rating(value: object) -> None:
 
 
 def as_stored(value: Any) -> Any:
-    """A JSON value as JSONB gives it back, which writes 1e23 as an integer: for comparing."""
+    """A JSON value normalised for comparison: jsonb returns 1e23 as an integer."""
     if isinstance(value, dict):
         return {name: as_stored(item) for name, item in value.items()}
     if isinstance(value, list):
@@ -92,7 +94,7 @@ def _check_depth(field: str, value: JSON) -> None:
 
 
 def _checked_items(name: str, value: JSON) -> list[tuple[str, JSON]]:
-    """What `value` holds one level down, each with its name, after checking `value` itself."""
+    """Check `value`; returns its items as (path, value)."""
     if isinstance(value, str):
         check_text(name, value)
     elif isinstance(value, dict):

@@ -40,7 +40,7 @@ def make_staff(username="support"):
 
 def make_conversation(user, messages=0, **fields) -> Conversation:
     """A conversation with that many alternating user and assistant messages."""
-    conversation = create_conversation(owner=user, **fields).conversation
+    conversation, _ = create_conversation(owner=user, **fields)
     if messages:
         fill(conversation, messages)
         conversation.refresh_from_db()

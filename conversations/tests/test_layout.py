@@ -1,4 +1,4 @@
-"""The imports that conversations/README.md allows, and the shape of models and migrations."""
+"""Rules of conversations/README.md: import order, writes in services, access contexts."""
 
 import ast
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 APP = Path(__file__).resolve().parent.parent
-# A package may import itself and what stands left of it.
+# A package may import itself and those before it.
 ORDER = [
     {"models", "formats"},
     {"db"},
@@ -52,7 +52,7 @@ def test_packages_import_in_their_order(package):
 
 
 def test_the_application_does_not_import_the_project():
-    """Settings name what it is given, such as the embedded model."""
+    """The settings provide objects of the project, such as the embedded model."""
     for package in sorted(LEVEL):
         for path in files_of(package):
             for module, line, _ in imports_of(path):
@@ -60,32 +60,32 @@ def test_the_application_does_not_import_the_project():
                 assert commands or module.split(".")[0] != "chatproject", f"{path}:{line}"
 
 
-def test_formats_know_no_django():
+def test_formats_do_not_import_django():
     for path in files_of("formats"):
         for module, line, _ in imports_of(path):
             assert module.split(".")[0] not in {"django", "rest_framework"}, f"{path}:{line}"
 
 
 @pytest.mark.parametrize("package", sorted(LEVEL))
-def test_no_import_hides_in_a_function_to_dodge_a_circle(package):
+def test_no_import_in_a_function_avoids_a_circular_import(package):
     for path in files_of(package):
         for module, line, nested in imports_of(path):
             assert not (nested and module.startswith("conversations")), f"{path}:{line}"
 
 
 def test_only_services_write():
-    """Views, admin and commands never save, create or delete a row themselves."""
+    """Views, the admin and commands do not save, create or delete rows."""
     calls = {"save", "bulk_create", "bulk_update", "get_or_create", "update_or_create"}
     for package in ("api", "admin", "management"):
         for path in files_of(package):
             for node in ast.walk(ast.parse(path.read_text())):
                 if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-                    # The admin's own log of actions is Django's, not a record of ours.
+                    # LogEntry of Django's admin is not a model of this app.
                     ours = not ast.unparse(node.func).startswith("LogEntry.")
                     assert not (ours and node.func.attr in calls), f"{path}:{node.lineno}"
 
 
-def test_every_module_says_what_it_owns():
+def test_every_module_has_a_docstring():
     for path in APP.rglob("*.py"):
         if "migrations" in path.parts or "tests" in path.parts or not path.read_text().strip():
             continue
@@ -93,7 +93,7 @@ def test_every_module_says_what_it_owns():
 
 
 def names_in(path):
-    """Every name and attribute that a file mentions, with its line."""
+    """All names and attributes that a file uses, with their lines."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Name):
             yield node.id, node.lineno
@@ -104,7 +104,7 @@ def names_in(path):
                 yield alias.name, node.lineno
 
 
-# With the rights of a script on the server, and without a record.
+# These have the rights of a script on the server and store no AccessRecord.
 OF_SCRIPTS = {
     "SCRIPT",
     "add_message",
@@ -118,18 +118,18 @@ OF_SCRIPTS = {
 
 
 @pytest.mark.parametrize("package", ["api", "admin"])
-def test_what_people_reach_never_acts_as_a_script(package):
-    """Each request has an access context of its own, which decides rights and leaves records."""
-    # Staff make tokens for any user, and are asked there whether they may.
+def test_api_and_admin_never_use_the_script_context(package):
+    """Each request has its own access context, for its rights and its AccessRecords."""
+    # Staff create tokens for other users; the view checks that they may.
     names = OF_SCRIPTS - {"find_user"} if package == "admin" else OF_SCRIPTS
     for path in files_of(package):
         for name, line in names_in(path):
             assert name not in names, f"{path}:{line} uses {name}"
 
 
-def test_the_api_looks_rows_up_in_one_module_that_asks_whose_they_are():
-    """`Conversation.objects` starts at what the caller may see, or at one owner; messages are read
-    through `api/queries.py` alone."""
+def test_the_api_queries_rows_only_by_owner_or_caller():
+    """`Conversation.objects` is followed by `visible_to` or `owned_by`; messages are read only in
+    `api/queries.py`."""
     starts = {"visible_to", "owned_by", "none"}
     for path in files_of("api"):
         for node in ast.walk(ast.parse(path.read_text())):

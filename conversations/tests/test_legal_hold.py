@@ -1,6 +1,6 @@
-"""Every way to change or remove something of a conversation, tried with a legal hold and without.
+"""Every way to change or delete data of a conversation, with and without a legal hold.
 
-Without a hold each of them does change what is stored: so none is refused for another reason.
+Without a hold each of them changes stored data, which shows that only the hold prevents it.
 """
 
 import json
@@ -51,7 +51,7 @@ ROWS = """
 
 
 def rows_of(chat):
-    """Every column of every row that the conversation has, search vectors too."""
+    """All rows of the conversation as text, with all columns, including tsvectors."""
     with connection.cursor() as cursor:
         cursor.execute(ROWS, {"owner": chat.user_id, "chat": chat.pk})
         return cursor.fetchall()
@@ -103,7 +103,7 @@ def held(request, chat):
 
 
 def check_each(chat, held, ways):
-    """Try each way by itself, and undo it. A way returns whether it was refused."""
+    """Run each function in a savepoint and roll it back; each returns whether it was refused."""
     wrong = []
     for way, attempt in ways.items():
         before = rows_of(chat)
@@ -216,7 +216,7 @@ def test_no_statement_changes_what_is_held(chat, held, alice, bob):
     check_each(chat, held, ways)
 
 
-def test_a_release_takes_more_than_an_update(chat):
+def test_an_update_alone_does_not_release_a_hold(chat):
     set_legal_hold(conversation_id=chat.pk, on_hold=True, access=FOR_CASE)
     held = Conversation.objects.filter(pk=chat.pk)
     before = rows_of(chat)
@@ -226,7 +226,7 @@ def test_a_release_takes_more_than_an_update(chat):
     assert rows_of(chat) == before
 
 
-# The ORM, past the services.
+# The ORM without the services.
 def save(chat):
     chat = Conversation.objects.get(pk=chat.pk)
     chat.title = "Planes"
@@ -332,7 +332,7 @@ def test_what_would_change_nothing_is_refused_as_well(chat, api):
         assert "At noon." not in answer.content.decode()
 
 
-# The admin, as a superuser who says why: address and form.
+# The admin as a superuser with a reason: URL and form.
 LIST = "/admin/conversations/conversation/"
 ACT = LIST + "{chat}/act/"
 PAGES = {
@@ -400,7 +400,7 @@ def test_importing_it_again_changes_nothing(alice, tmp_path, capsys):
 
 
 def test_what_the_database_refuses_is_a_conflict_over_the_api(chat, api, monkeypatch):
-    """Should a service forget to ask."""
+    """If a service does not check the hold itself."""
     set_legal_hold(conversation_id=chat.pk, on_hold=True, access=FOR_CASE)
     monkeypatch.setattr("conversations.api.conversations.update_conversation", save_anyway)
     answer = api.patch(f"/api/conversations/{chat.pk}", {"title": "Planes"}, format="json")

@@ -18,10 +18,10 @@ from conversations.admin.conversation.listed import held_of, newest_of
 from conversations.admin.formatting import counted, visible_text
 from conversations.admin.username_urls import owner_url
 from conversations.models.rights import DELETE, DELETE_USER, EXPORT, VIEW_CONTENT
-from conversations.selectors.usage import NEWEST, usage_of
+from conversations.selectors.usage import MAX_CONVERSATIONS, usage_of
 from conversations.services import ServiceError, erase_user
 from conversations.services.accounts import BEYOND_YOUR_RIGHTS, may_change_account
-from conversations.services.erasure import why_kept
+from conversations.services.erasure import why_not_erasable
 from conversations.services.tokens import valid_tokens
 
 TEMPLATE = "admin/conversations/conversation/owner.html"
@@ -45,9 +45,9 @@ def owner_page(request: HttpRequest, model_admin: ModelAdmin, username: str) -> 
         "owner": owner,
         "usage": usage,
         "tokens": valid_tokens().filter(user=owner).count(),
-        "newest_counted": NEWEST,
+        "newest_counted": MAX_CONVERSATIONS,
         "newest": list(newest_of(owner.pk)[:SHOWN]),
-        "held": list(held_of(owner.pk)[:SHOWN]) if usage.held else [],
+        "held": list(held_of(owner.pk)[:SHOWN]) if usage["held"] else [],
         "may_open": request.user.has_perm(VIEW_CONTENT),
         "list_url": f"{reverse('admin:conversations_conversation_changelist')}?{name}",
         "export_url": request.user.has_perms([EXPORT, VIEW_CONTENT]) and f"{export}?{name}",
@@ -70,7 +70,7 @@ def _erase(request: HttpRequest, owner: User) -> HttpResponse:
     except ServiceError as refusal:
         messages.error(request, refusal.detail)
         return HttpResponseRedirect(f"{owner_url(owner.username)}#erase")
-    with_them = counted(gone.conversations, "conversation"), counted(gone.messages, "message")
+    with_them = counted(gone["conversations"], "conversation"), counted(gone["messages"], "message")
     messages.success(request, f"User erased, with {with_them[0]} and {with_them[1]}.")
     return HttpResponseRedirect(reverse("admin:conversations_conversation_changelist"))
 
@@ -79,6 +79,6 @@ def _why_kept(request: HttpRequest, owner: User) -> str | None:
     """Why this person may not erase this account, whatever it holds."""
     access = access_of(request)
     assert access.caller is not None
-    if kept := why_kept(owner, access):
+    if kept := why_not_erasable(owner, access):
         return kept
     return None if may_change_account(access.caller.user, owner) else BEYOND_YOUR_RIGHTS

@@ -27,9 +27,9 @@ from conversations.admin.transcript.navigation import back_url
 from conversations.admin.username_urls import owner_url
 from conversations.models import AccessAction, Conversation
 from conversations.models.rights import VIEW_CONTENT
-from conversations.selectors.search_sql import PHRASE_LOOKS
+from conversations.selectors.search_sql import MAX_PHRASE_RECHECKS
 from conversations.selectors.staff_search import (
-    NEWEST,
+    MAX_MATCHES,
     StaffSearch,
     as_array,
     owners_by_name,
@@ -40,8 +40,8 @@ from conversations.services.audit import record_act
 from conversations.services.validators import MAX_QUERY_CHARS, check_query
 
 BOUNDED = (
-    f"Only the latest {NEWEST:,} matches were searched, and for a phrase the latest "
-    f"{PHRASE_LOOKS:,} messages with its words. "
+    f"Only the latest {MAX_MATCHES:,} matches were searched, and for a phrase the latest "
+    f"{MAX_PHRASE_RECHECKS:,} messages with its words. "
     "Add words or filter by owner to find older ones."
 )
 _ON_REQUEST = "_staff_search"
@@ -104,7 +104,7 @@ def narrow(
     if search.in_content:
         _record(request, search)
     setattr(request, _ON_REQUEST, search)
-    found = RawSQL("SELECT unnest(%s::uuid[])", [as_array(search.matches.newest)])
+    found = RawSQL("SELECT unnest(%s::uuid[])", [as_array(search.newest_match)])
     return conversations.filter(Q(pk__in=found))
 
 
@@ -128,7 +128,7 @@ def _record(request: HttpRequest, search: StaffSearch) -> None:
 def is_bounded_search(request: HttpRequest) -> bool:
     """Whether the search that narrowed this request's list left older matches out."""
     search: StaffSearch | None = getattr(request, _ON_REQUEST, None)
-    return search is not None and search.matches.bounded
+    return search is not None and search.bounded
 
 
 @require_POST

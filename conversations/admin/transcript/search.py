@@ -14,8 +14,8 @@ from conversations.admin.transcript.navigation import FIND, HIT, TranscriptUrl
 from conversations.admin.transcript.queries import EXCERPT_CHARS, read_excerpts
 from conversations.models import AccessAction, AccessContext, Role
 from conversations.selectors.excerpts import matching_excerpt
-from conversations.selectors.search import hits_inside
-from conversations.selectors.search_sql import SearchQuery, SearchScope
+from conversations.selectors.search import matching_sequences
+from conversations.selectors.search_sql import SearchQuery, SearchScope, parse_query
 from conversations.selectors.snippets import snippet_of
 from conversations.services import ServiceError, owner_of
 from conversations.services.validators import MAX_QUERY_CHARS, check_query
@@ -58,17 +58,18 @@ def find_inside(url: TranscriptUrl, access: AccessContext, conversation: Opened)
     detail = {"query": text[:MAX_QUERY_CHARS]}
     owner_of(access, conversation.pk, action=AccessAction.SEARCH, detail=detail)
     scope = SearchScope(owner_id=conversation.user_id, conversation_id=conversation.pk)
-    hits = hits_inside(text=text, scope=scope)
-    sequences, current = hits.sequences, url.sequence(HIT)
+    query = parse_query(text)
+    sequences, bounded = matching_sequences(query, scope)
+    current = url.sequence(HIT)
     number = sequences.index(current) + 1 if current in sequences else None
     last_page = max(1, -(-len(sequences) // A_PAGE))
     page = min(url.sequence("matches") or ((number or 1) - 1) // A_PAGE + 1, last_page)
     before, beyond = bisect_left(sequences, current or 0), bisect_right(sequences, current or 0)
     return Findings(
         text=text,
-        query=hits.query,
+        query=query,
         sequences=sequences,
-        total=f"{len(sequences):,}{'+' if hits.bounded else ''}",
+        total=f"{len(sequences):,}{'+' if bounded else ''}",
         current=current,
         number=number,
         clear_url=url.to(at=current, **{FIND: None}),
@@ -81,7 +82,7 @@ def find_inside(url: TranscriptUrl, access: AccessContext, conversation: Opened)
         matches=[
             (sequence, role, snippet, url.to(at=sequence))
             for sequence, role, snippet in _matches(
-                conversation, hits.query, sequences[(page - 1) * A_PAGE : page * A_PAGE]
+                conversation, query, sequences[(page - 1) * A_PAGE : page * A_PAGE]
             )
         ],
     )

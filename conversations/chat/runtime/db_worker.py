@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from django.db import connection
 
-from conversations.services.database_errors import unavailability
+from conversations.services.database_errors import why_unavailable
 
 THREADS = 2
 RETRY_AFTER = (0.2, 1.0, 3.0)  # seconds, while the database is away
@@ -37,7 +37,7 @@ class DatabaseWorker:
                 return await asyncio.wrap_future(future)
             except Exception as error:
                 pause = next(pauses, None)
-                if pause is None or unavailability(error) is None:
+                if pause is None or why_unavailable(error) is None:
                     raise
             await asyncio.sleep(pause)
 

@@ -1,4 +1,4 @@
-"""`chat`: a conversation in the terminal, over the same turns as the API's."""
+"""`chat`: chat with a model in the terminal, with the same turns as over the API."""
 
 from __future__ import annotations
 
@@ -24,34 +24,34 @@ from conversations.services.bootstrap import find_admin
 
 PROMPT = "> "
 SHOWN_MESSAGES = 20
-NO_USER = "Whose conversation? Give --user NAME."
+NO_USER = "There is no administrator: --user NAME is required."
 WELCOME = "Ctrl-C stops an answer, Ctrl-D ends the chat."
-GO_ON = "Go on with: --conversation {id}"
-STOPPED = "[stopped; what came is kept]"
+CONTINUE = "To continue this conversation: --conversation {id}"
+STOPPED = "[stopped; the partial answer is stored]"
 
 
 class Command(BaseCommand):
-    help = "Chat with a model in the terminal. Without a terminal: one question a line."
+    help = "Chat with a model in the terminal. Without a terminal: one question per line."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--conversation", type=uuid.UUID, help="go on with this conversation")
-        parser.add_argument("--user", help="whose conversation; default: the administrator's")
+        parser.add_argument("--conversation", type=uuid.UUID, help="continue this conversation")
+        parser.add_argument("--user", help="the owner; default: the administrator")
         parser.add_argument("--provider", help="default: CHAT_PROVIDER")
-        parser.add_argument("--model", help="default: the provider's")
+        parser.add_argument("--model", help="default: the model of the provider")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        self.asking = {name: options[name] for name in ("provider", "model")}
+        self.model_options = {name: options[name] for name in ("provider", "model")}
         try:
             self.access = self._access(options["user"], options["conversation"])
             self.conversation_id: uuid.UUID | None = options["conversation"]
             if self.conversation_id is not None:
                 self._show_history(self.conversation_id)
-            self._talk()
+            self._run_prompt()
         except ServiceError as error:
             raise CommandError(error.detail) from error
 
     def _access(self, user: str | None, conversation_id: uuid.UUID | None) -> AccessContext:
-        """The user whose conversation it is, as they would call the API themselves."""
+        """The access context of the owner, with the same rights as over the API."""
         if conversation_id is not None and user is None:
             owner = owner_of(SCRIPT, conversation_id, action=AccessAction.CHANGE)
             return AccessContext(Caller(owner))
@@ -65,29 +65,29 @@ class Command(BaseCommand):
             conversation_id=conversation_id, limit=SHOWN_MESSAGES, access=self.access
         )
         for message in history:
-            self._show(message)
+            self._print_message(message)
 
-    def _show(self, message: Message) -> None:
+    def _print_message(self, message: Message) -> None:
         if message.role == Role.USER:
-            self._say(f"{PROMPT}{message.content}\n")
+            self._write(f"{PROMPT}{message.content}\n")
         elif message.role == Role.ASSISTANT and message.content:
-            self._say(f"{message.content}\n\n")
+            self._write(f"{message.content}\n\n")
 
-    def _talk(self) -> None:
+    def _run_prompt(self) -> None:
         if sys.stdin.isatty():
-            self._say(f"{WELCOME}\n")
+            self._write(f"{WELCOME}\n")
         for question in self._questions():
             self._ask(question)
         if self.conversation_id is not None and sys.stdin.isatty():
-            self._say(f"\n{GO_ON.format(id=self.conversation_id)}\n")
+            self._write(f"\n{CONTINUE.format(id=self.conversation_id)}\n")
 
     def _questions(self) -> Iterator[str]:
-        """What is typed, line by line, until the end of input or Ctrl-C at the prompt."""
+        """Lines of input until its end or Ctrl-C at the prompt."""
         if not sys.stdin.isatty():
             yield from (line.strip() for line in sys.stdin if line.strip())
             return
         with suppress(ImportError):
-            import readline  # noqa: F401 (line editing and a history)
+            import readline  # noqa: F401 (enables line editing and history)
         with suppress(EOFError, KeyboardInterrupt):
             while True:
                 if question := input(PROMPT).strip():
@@ -98,7 +98,7 @@ class Command(BaseCommand):
             access=self.access,
             message=question,
             conversation_id=self.conversation_id,
-            **self.asking,
+            **self.model_options,
         )
         self.conversation_id = watched.turn.conversation_id
         try:
@@ -108,21 +108,21 @@ class Command(BaseCommand):
         except KeyboardInterrupt:
             stop(access=self.access, message_id=watched.turn.id)
             watched.result()
-            self._say(f"\n{STOPPED}\n")
+            self._write(f"\n{STOPPED}\n")
 
     def _show_event(self, event: Event) -> None:
         match event.name:
             case "delta":
-                self._say(event.data["text"])
+                self._write(event.data["text"])
             case "tool_call":
                 call = f"[{event.data['tool']} {event.data['arguments']}]\n"
-                self._say(self.style.WARNING(call))
+                self._write(self.style.WARNING(call))
             case "done":
-                self._say("\n\n")
+                self._write("\n\n")
             case "error":
-                self._say("\n")
+                self._write("\n")
                 self.stderr.write(event.data["errors"][0]["detail"])
 
-    def _say(self, text: str) -> None:
+    def _write(self, text: str) -> None:
         self.stdout.write(text, ending="")
         self.stdout.flush()

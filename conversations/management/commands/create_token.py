@@ -1,4 +1,4 @@
-"""`create_token`: an API token for a user; standard output is the token alone."""
+"""`create_token`: create an API token for a user; prints only the token to standard output."""
 
 from __future__ import annotations
 
@@ -17,33 +17,32 @@ from conversations.services.tokens import (
 from conversations.services.users import find_or_create_user, similar_names
 
 USAGE_ERROR = 2
-MADE = "Token for {name}{rights}, valid until {until}. It is shown only this once."
+CREATED = "Token for {name}{rights}, valid until {until}. It is shown only once."
 STAFF = (
-    "{name} is a staff account. What its trusted token does with other people's conversations "
-    "leaves access records; an account of its own for the application is better."
+    "{name} is a staff account: what its trusted token does with conversations of other users is "
+    "recorded in the audit log. Use a separate account for the application instead."
 )
-SIMILAR = "There are users whose names differ from {name} in case alone: {names}."
+SIMILAR = "Other usernames differ from {name} only in case: {names}."
 
 
 class Command(BaseCommand):
-    help = "Make an API token and print it; only its hash is stored."
+    help = "Create an API token and print it; only its hash is stored."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("user", metavar="USER", help="username; made if there is none")
+        parser.add_argument("user", metavar="USER", help="username; created if there is none")
         parser.add_argument(
             "--trusted",
             action="store_true",
-            help="this token acts for an application's users: reads and writes their chats",
+            help="the token reads and writes conversations of the users of an application",
         )
         parser.add_argument(
             "--namespace",
             default="",
-            help="with --trusted: the token's users are those of this namespace, so that their "
-            "names mean nobody else",
+            help="with --trusted: the token acts only for the users of this namespace",
         )
-        parser.add_argument("--name", default="", help="what the token is for, to tell it by")
+        parser.add_argument("--name", default="", help="what the token is for")
         parser.add_argument(
-            "--days", type=int, help="how long it is valid (the setting TOKEN_DAYS if not given)"
+            "--days", type=int, help="validity in days; default: the setting TOKEN_DAYS"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -70,7 +69,7 @@ class Command(BaseCommand):
             self.stderr.write(SIMILAR.format(name=user.username, names=", ".join(names)))
         rights = ", a trusted client" if trusted else ""
         self.stderr.write(
-            MADE.format(
+            CREATED.format(
                 name=user.username,
                 rights=f"{rights} of the namespace {namespace}" if namespace else rights,
                 until=f"{row.expires_at:%Y-%m-%d %H:%M} UTC" if row.expires_at else "revoked",

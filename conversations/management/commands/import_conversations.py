@@ -1,4 +1,4 @@
-"""`import_conversations`: the conversations of a file become those of a user."""
+"""`import_conversations`: import the conversations of a file for a user."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from conversations.formats import READERS
 from conversations.management.progress import progress_bar
 from conversations.services.errors import ServiceError
-from conversations.services.imports import ImportReport, import_conversations, rehearsal
+from conversations.services.imports import ImportReport, import_conversations, rolled_back
 from conversations.services.users import find_or_create_user
 
 SHOWN_REJECTIONS = 20
@@ -23,17 +23,16 @@ SOME_REJECTED = 1
 USAGE_ERROR = 2
 INTERRUPTED = 130
 
-DRY_RUN = "Dry run: nothing was stored. What an import would do:"
+DRY_RUN = "Dry run: nothing was stored. The result of an import would be:"
 MORE_REJECTED = "… and {count} more rejected; --report FILE writes all of them."
 STOPPED = "Stopped."
-REST_REMAINS = "What was imported so far is stored; run the same command again for the rest."
+REST_REMAINS = "The conversations imported so far are stored. Run the command again for the rest."
 
 EPILOG = """
-Formats: openai is OpenAI chat JSONL; json is what an export as "JSON Lines, everything stored"
-writes. A conversation is stored whole or not at all, and a bad one never keeps out the others.
-Running the same import again adds nothing: a conversation is known by its id in the file or,
-without one, by its content. Exit status: 0 when nothing was rejected, 1 when something was, 2 when
-the import could not run.
+Formats: openai is OpenAI chat JSONL; json is the export format "JSON Lines, everything stored".
+Each conversation is stored completely or rejected, independently of the others. The import is
+idempotent: a conversation is identified by its id in the file or, without one, by its content. Exit
+status: 0 if nothing was rejected, 1 if something was rejected, 2 if the import could not run.
 """
 
 
@@ -42,19 +41,17 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.epilog = EPILOG
-        parser.add_argument("file", metavar="FILE", help="the file; - is standard input")
+        parser.add_argument("file", metavar="FILE", help="path of the file; - for standard input")
         parser.add_argument("--format", required=True, choices=sorted(READERS))
         parser.add_argument(
             "--user",
             required=True,
-            help="whose conversations they become: a username, made if there is none",
+            help="username of the owner of the conversations; created if there is none",
         )
+        parser.add_argument("--namespace", default="", help="the namespace of the user, if any")
+        parser.add_argument("--dry-run", action="store_true", help="only report, store nothing")
         parser.add_argument(
-            "--namespace", default="", help="the application whose user that is, if any"
-        )
-        parser.add_argument("--dry-run", action="store_true", help="report only, store nothing")
-        parser.add_argument(
-            "--report", metavar="FILE", help="write every rejection there, as a line of JSON each"
+            "--report", metavar="FILE", help="write all rejections to this file as JSON Lines"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -70,11 +67,11 @@ class Command(BaseCommand):
         except KeyboardInterrupt:
             text = STOPPED if options["dry_run"] else f"{STOPPED} {REST_REMAINS}"
             raise CommandError(text, returncode=INTERRUPTED) from None
-        self._tell(report, dry_run=options["dry_run"])
+        self._print_report(report, dry_run=options["dry_run"])
         if report.rejected:
             sys.exit(SOME_REJECTED)
 
-    def _tell(self, report: ImportReport, *, dry_run: bool) -> None:
+    def _print_report(self, report: ImportReport, *, dry_run: bool) -> None:
         for rejected in report.rejected[:SHOWN_REJECTIONS]:
             self.stderr.write(f"line {rejected.line}: {rejected.reason}")
         if (more := len(report.rejected) - SHOWN_REJECTIONS) > 0:
@@ -91,7 +88,7 @@ class Command(BaseCommand):
 def _import(file: BinaryIO, options: dict[str, Any]) -> ImportReport:
     read = READERS[options["format"]]
     size = _size(file)
-    with progress_bar(size) as show, rehearsal() if options["dry_run"] else nullcontext():
+    with progress_bar(size) as show, rolled_back() if options["dry_run"] else nullcontext():
         return import_conversations(
             chats=read(file),
             owner_id=find_or_create_user(options["user"], namespace=options["namespace"]).pk,
@@ -111,7 +108,7 @@ def _opened(path: str) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _report_file(path: str | None) -> Iterator[IO[str] | None]:
-    """Opened before the import, so that a wrong path costs nothing."""
+    """Opened before the import, so that a wrong path fails at once."""
     if path is None:
         yield None
     else:
@@ -120,7 +117,7 @@ def _report_file(path: str | None) -> Iterator[IO[str] | None]:
 
 
 def _size(file: BinaryIO) -> int | None:
-    """In bytes; None where it cannot be known, as in a pipe."""
+    """Size in bytes; None if it is not a regular file, such as a pipe."""
     found = os.fstat(file.fileno())
     return found.st_size if stat.S_ISREG(found.st_mode) else None
 

@@ -1,4 +1,4 @@
-"""`list_tokens`: which API tokens there are, and what each may do."""
+"""`list_tokens`: list API tokens and their rights."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NO_SUCH_USER = "There is no user {name!r}."
 
 
 class Command(BaseCommand):
-    help = "List the API tokens that are valid, newest first."
+    help = "List the API tokens that have not expired, newest first."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--user", help="only the tokens of this user")

@@ -1,4 +1,4 @@
-"""`quickstart`: from nothing to a running server, and the same command ever after."""
+"""`quickstart`: migrate, create an administrator on the first run, and start the web server."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ from django.db.migrations.executor import MigrationExecutor
 from chatproject.embedded_postgres import EmbeddedPostgresError
 from chatproject.static_files import collect_static_files
 from conversations.management.serving import (
-    HIGHEST_PORT,
-    CannotListen,
+    MAX_PORT,
     check_address,
     serve,
     threads_per_worker,
@@ -33,17 +32,18 @@ from conversations.services.bootstrap import (
     load_sample,
 )
 
-NOT_A_PORT = f"a port is 1 to {HIGHEST_PORT}"
-NO_WORKERS = "at least 1"
-TOO_MANY_WORKERS = "The database takes {limit} connections: too few for {workers} workers."
-NO_DATABASE = "The database cannot be used: {why}"
-NAME_TAKEN = f"There is no administrator yet, and {ADMIN_NAME} is an ordinary user."
+NOT_A_PORT = f"a port must be 1 to {MAX_PORT}"
+NO_WORKERS = "must be at least 1"
+TOO_MANY_WORKERS = "The database allows {limit} connections, too few for {workers} workers."
+NO_DATABASE = "Cannot use the database: {reason}"
+NAME_TAKEN = f"There is no administrator, and the username {ADMIN_NAME} belongs to another user."
 
-EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
+# The address to show for a server that listens on all interfaces.
+_LOOPBACK_OF = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 
 
 def _port(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= HIGHEST_PORT:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= MAX_PORT:
         raise ArgumentTypeError(NOT_A_PORT)
     return int(text)
 
@@ -55,7 +55,7 @@ def _workers(text: str) -> int:
 
 
 class Command(BaseCommand):
-    help = "Prepare the database, make an administrator on the first run, and serve."
+    help = "Migrate the database, create an administrator on the first run, and serve."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--port", type=_port, default=8000, help="default: 8000")
@@ -66,7 +66,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--no-sample",
             action="store_true",
-            help="load no sample conversations on the first run",
+            help="do not load the sample conversations on the first run",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -78,15 +78,13 @@ class Command(BaseCommand):
             threads = _threads_of_each(workers)
             self._collect_static_files()
             account = self._account(sample=not options["no_sample"])
-            self._tell_how_to_reach_it(_address(host, port), account)
-            # Workers are copies of this process: a connection must not be shared with them.
+            self._print_addresses(_address(host, port), account)
+            # Workers are forked from this process and must not share its connections.
             connections.close_all()
             serve(host=host, port=port, workers=workers, threads=threads)
-        except CannotListen as error:
-            raise CommandError(str(error)) from error
         except (DatabaseError, EmbeddedPostgresError) as error:
-            raise CommandError(NO_DATABASE.format(why=str(error).strip())) from error
-        except KeyboardInterrupt:  # before the server has taken over both signals
+            raise CommandError(NO_DATABASE.format(reason=str(error).strip())) from error
+        except KeyboardInterrupt:  # before the server has installed its signal handlers
             pass
         self._say("Stopped.")
 
@@ -106,15 +104,15 @@ class Command(BaseCommand):
             self.stderr.write(f"Static files are served uncompressed: {error}")
 
     def _account(self, *, sample: bool) -> str:
-        """How to log in; the first run makes the account, and the sample before it."""
+        """How to log in. On the first run creates the account, after loading the sample."""
         if (admin := find_admin()) is not None:
-            return f"user {admin} exists; a new password: {_manage('changepassword', admin)}"
-        # The administrator last: a first run that breaks off before is done again.
+            return f"user {admin} exists; to set a new password: {_manage('changepassword', admin)}"
+        # The administrator last: an interrupted first run is then repeated as a whole.
         if sample:
             self._load_sample()
         password = create_admin()
         if password is None:
-            return f"{NAME_TAKEN} Make one: {_manage('createsuperuser')}"
+            return f"{NAME_TAKEN} Create one: {_manage('createsuperuser')}"
         return f"user {ADMIN_NAME}, password {password} (shown only this once)"
 
     def _load_sample(self) -> None:
@@ -122,17 +120,17 @@ class Command(BaseCommand):
         count = report.created + report.already_there
         self._say(f"Sample    {count} conversations of the user {SAMPLE_OWNER}")
 
-    def _tell_how_to_reach_it(self, address: str, account: str) -> None:
+    def _print_addresses(self, address: str, account: str) -> None:
         self._say(f"API       {address}/api/conversations")
         self._say(f"Docs      {address}/api/docs")
         self._say(f"Admin     {address}/admin/")
         self._say(f"Account   {account}")
         self._say(f"Token     {_manage('create_token', 'NAME')}")
-        self._say(f"Serving   {address} (Ctrl-C stops it)")
+        self._say(f"Serving   {address} (stop with Ctrl-C)")
 
     def _say(self, line: str) -> None:
         self.stdout.write(line)
-        # Each worker would otherwise write once more what is left in the buffer.
+        # Forked workers would otherwise write the buffered lines again.
         self.stdout.flush()
 
 
@@ -157,23 +155,23 @@ def _max_connections() -> int:
 def _where() -> str:
     embedded = connection.settings_dict.get("EMBEDDED")
     if embedded:
-        return f"its files in {_short(embedded['directory'])}"
+        return f"stored in {_short(embedded['directory'])}"
     return (
         f"{connection.settings_dict['NAME']} on {connection.settings_dict['HOST'] or 'localhost'}"
     )
 
 
 def _address(host: str, port: int) -> str:
-    shown = EVERY_ADDRESS.get(host, host)
+    shown = _LOOPBACK_OF.get(host, host)
     return f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
 
 
 def _manage(*arguments: str) -> str:
-    """A command line that works as it stands: this interpreter, this manage.py."""
+    """A command line to copy, with this interpreter and this manage.py."""
     return shlex.join([_short(sys.executable), _short(settings.BASE_DIR / "manage.py"), *arguments])
 
 
 def _short(path: str | Path) -> str:
-    """Relative where that is shorter to read, as it is from the project's own folder."""
+    """Relative to the working directory if it is below it."""
     relative = os.path.relpath(path)
     return str(path) if relative.startswith("..") else relative

@@ -1,4 +1,4 @@
-"""`manage.py reap_interrupted`: end the answers whose process died, as the web server does."""
+"""`manage.py reap_interrupted`: mark the answers of dead processes as interrupted."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from conversations.chat.runtime.reaper import reap
 
 class Command(BaseCommand):
     help = (
-        "End answers whose process died as `interrupted`, so that search finds them. The web "
-        "server does so by itself; this is for cron where it does not run. May be repeated."
+        "Mark running answers whose process has died as `interrupted`. The web server does this by "
+        "itself; use this command from cron if it is not running. Idempotent."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:

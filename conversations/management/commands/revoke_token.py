@@ -1,4 +1,4 @@
-"""`revoke_token ID`: end an API token at once."""
+"""`revoke_token ID`: revoke an API token, effective immediately."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from conversations.services.errors import ServiceError
 from conversations.services.tokens import revoke_token
 
-NO_SUCH_TOKEN = "There is no token {key!r}; list_tokens shows their ids."
+NO_SUCH_TOKEN = "There is no token {key!r}. See list_tokens for the ids."
 
 
 class Command(BaseCommand):
     help = "Revoke an API token."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("token", metavar="ID", help="its first characters, as listed")
+        parser.add_argument("token", metavar="ID", help="the id shown by list_tokens")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:

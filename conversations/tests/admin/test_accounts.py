@@ -135,7 +135,7 @@ def test_an_account_with_more_rights_is_not_touched(admins, superuser, kind):
 def test_an_account_without_staff_status_and_more_rights_is_not_erased(admins, db):
     grant(boss := make_user("boss"), "change_group")
     page = admins.post(f"{LIST}owner/boss/", {"confirm": "boss", "reason": "x"}, follow=True)
-    assert "has rights that you do not have" in text_of(page)
+    assert "has permissions that you do not have" in text_of(page)
     assert User.objects.filter(pk=boss.pk).exists()
 
 
@@ -260,7 +260,7 @@ def test_the_erase_page_names_what_is_held(root, alice):
 
 def test_staff_are_not_erased(root, staff):
     page = root.post(f"{LIST}owner/support/", {"confirm": "support", "reason": "x"}, follow=True)
-    assert "This account is staff" in text_of(page)
+    assert "This is a staff account" in text_of(page)
     assert User.objects.filter(pk=staff.pk).exists()
 
 

@@ -44,7 +44,7 @@ def test_a_page_says_what_it_means_and_asks_for_a_reason(holder, conversation, p
     meaning = "can be changed, deleted and erased" if held else "nobody can change or delete it"
     assert meaning in shown
     refused = text_of(holder.post(page_url(conversation, page), {"reason": "  "}))
-    assert "Give a reason" in refused
+    assert "A reason is required" in refused
     assert is_held(conversation) == held
     assert not AccessRecord.objects.exists()
     holder.post(page_url(conversation, page), {"reason": "Case 7"})

@@ -207,12 +207,12 @@ def test_a_bounded_search_says_so(browser, alice, monkeypatch):
     for text in ("A blue whale.", "A whale, blue.", "A blue whale again."):
         said(alice, MessageDraft(role="user", content=text))
     assert "were searched" not in found_by(browser, '"blue whale"')
-    monkeypatch.setattr(staff_search, "PHRASE_LOOKS", 2)
+    monkeypatch.setattr(staff_search, "MAX_PHRASE_RECHECKS", 2)
     page = found_by(browser, '"blue whale"')
     assert "were searched" in page
     assert "<mark>blue</mark> <mark>whale</mark> again" in page
     assert "A <mark>" not in found_by(browser, '"whale again blue"')
-    monkeypatch.setattr(staff_search, "NEWEST", 2)
+    monkeypatch.setattr(staff_search, "MAX_MATCHES", 2)
     assert "were searched" in found_by(browser, "whale")
 
 

@@ -211,7 +211,7 @@ def send(browser, chat, request, **more):
 
 
 def prepare(name, chat):
-    """So that there is something to bring back, or to release."""
+    """So that there is something to unarchive, or to release."""
     if "release" in name:
         Conversation.objects.filter(pk=chat.pk).update(legal_hold=True)
     if "unarchive" in name:

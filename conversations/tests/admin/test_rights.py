@@ -160,14 +160,14 @@ def test_an_export_of_a_bounded_search_says_so(staff, alice, conversation, monke
     grant(staff, "export_conversation")
     browser = signed_in(staff)
     assert "matches were searched" not in text_of(browser.get(EXPORT, {"q": "zeppelin"}))
-    monkeypatch.setattr(staff_search, "NEWEST", 1)
+    monkeypatch.setattr(staff_search, "MAX_MATCHES", 1)
     assert "matches were searched" in text_of(browser.get(EXPORT, {"q": "zeppelin"}))
 
 
 def test_an_export_in_an_unknown_format_is_refused(staff, conversation):
     grant(staff, "export_conversation")
     response = signed_in(staff).post(EXPORT, {"format": "docx"})
-    assert "Not a format" in text_of(response)
+    assert "Unknown format" in text_of(response)
     assert not AccessRecord.objects.filter(action="export").exists()
 
 
@@ -194,7 +194,7 @@ def test_a_search_in_what_was_said_asks_for_its_own_reason(browser, conversation
     assert "<mark>" not in page
     assert "Trains" not in page, "what was said decides nothing before"
     browser.post(f"{LIST}reason/", {"reason": " ", "back": where})
-    assert "Give a reason" in text_of(browser.get(where))
+    assert "A reason is required" in text_of(browser.get(where))
     answer = browser.post(f"{LIST}reason/", {"reason": "Ticket 12", "back": where})
     assert answer.headers["Location"] == where
     page = text_of(browser.get(where))
@@ -209,7 +209,7 @@ def test_an_export_asks_for_a_reason(staff, conversation, settings):
     settings.CHAT_REQUIRE_READ_REASON = True
     grant(staff, "export_conversation")
     browser = signed_in(staff)
-    assert "Give a reason" in text_of(browser.post(EXPORT, {"format": "openai"}))
+    assert "A reason is required" in text_of(browser.post(EXPORT, {"format": "openai"}))
     assert not AccessRecord.objects.exists()
     sent = browser.post(EXPORT, {"format": "openai", "reason": "Ticket 3"})
     assert b"zeppelin" in b"".join(sent.streaming_content)

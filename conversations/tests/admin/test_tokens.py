@@ -64,7 +64,7 @@ def test_a_token_of_a_namespaces_user_carries_it(admins, alice):
 
 def test_only_a_superuser_makes_trusted_tokens(admins, root, alice):
     form = {"user_id": "alice", "trusted": "on", "namespace": "crm"}
-    assert "Only a superuser makes a trusted token" in text_of(admins.post(ADD, form))
+    assert "Only a superuser can create a trusted token" in text_of(admins.post(ADD, form))
     assert not ApiToken.objects.exists()
     made(root.post(ADD, form))
     row = ApiToken.objects.get()
@@ -84,7 +84,7 @@ def test_no_token_for_accounts_with_more_rights(admins, superuser, staff, name):
         ({"user_id": "nobody"}, "no user of this name"),
         ({"user_id": "\uff41lice"}, "U+FF41"),
         ({"user_id": ""}, "required"),
-        ({"user_id": "alice", "namespace": "crm"}, "Only a trusted token"),
+        ({"user_id": "alice", "namespace": "crm"}, "A namespace requires a trusted token"),
         ({"user_id": "alice", "trusted": "on", "namespace": "Big One"}, "lower-case"),
         ({"user_id": "alice", "days": "0"}, "greater than or equal to 1"),
         ({"user_id": "alice", "days": "99999"}, "less than or equal to"),

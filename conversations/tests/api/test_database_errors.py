@@ -10,7 +10,7 @@ from django.test import Client
 from conversations.api.errors import OUTCOME_OF_FORM_UNKNOWN, OUTCOME_UNKNOWN
 from conversations.models import Message
 from conversations.services import database_errors as texts
-from conversations.services.database_errors import unavailability
+from conversations.services.database_errors import UNREACHABLE, why_unavailable
 from conversations.tests.factories import client_for, make_conversation, make_user
 
 LIST = "/api/conversations"
@@ -129,11 +129,13 @@ def test_a_defect_stays_500(alice, failing, code):
 
 
 def test_errors_that_no_driver_raised_are_defects():
-    assert unavailability(None) is None
-    assert unavailability(ValueError()) is None
-    assert unavailability(DatabaseError("Save with update_fields did not affect any rows.")) is None
-    assert unavailability(IntegrityError()) is None
-    assert unavailability(OperationalError()).connection_lost
+    assert why_unavailable(None) is None
+    assert why_unavailable(ValueError()) is None
+    assert (
+        why_unavailable(DatabaseError("Save with update_fields did not affect any rows.")) is None
+    )
+    assert why_unavailable(IntegrityError()) is None
+    assert why_unavailable(OperationalError()) == UNREACHABLE
 
 
 @pytest.mark.django_db
@@ -142,9 +144,9 @@ def test_a_cursor_used_after_its_end_is_a_defect_only_while_the_connection_lives
         pass
     with pytest.raises(InterfaceError) as caught:
         cursor.execute("SELECT 1")
-    assert unavailability(caught.value) is None
+    assert why_unavailable(caught.value) is None
     monkeypatch.setattr(texts, "_is_closed", lambda wrapper: True)
-    assert unavailability(caught.value).connection_lost
+    assert why_unavailable(caught.value) == UNREACHABLE
 
 
 @pytest.mark.django_db(transaction=True)

@@ -9,7 +9,7 @@ from django.db import IntegrityError, connection, transaction
 from conversations.formats import Chat, MessageDraft
 from conversations.models import Conversation, Message
 from conversations.services import SCRIPT, NotFound, erase_user
-from conversations.services.conversations import find_or_start
+from conversations.services.conversations import get_or_create_latest
 from conversations.services.database_errors import not_found_from
 from conversations.services.imports import import_conversations
 from conversations.services.users import NO_SUCH_USER
@@ -109,9 +109,9 @@ def test_an_import_for_someone_who_is_erased_meanwhile_is_rejected_line_by_line(
     assert NO_SUCH_USER in report.rejected[0].reason
 
 
-def test_find_or_start_for_nobody_says_so():
+def test_get_or_create_latest_for_nobody_says_so():
     with pytest.raises(NotFound):
-        find_or_start(owner=User(pk=0))
+        get_or_create_latest(owner=User(pk=0))
 
 
 def test_other_errors_of_integrity_stay_defects():

@@ -22,9 +22,9 @@ def chats(alice):
     rated = make_conversation(alice, title="Rated", metadata={"topic": "cars", "done": True})
     update_conversation(conversation_id=pinned.pk, changes={"pinned": True}, access=SCRIPT)
     update_conversation(conversation_id=rated.pk, changes={"archived": True}, access=SCRIPT)
-    rows = append_drafts(
+    rows, _ = append_drafts(
         conversation_id=rated.pk, drafts=[MessageDraft(role="user", content="x")], access=SCRIPT
-    ).rows
+    )
     update_message(
         conversation_id=rated.pk, message_id=rows[0]["id"], changes={"rating": 1}, access=SCRIPT
     )

@@ -269,7 +269,7 @@ def test_a_phrase_is_its_words_in_their_order(api, alice, q, found):
 
 
 def test_a_phrase_is_looked_for_in_the_newest_messages_with_its_words(api, alice, monkeypatch):
-    monkeypatch.setattr(search, "PHRASE_LOOKS", 2)
+    monkeypatch.setattr(search, "MAX_PHRASE_RECHECKS", 2)
     chat = make_conversation(alice, title="x")
     for text in ("The first blue whale.", "A whale, blue.", "The last blue whale."):
         say(chat, text)

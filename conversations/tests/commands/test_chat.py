@@ -25,7 +25,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def talk(scripted, monkeypatch, capsys):
-    """Run the command with these lines typed into a pipe; what it wrote."""
+    """Run the command with these lines as standard input; returns its output."""
 
     def run(*lines, **options):
         monkeypatch.setattr(sys, "stdin", io.StringIO("\n".join(lines)))
@@ -105,7 +105,7 @@ def test_ctrl_c_stops_the_answer_and_keeps_it(scripted):
         os.write(ours, b"Hi\n")
         screen.wait_for("ab")
         process.send_signal(signal.SIGINT)
-        screen.wait_for("[stopped; what came is kept]")
+        screen.wait_for("[stopped; the partial answer is stored]")
         stopped = Message.objects.get(role="assistant")
         assert (stopped.content, stopped.status) == ("ab", "stopped")
         os.write(ours, b"Go on\n")
@@ -121,7 +121,7 @@ def test_ctrl_c_stops_the_answer_and_keeps_it(scripted):
 
 
 class Screen:
-    """What a program writes to its terminal."""
+    """The output of a program on its terminal."""
 
     def __init__(self, descriptor):
         self.text = ""

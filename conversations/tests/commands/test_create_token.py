@@ -43,7 +43,7 @@ def test_a_number_is_a_name(capsys):
 def test_names_that_differ_in_case_alone_are_pointed_out(capsys):
     make_user("Alice")
     _, err = create(capsys, "alice")
-    assert "differ from alice in case alone: Alice" in err
+    assert "differ from alice only in case: Alice" in err
 
 
 def test_a_trusted_token_of_a_staff_account_is_pointed_out(capsys):

@@ -149,7 +149,7 @@ def test_an_interrupted_import_keeps_what_it_has_and_says_so(run, monkeypatch):
     monkeypatch.setattr(
         "conversations.management.commands.import_conversations.READERS", {"openai": interrupted}
     )
-    with pytest.raises(CommandError, match="run the same command again") as caught:
+    with pytest.raises(CommandError, match="Run the command again") as caught:
         run(BOOKINGS_FILE)
     assert caught.value.returncode == 130
     assert Conversation.objects.count() == 1

@@ -13,7 +13,7 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def drawn(monkeypatch):
-    """Use the bar on the given streams and return what standard error got."""
+    """Draw a progress bar with these streams; returns the output on standard error."""
 
     def draw(out, err):
         monkeypatch.setenv("TERM", "xterm")

@@ -34,7 +34,7 @@ def _signals():
 
 @pytest.fixture
 def prepared(monkeypatch, capsys):
-    """Run everything but the server; return what was printed and what would be served."""
+    """Run the command without the web server; returns its output and the arguments of `serve`."""
     served = {}
     commands = "conversations.management.commands.quickstart"
     monkeypatch.setattr(f"{commands}.serve", lambda **options: served.update(options))
@@ -113,7 +113,7 @@ def test_a_port_in_use_is_told_before_anything_else():
 
 @pytest.fixture
 def data():
-    """A data folder of its own, removed once its server has stopped."""
+    """A temporary data folder, removed after its database server has stopped."""
     folder = Path(tempfile.mkdtemp(prefix="chat-"))
     yield folder
     wait_until(lambda: not any(folder.rglob("postmaster.pid")), STOPS_WITHIN)
@@ -130,7 +130,7 @@ def _static_files(tmp_path_factory):
 
 @contextmanager
 def quickstart(data):
-    """A server in a process group of its own, which is gone afterwards; its port and log."""
+    """A server in its own process group, stopped at the end; yields its port and log."""
     port, log = free_port(), data / f"{time.monotonic_ns()}.log"
     command = [sys.executable, settings.BASE_DIR / "manage.py", "quickstart", f"--port={port}"]
     embedded = {"CHATPROJECT_DATA": str(data), "DATABASE_URL": "", "CHATPROJECT_DURABLE": "false"}
@@ -243,7 +243,7 @@ def new_token(data):
 
 
 def statuses_while(port, token, act):
-    """What 300 requests from 20 clients answer, with `act` done in the middle."""
+    """The status codes of 300 requests from 20 clients; `act` is called in between."""
     with ThreadPoolExecutor(20) as pool:
         before = pool.map(lambda _: status_of_list(port, token), range(150))
         found = [next(before)]
@@ -252,7 +252,7 @@ def statuses_while(port, token, act):
 
 
 def kill_a_backend(data):
-    """As the kernel does when memory runs out: the server then restarts all of its processes."""
+    """As the OOM killer does; the postmaster then restarts all of its processes."""
     (pid_file,) = data.rglob("postmaster.pid")
     postmaster = pid_file.read_text().split()[0]
     command = ["pgrep", "-P", postmaster, "-f", "postgres: postgres chatproject"]

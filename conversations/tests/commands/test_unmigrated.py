@@ -1,4 +1,4 @@
-"""Commands on a database whose migrations are missing say what to do."""
+"""The hint of commands on a database without applied migrations."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ from conversations.management.unmigrated import remedy_for_missing_migrations
 
 @pytest.fixture
 def empty_database(django_db_setup, worker_id):
-    """The environment of a process whose database has no tables."""
+    """Environment variables of a process whose database has no tables."""
     name = f"test_without_tables_{worker_id}"
     given = connection.settings_dict
     where = {f"PG{key}": str(given[key]) for key in ("HOST", "PORT", "USER", "PASSWORD")}

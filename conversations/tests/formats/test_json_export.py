@@ -18,9 +18,9 @@ from conversations.formats import (
 )
 from conversations.formats.json_export import (
     CHAT_FIELDS,
-    CHAT_FIELDS_LEFT_OUT,
+    CHAT_FIELDS_IGNORED,
     MESSAGE_FIELDS,
-    MESSAGE_FIELDS_LEFT_OUT,
+    MESSAGE_FIELDS_IGNORED,
 )
 
 HELLO = {"role": "user", "content": "Hello"}
@@ -67,10 +67,10 @@ def reason(line):
 
 
 def test_every_column_of_an_export_is_read_or_left_out_by_name():
-    recorded = MESSAGE_FIELDS.keys() | MESSAGE_FIELDS_LEFT_OUT
+    recorded = MESSAGE_FIELDS.keys() | MESSAGE_FIELDS_IGNORED
     assert names(RecordedMessage) - {"runner"} == recorded
     assert set(RECORDED_FIELDS) == MESSAGE_FIELDS.keys()
-    exported = CHAT_FIELDS.keys() | CHAT_FIELDS_LEFT_OUT | {"id", "messages"}
+    exported = CHAT_FIELDS.keys() | CHAT_FIELDS_IGNORED | {"id", "messages"}
     assert names(RecordedChat) == exported
 
 
@@ -115,12 +115,12 @@ def test_times_are_read_as_utc(written):
         (b"Hello", "Not JSON: Expecting value at character 1."),
         ({}, "messages: Missing."),
         ({"messages": {}}, "messages: Not a list."),
-        ({"messages": [], "id": True}, "id: Neither a string that is not empty nor a whole "),
-        ({"messages": [], "titel": "x"}, "titel: There is no such field."),
+        ({"messages": [], "id": True}, "id: Must be a non-empty string or an integer."),
+        ({"messages": [], "titel": "x"}, "titel: Unknown field."),
         ({"messages": [], "title": 1}, "title: Not a string."),
         ({"messages": [], "metadata": []}, "metadata: Not an object."),
         ({"messages": [], "model_used": None}, "model_used: Not a string."),
-        ({"messages": [], "pinned": 1}, "pinned: Neither true nor false."),
+        ({"messages": [], "pinned": 1}, "pinned: Must be true or false."),
         ({"messages": [], "archived_at": "2026-01-02"}, "archived_at: Not a date and time with "),
         ({"messages": [], "created_at": "soon"}, "created_at: Not a date and time with an offset"),
         ({"messages": [], "created_at": 1}, "created_at: Not a string."),
@@ -129,12 +129,12 @@ def test_times_are_read_as_utc(written):
             "created_at: Not a date and time",
         ),
         ({"messages": ["x"]}, "messages.0: Not an object."),
-        ({"messages": [HELLO | {"refusal": "x"}]}, "messages.0.refusal: There is no such field."),
+        ({"messages": [HELLO | {"refusal": "x"}]}, "messages.0.refusal: Unknown field."),
         ({"messages": [HELLO | {"content": None}]}, "messages.0.content: Not a string."),
         ({"messages": [HELLO | {"status": None}]}, "messages.0.status: Not a string."),
         ({"messages": [HELLO | {"sources": {}}]}, "messages.0.sources: Not a list."),
-        ({"messages": [HELLO | {"rating": True}]}, "messages.0.rating: Not a whole number."),
-        ({"messages": [HELLO | {"latency_ms": 1.5}]}, "messages.0.latency_ms: Not a whole number."),
+        ({"messages": [HELLO | {"rating": True}]}, "messages.0.rating: Not an integer."),
+        ({"messages": [HELLO | {"latency_ms": 1.5}]}, "messages.0.latency_ms: Not an integer."),
     ],
     ids=lambda value: str(value)[:40],
 )

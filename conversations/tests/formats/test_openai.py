@@ -12,7 +12,7 @@ CALL = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments
 
 
 def read(*lines: object) -> list[Chat | Rejected]:
-    """The lines as bytes, or as values to be written as JSON."""
+    """A file with these lines: bytes, or values that are serialised as JSON."""
     texts = [line if isinstance(line, bytes) else json.dumps(line).encode() for line in lines]
     return list(READERS["openai"](io.BytesIO(b"\n".join(texts))))
 
@@ -134,13 +134,13 @@ def test_invalid_utf_8_rejects_that_line_alone():
         (b'{"id": ]', "Not JSON: Expecting value at character 8."),
         (b"[1]", "Not an object."),
         (b"null", "Not an object."),
-        (b"[" * 100_000, "Nested too deep."),
+        (b"[" * 100_000, "Nested too deeply."),
         (b'{"n": ' + b"9" * 5000 + b"}", "Not JSON: a number with too many digits."),
-        (b'{"a": 1, "a": 2}', "The name 'a' stands twice in one object."),
+        (b'{"a": 1, "a": 2}', "An object has the name 'a' more than once."),
         ({}, "messages: Missing."),
         ({"messages": None}, "messages: Missing."),
         ({"messages": {}}, "messages: Not a list."),
-        ({"messages": []}, "messages: Holds no message."),
+        ({"messages": []}, "messages: The list of messages is empty."),
         ({"messages": ["x"]}, "messages.0: Not an object."),
         ({"messages": [HELLO], "title": 1}, "title: Not a string."),
         ({"messages": [HELLO], "metadata": []}, "metadata: Not an object."),
@@ -148,7 +148,7 @@ def test_invalid_utf_8_rejects_that_line_alone():
         *(
             (
                 {"messages": [HELLO], "id": id_},
-                "id: Neither a string that is not empty nor a whole number.",
+                "id: Must be a non-empty string or an integer.",
             )
             for id_ in ("", True, 1.5, ["a"])
         ),
@@ -166,7 +166,7 @@ def test_a_line_that_is_no_conversation_says_why(line, expected):
         ({"role": 1}, "role: Not a string."),
         (
             {"role": "user", "content": 1},
-            "content: Neither a string, nor null, nor a list of parts.",
+            "content: Must be a string, null or a list of parts.",
         ),
         ({"role": "user", "content": ["x"]}, "content.0: Not an object."),
         ({"role": "user", "content": [{"text": "x"}]}, "content.0.type: Missing."),
@@ -190,7 +190,7 @@ def test_a_line_that_is_no_conversation_says_why(line, expected):
         ),
         (
             {"role": "tool", "content": "x"},
-            "tool_call_id: A tool message names the call that it answers.",
+            "tool_call_id: Required for a tool message: the id of the tool call that it answers.",
         ),
         ({"role": "tool", "content": "x", "tool_call_id": 1}, "tool_call_id: Not a string."),
     ],

@@ -1,4 +1,4 @@
-"""The rules that the database itself holds, tried past every service."""
+"""Constraints of the database, tested without the services."""
 
 import pytest
 from django.db import IntegrityError, connection, transaction
@@ -34,7 +34,7 @@ def chat(alice):
         ("message_sources_is_array", {"sources": "x"}),
     ],
 )
-def test_a_message_that_breaks_a_rule_is_refused(chat, constraint, fields):
+def test_a_message_that_violates_a_constraint_is_rejected(chat, constraint, fields):
     good = {"conversation": chat, "sequence": 1, "role": "user", "content": "x"}
     assert refused_by(constraint, **good | fields)
 
@@ -49,13 +49,13 @@ def test_a_message_that_breaks_a_rule_is_refused(chat, constraint, fields):
         {"status": "failed"},
     ],
 )
-def test_content_may_be_empty_beside_something_else(chat, fields):
+def test_content_may_be_empty_with_other_data(chat, fields):
     Message.objects.create(
         **{"conversation": chat, "sequence": 1, "role": "assistant", "content": ""} | fields
     )
 
 
-def test_a_sequence_stands_once_in_a_conversation(chat, alice):
+def test_a_sequence_is_unique_in_a_conversation(chat, alice):
     Message.objects.create(conversation=chat, sequence=1, role="user", content="x")
     same = {"conversation": chat, "sequence": 1, "role": "user", "content": "y"}
     assert refused_by("message_sequence_unique", **same)
@@ -76,12 +76,12 @@ def test_one_answer_streams_at_a_time(chat):
         ("conversation_count_within_sequence", {"message_count": 2, "last_sequence": 1}),
     ],
 )
-def test_a_conversation_that_breaks_a_rule_is_refused(alice, constraint, fields):
+def test_a_conversation_that_violates_a_constraint_is_rejected(alice, constraint, fields):
     with pytest.raises(IntegrityError, match=constraint), transaction.atomic():
         Conversation.objects.create(user=alice, **fields)
 
 
-def test_deleting_a_user_takes_their_history_along_in_the_database(alice, bob, statements):
+def test_deleting_a_user_cascades_in_the_database(alice, bob, statements):
     for _ in range(20):
         make_conversation(alice, messages=3)
     kept = make_conversation(bob, messages=2)
@@ -92,7 +92,7 @@ def test_deleting_a_user_takes_their_history_along_in_the_database(alice, bob, s
     assert set(Message.objects.values_list("conversation", flat=True)) == {kept.pk}
 
 
-def test_no_unique_rule_on_messages_leaves_the_conversation_out():
+def test_every_unique_constraint_on_messages_includes_the_conversation():
     with connection.cursor() as cursor:
         cursor.execute("SELECT indexdef FROM pg_indexes WHERE tablename = 'conversations_message'")
         unique = [row[0] for row in cursor.fetchall() if "UNIQUE" in row[0]]

@@ -1,4 +1,4 @@
-"""What the triggers of a legal hold ask of the records, and what they cost."""
+"""The triggers of a legal hold: the AccessRecord that they require, and their cost."""
 
 import json
 from importlib import import_module
@@ -27,7 +27,7 @@ def record(chat, on_hold):
 
 
 def set_hold(chat, on_hold):
-    """Whether the database lets it be set without a service."""
+    """Whether the trigger accepts an UPDATE of `legal_hold` without the service."""
     try:
         with transaction.atomic():
             Conversation.objects.filter(pk=chat.pk).update(legal_hold=on_hold)
@@ -46,7 +46,7 @@ def test_a_hold_is_released_after_a_record_of_it_and_not_before(chat, bob):
     assert set_hold(chat, False)
 
 
-def test_the_record_of_one_release_is_not_good_for_the_next(chat):
+def test_the_record_of_one_release_does_not_permit_the_next(chat):
     set_hold(chat, True)
     record(chat, False)
     set_hold(chat, False)
@@ -57,7 +57,7 @@ def test_the_record_of_one_release_is_not_good_for_the_next(chat):
 
 
 def triggers_called(statement, *values):
-    """The triggers that a statement calls, as PostgreSQL counts them."""
+    """The triggers that a statement calls, from EXPLAIN ANALYZE."""
     with connection.cursor() as cursor:
         cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", values)
         plan = cursor.fetchone()[0]
@@ -88,7 +88,7 @@ def test_whether_anything_is_held_is_answered_by_an_index(chat):
         assert "conversation_held_idx" in str(cursor.fetchall())
 
 
-def test_nothing_held_deletes_as_ever(chat, alice):
+def test_without_a_hold_deletion_works(chat, alice):
     alice.delete()
     assert not Message.objects.exists()
 

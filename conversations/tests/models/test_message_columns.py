@@ -1,4 +1,4 @@
-"""The columns of a message are listed once, in `formats/message.py`; all else follows from that."""
+"""All lists of message columns derive from `formats/message.py`, which equals the model."""
 
 from conversations.api.serializers import MessageSerializer, NewMessageSerializer
 from conversations.formats import DRAFT_FIELDS, RECORDED_FIELDS, MessageDraft

@@ -1,4 +1,4 @@
-"""An upgrade keeps tokens valid, and calls users by the numbers that clients know them by."""
+"""Migration 0009 keeps tokens valid and renames users to the numbers that clients use."""
 
 import hashlib
 

@@ -69,7 +69,7 @@ def test_the_sample_keeps_the_intervals_of_its_file():
 
 @pytest.fixture
 def sample(db):
-    """The messages of the sample, by conversation."""
+    """The messages of the sample, a list for each conversation."""
     load_sample()
     return [list(chat.messages.in_order()) for chat in Conversation.objects.all()]
 

@@ -49,10 +49,10 @@ def test_a_users_conversations_come_newest_first(alice, bob):
 
 def test_creating_again_under_the_same_id_gives_what_is_stored(alice, bob):
     given = {"owner": alice, "id": uuid.uuid4(), "title": "One", "metadata": {"a": 1}}
-    first = create_conversation(**given)
-    again = create_conversation(**given)
-    assert (first.created, again.created) == (True, False)
-    assert again.conversation == first.conversation
+    first, first_created = create_conversation(**given)
+    again, again_created = create_conversation(**given)
+    assert (first_created, again_created) == (True, False)
+    assert again == first
     for other in ({"title": "Two"}, {"metadata": {}}, {"model_used": "m"}, {"owner": bob}):
         with pytest.raises(KeyReused):
             create_conversation(**given | other)
@@ -60,9 +60,9 @@ def test_creating_again_under_the_same_id_gives_what_is_stored(alice, bob):
 
 def test_creating_again_after_it_was_renamed_or_used_is_still_the_same_request(alice):
     given = {"owner": alice, "id": uuid.uuid4(), "title": "One"}
-    chat = create_conversation(**given).conversation
+    chat, _ = create_conversation(**given)
     update_conversation(conversation_id=chat.pk, changes={"title": "Renamed"}, access=SCRIPT)
-    assert create_conversation(**given).conversation.title == "Renamed"
+    assert create_conversation(**given)[0].title == "Renamed"
 
 
 def test_a_new_title_does_not_move_a_conversation_up(alice):

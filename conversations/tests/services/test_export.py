@@ -1,4 +1,4 @@
-"""What an export reads, and in how many statements."""
+"""The data and the number of SQL queries of an export."""
 
 import json
 

@@ -11,7 +11,7 @@ from conversations.services.imports import (
     STORED_DIFFERS,
     STORED_IS_SHORTER,
     import_conversations,
-    rehearsal,
+    rolled_back,
 )
 from conversations.services.messages import add_message, delete_message, update_message
 from conversations.services.users import find_or_create_user
@@ -28,7 +28,7 @@ def owner():
 
 
 def import_lines(owner, *lines, **options):
-    """Lines as bytes, or as values to be written as JSON."""
+    """A file with these lines: bytes, or values that are serialised as JSON."""
     texts = [line if isinstance(line, bytes) else json.dumps(line).encode() for line in lines]
     return import_chats(owner, READERS["openai"](io.BytesIO(b"\n".join(texts))), **options)
 
@@ -51,7 +51,7 @@ def stored_conversation(external_id):
 
 
 def as_in_file(message):
-    """A stored message in the file's form."""
+    """A stored message in the format of the file."""
     said = {"role": message.role, "content": message.content}
     if message.tool_calls:
         said |= {"content": message.content or None, "tool_calls": message.tool_calls}
@@ -98,7 +98,7 @@ def test_a_second_run_creates_nothing(owner):
 
 
 def test_a_second_run_knows_numbers_as_the_database_writes_them(owner):
-    # JSONB gives 1e23 back as an integer.
+    # jsonb returns 1e23 as an integer.
     message = MessageDraft(
         role="user", content="x", parts=[{"a": 1e23, "b": [2**63, 1.5]}], metadata={"c": 1e22}
     )
@@ -139,7 +139,7 @@ def test_a_conversation_that_has_grown_in_the_file_is_rejected(owner):
     assert report.rejected == [Rejected(2, f"messages: {expected}")]
 
 
-def test_a_conversation_that_went_on_here_is_already_there(owner):
+def test_a_conversation_that_was_continued_is_already_there(owner):
     line = {"id": "a", "messages": [HELLO]}
     import_lines(owner, line)
     conversation = stored_conversation("a")
@@ -173,7 +173,7 @@ def test_text_is_stored_exactly_and_of_any_length(owner):
     assert Conversation.objects.get().title == " T "
 
 
-def test_nothing_is_claimed_that_the_file_does_not_say(owner):
+def test_absent_fields_get_defaults(owner):
     before = datetime.now(UTC)
     import_lines(owner, {"messages": [HELLO]})
     message, conversation = Message.objects.get(), Conversation.objects.get()
@@ -283,23 +283,22 @@ def test_conversations_are_stored_as_they_come(owner):
 
 def test_one_conversation_takes_five_statements(owner, django_assert_num_queries):
     messages = [HELLO] * 50
-    # Was it imported or deleted before, the conversation, its place, its messages. Beside them: a
-    # savepoint each for the conversation (a transaction outside tests)
-    # and for the append, and their releases.
+    # Queries for an earlier id and for tombstones, the conversation, its counters and its messages.
+    # Also two savepoints, of the conversation (a transaction outside tests) and of the append.
     with django_assert_num_queries(5 + 4):
         import_lines(owner, {"messages": messages})
 
 
-def test_a_rehearsal_reports_and_stores_nothing(owner):
+def test_a_dry_run_reports_and_stores_nothing(owner):
     line = {"id": "a", "messages": [HELLO]}
-    with rehearsal():
+    with rolled_back():
         report = import_lines(owner, line, line, b"{")
     assert (report.created, report.already_there, len(report.rejected)) == (1, 1, 1)
     assert not Conversation.objects.exists()
 
 
 def test_what_an_earlier_release_imported_is_already_there(owner):
-    """Its ids could be derived by anybody; a second run still adds nothing."""
+    """Ids of earlier releases did not depend on the secret; a repeated import finds them."""
     line = {"id": "a", "messages": [HELLO]}
     import_lines(owner, line)
     old_id, stored = derived_id(owner.pk, "import:openai:a"), Conversation.objects.get()
@@ -345,7 +344,7 @@ def import_json(owner, *lines):
 
 
 def exported(owner):
-    """The owner's conversations as an export has them, by title."""
+    """The owner's conversations as exported, by title."""
     pieces = export_conversations(
         conversations=Conversation.objects.owned_by(owner.pk), file_format="json", access=SCRIPT
     )

@@ -1,4 +1,4 @@
-"""Placing and releasing a legal hold, and what goes on during one."""
+"""Place and release a legal hold, and the operations allowed during one."""
 
 import threading
 from dataclasses import replace
@@ -49,7 +49,7 @@ CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{
 
 @pytest.fixture
 def reviewer(staff):
-    """A member of staff who may do everything, and says why."""
+    """A superuser's access context with a reason."""
     return replace(access_of(staff, reader=True, writer=True), reason="Case 12/2026")
 
 
@@ -63,7 +63,7 @@ def hold(chat, on_hold=True, access=FOR_CASE):
 
 
 def write_each(chat, access):
-    """Every service that changes what is there, once: by name, whether it was refused and how."""
+    """Call every service that changes or deletes data; the error of each (or None) by name."""
     message = Message.objects.filter(conversation_id=chat.pk).order_by("sequence").first()
     where = {"conversation_id": chat.pk, "access": access}
     of_message = where | {"message_id": message.id}
@@ -113,7 +113,7 @@ def test_staff_and_scripts_are_told_of_the_hold_and_owners_are_not(chat, alice, 
             assert ("hold" in refused.value.detail) is (code == "legal_hold")
 
 
-def test_a_hold_takes_a_reason_whoever_places_or_releases_it(chat, staff):
+def test_placing_and_releasing_a_hold_requires_a_reason(chat, staff):
     unreasoned = [
         SCRIPT,
         replace(SCRIPT, reason="  "),
@@ -143,7 +143,7 @@ def test_who_placed_and_released_it_is_on_record_once_each(chat, staff, reviewer
     assert {record.conversation_id for record in records} == {chat.pk}
 
 
-def test_placing_and_releasing_move_nothing(chat):
+def test_placing_and_releasing_keep_the_order_of_the_list(chat):
     stored = Conversation.objects.filter(pk=chat.pk).values()
     before = stored.get()
     hold(chat)
@@ -213,7 +213,7 @@ def test_a_turn_is_stopped_or_found_interrupted_in_a_held_conversation(chat, ali
 
 @pytest.mark.django_db(transaction=True)
 def test_what_is_deleted_while_a_hold_is_placed_goes_before_it_or_stays():
-    """Past the services: a raw DELETE waits for the hold, or the hold for the DELETE."""
+    """With raw SQL: the DELETE waits for the hold, or the hold for the DELETE."""
     chat = make_conversation(make_user("alice"), 2)
     deleted, placed = threading.Event(), threading.Event()
 

@@ -10,7 +10,7 @@ from conversations.services.errors import InvalidValue
 from conversations.services.tokens import (
     DAYS_OUT_OF_RANGE,
     DEACTIVATED_USER,
-    LARGEST_DAYS,
+    MAX_DAYS,
     create_token,
     lifetime_of,
     revoke_token,
@@ -33,7 +33,7 @@ def test_a_token_is_stored_as_a_hash(alice):
     assert text.startswith(stored.key)
 
 
-def test_who_made_it_is_kept(alice):
+def test_its_creator_is_stored(alice):
     row, _ = create_token(user=alice, access=access_of(make_user("root")))
     assert row.created_by == "root"
 
@@ -46,7 +46,7 @@ def test_it_is_valid_for_the_days_asked_for(alice, settings):
     assert left <= timedelta(days=settings.TOKEN_DAYS) < left + timedelta(hours=1)
 
 
-@pytest.mark.parametrize("days", [0, -1, LARGEST_DAYS + 1])
+@pytest.mark.parametrize("days", [0, -1, MAX_DAYS + 1])
 def test_days_out_of_range_are_refused(days):
     with pytest.raises(InvalidValue, match=DAYS_OUT_OF_RANGE) as caught:
         lifetime_of(days)
@@ -71,13 +71,13 @@ def test_a_namespace_is_a_plain_word(alice, namespace):
     assert caught.value.field == "namespace"
 
 
-def test_a_deactivated_user_gets_none():
+def test_a_deactivated_user_gets_no_token():
     gone = make_user("gone", is_active=False)
     with pytest.raises(InvalidValue, match=DEACTIVATED_USER):
         token_of(gone)
 
 
-def test_use_is_noted_once_in_a_while(alice, statements):
+def test_last_use_is_not_stored_for_every_request(alice, statements):
     row, text = token_of(alice)
     assert row.last_used_at is None
     counts = []
@@ -90,7 +90,7 @@ def test_use_is_noted_once_in_a_while(alice, statements):
     assert timezone.now() - row.last_used_at < timedelta(seconds=10)
 
 
-def test_a_revoked_token_opens_nothing(alice, bob):
+def test_a_revoked_token_is_rejected(alice, bob):
     row, text = token_of(alice)
     with pytest.raises(NotFound):
         revoke_token(key=row.key, user=bob)

@@ -1,4 +1,4 @@
-"""The stored side of a turn, without a model."""
+"""How turns are stored; without a model."""
 
 import threading
 import uuid

@@ -1,4 +1,4 @@
-"""Names: taken exactly, in a namespace or in none."""
+"""Names of users, with and without a namespace."""
 
 import pytest
 from django.contrib.auth.models import User

@@ -37,14 +37,14 @@ class Story:
     """Sends requests one after the other and keeps, as examples, what was asked and answered."""
 
     def __init__(self):
-        self.told = {}
+        self.disclosed = {}
 
     def tell(self, client, operation_id, name, method, path, body=None, **headers):
         answer = getattr(client, method)(path, body, headers=headers)
         exchange = {"name": name, "status": answer.status_code, "response": answer.json()}
         if body is not None and method != "get":
             exchange["request"] = body
-        self.told.setdefault(operation_id, []).append(exchange)
+        self.disclosed.setdefault(operation_id, []).append(exchange)
         return answer.json()
 
 
@@ -57,7 +57,7 @@ def story():
     tell_of_tokens(story, client)
     tell_of_an_application(story, client_for(make_user("crm"), trusted=True, namespace="crm"))
     tell_of_sessions(story, client_for(backend))
-    return {operation: masked(exchanges) for operation, exchanges in story.told.items()}
+    return {operation: masked(exchanges) for operation, exchanges in story.disclosed.items()}
 
 
 def tell_of_conversations(story, client):
@@ -104,7 +104,7 @@ def tell_of_sessions(story, client):
     tell("retrieve", "With its messages", "get", f"sessions/{session}")
     history = f"/api/chat/history/{session}"
     story.tell(client, "chat_history_retrieve", "A history", "get", history)
-    tell("partial_update", "Put away", "patch", f"sessions/{session}", {"archived": True})
+    tell("partial_update", "Archive", "patch", f"sessions/{session}", {"archived": True})
     tell("messages_destroy", "Gone", "delete", f"{append}/{message}")
     tell("destroy", "Gone", "delete", f"sessions/{session}")
 

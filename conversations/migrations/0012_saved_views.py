@@ -20,7 +20,7 @@ NO_FOREIGN_KEY = "ALTER TABLE conversations_savedview DROP CONSTRAINT savedview_
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('conversations', '0010_name_the_audit_log'),
+        ('conversations', '0011_plain_labels'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
