@@ -45,3 +45,5 @@ if "PYTEST_XDIST_WORKER" not in os.environ:  # workers inherit the environment
 
 # Here rather than in pytest-django, so that other conftest.py files can import models.
 django.setup()
+# Each test client builds the middleware anew, which would look at every static file each time.
+settings.WHITENOISE_AUTOREFRESH = True

@@ -140,7 +140,7 @@ def test_a_message_that_is_just_being_deleted_does_not_come_back_either():
 def test_a_conversation_that_is_just_being_deleted_does_not_come_back_either():
     alice = make_user("alice")
     create = partial(create_conversation, owner=alice, id=uuid.uuid4())
-    chat = create().conversation
+    chat, _ = create()
     delete = partial(delete_conversation, conversation_id=chat.pk, access=access_of(alice))
     assert while_it_is_deleted(delete, create) == "deleted"
     assert not Conversation.objects.exists()

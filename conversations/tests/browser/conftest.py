@@ -4,7 +4,9 @@ import os
 import shutil
 
 import pytest
+from django.conf import settings
 from django.contrib.auth.models import Group
+from django.test import Client
 
 from conversations.services.groups import ensure_groups
 from conversations.tests.factories import make_user
@@ -69,15 +71,24 @@ def page(chromium, live_server, officer, request):
             None if sent.url.startswith((live_server.url, "data:")) else faults.append(sent.url)
         ),
     )
-    sign_in(page)
+    sign_in(context, officer)
     yield page
     context.close()
     assert faults == []
 
 
-def sign_in(page):
-    page.goto("/admin/login/")
-    page.fill("#id_username", "officer")
-    page.fill("#id_password", "pass-4711")
-    page.click("button[type=submit]")
-    page.wait_for_url("**/admin/")
+def sign_in(context, user):
+    """With a session of the server's; `test_staff.py` fills in the form once."""
+    client = Client()
+    client.force_login(user)
+    session = client.cookies[settings.SESSION_COOKIE_NAME].value
+    context.add_cookies(
+        [
+            {
+                "name": settings.SESSION_COOKIE_NAME,
+                "value": session,
+                "domain": "localhost",
+                "path": "/",
+            }
+        ]
+    )

@@ -192,7 +192,7 @@ def test_it_serves_and_stops_cleanly(data, how):
 
 
 def test_static_files_are_compressed_and_kept_by_browsers(data):
-    with quickstart(data) as (_, port, _):
+    with quickstart(data) as (process, port, _):
         page = fetched(port, "/admin/login/").read().decode()
         path = re.search(r'href="(/static/unfold/css/styles\.[0-9a-f]{12}\.css)"', page)[1]
         reply = fetched(port, path, {"Accept-Encoding": "gzip"})
@@ -200,6 +200,8 @@ def test_static_files_are_compressed_and_kept_by_browsers(data):
         assert reply.headers["Content-Encoding"] == "gzip"
         whole = len(gzip.decompress(body := reply.read()))
         assert len(body) < whole / 4
+        process.send_signal(signal.SIGINT)
+        assert process.wait(STOPS_WITHIN) == 0
 
 
 def fetched(port, path, headers=None):
