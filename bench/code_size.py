@@ -60,9 +60,7 @@ def report(root: Path) -> None:
     print(
         f"  lines {lines:,}, files {len(files)}, longest {sizes[0]}, over 350: {over(sizes, 350)}"
     )
-    print(
-        f"  public classes {len(classes)}, for each 1,000 lines {1000 * len(classes) / lines:.1f}"
-    )
+    print(f"  public classes {len(classes)}, per 1,000 lines {1000 * len(classes) / lines:.1f}")
     print(
         f"  functions {len(lengths):,}, lines: median {statistics.median(lengths):.0f}, "
         f"p90 {lengths[int(len(lengths) * 0.9)]}"

@@ -1,4 +1,4 @@
-"""Does the time of an answer tell what is not yours from what is not there?
+"""Does the response time distinguish another user's conversation from a missing one?
 
     CHATPROJECT_DATA=/tmp/bench-existence .venv/bin/python bench/existence.py
 
@@ -57,7 +57,7 @@ CALLERS: dict[str, dict[str, Any]] = {
 def main() -> None:
     call_command("migrate", verbosity=0)
     theirs = conversations_of_another(50)
-    print(f"{'not yours':>10} {'not there':>10} {'difference':>11} {'noise':>7}  (ms)")
+    print(f"{'other user':>10} {'missing':>10} {'difference':>11} {'noise':>7}  (ms)")
     for name, rights in CALLERS.items():
         client = client_with(name, rights)
         for route in ROUTES:

@@ -89,7 +89,7 @@ def refuse_other_owner(data: Path) -> None:
 
 
 def make_private(folder: Path, account: Account) -> None:
-    """Make `folder` for `account` alone; an error where somebody else was there first."""
+    """Make `folder` for `account` alone; an error where another account owns it already."""
     with suppress(FileExistsError):
         folder.mkdir(mode=0o700)
     if account.is_another and _is_folder_of_this_user(folder):  # root has just made or restored it

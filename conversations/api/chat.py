@@ -161,7 +161,7 @@ class ChatViewSet(ApiViewSet):
         operation_id="chat_ask_stream",
         summary="Ask a model with an EventSource",
         description=(
-            "The same turn as events. An EventSource that comes back by itself sends "
+            "The same turn as events. An EventSource that reconnects sends "
             "Last-Event-ID: it gets the rest of its turn, and the model is not asked again."
         ),
         parameters=[
@@ -174,7 +174,10 @@ class ChatViewSet(ApiViewSet):
             ),
             _LAST_EVENT_ID,
         ],
-        responses={(200, MEDIA_TYPE): _EVENTS, 204: OpenApiResponse(description="All was seen.")},
+        responses={
+            (200, MEDIA_TYPE): _EVENTS,
+            204: OpenApiResponse(description="All events were received before."),
+        },
     )
     def ask_stream(self, request: Request) -> HttpResponseBase:
         if isinstance(request.successful_authenticator, SessionAuthentication):
@@ -192,7 +195,10 @@ class ChatViewSet(ApiViewSet):
         operation_id="chat_stream",
         summary="Join a turn again, on any process",
         parameters=[_STREAM, _LAST_EVENT_ID],
-        responses={(200, MEDIA_TYPE): _EVENTS, 204: OpenApiResponse(description="All was seen.")},
+        responses={
+            (200, MEDIA_TYPE): _EVENTS,
+            204: OpenApiResponse(description="All events were received before."),
+        },
     )
     def stream(self, request: Request, message_id: str) -> HttpResponseBase:
         stream_id, seen = uuid_of(message_id, "message_id"), seen_by(request)

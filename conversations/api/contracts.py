@@ -52,7 +52,7 @@ class Contract:
         rows = ConversationSerializer(many=True)
         count = IntegerField(
             allow_null=True,
-            help_text=f"All {self.plural} of the owner that match; null for everybody's.",
+            help_text=f"All {self.plural} of the owner that match; null for `user_id=*`.",
         )
         name = f"{self.name.title()}List"
         return inline_serializer(name, {self.plural: rows, "count": count, **page_links()})

@@ -107,7 +107,10 @@ def conversation_operations(contract: Contract) -> Any:
 
 CREATED = {
     201: serializers.ConversationSerializer,
-    200: OpenApiResponse(serializers.ConversationSerializer, description="It was there already."),
+    200: OpenApiResponse(
+        serializers.ConversationSerializer,
+        description="Already stored: the same request was made before.",
+    ),
 }
 
 

@@ -55,7 +55,7 @@ FORM_EXPIRED = (
     "Nothing was changed. You may have signed in again, or blocked cookies, since the page was "
     "opened: go back, reload it and send it again."
 )
-OUTCOME_OF_FORM_UNKNOWN = "Whether anything was stored is not known: look before you try again."
+OUTCOME_OF_FORM_UNKNOWN = "It is unknown whether anything was stored: check before you retry."
 
 
 _STATUSES: dict[type[ServiceError], int] = {

@@ -83,7 +83,9 @@ def yes_no_filter(**options: Any) -> Filter:
 
 def choices_filter(choices: type[TextChoices], **options: Any) -> Filter:
     """One or more of the choices, the parameter repeated for each."""
-    given = MultipleChoiceFilter(choices=choices.choices, help_text="May be repeated.", **options)
+    given = MultipleChoiceFilter(
+        choices=choices.choices, help_text="May be given several times.", **options
+    )
     return described(given, enum=choices.values)
 
 

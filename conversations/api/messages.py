@@ -90,7 +90,9 @@ def message_operations(contract: Contract) -> Any:
             request=NEW_MESSAGES,
             responses={
                 201: appended,
-                200: OpenApiResponse(appended, description="It was there already."),
+                200: OpenApiResponse(
+                    appended, description="Already stored: the same request was made before."
+                ),
             },
         ),
         retrieve=extend_schema(summary=f"One message of a {contract.name}", responses=message),

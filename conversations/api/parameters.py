@@ -18,7 +18,7 @@ USER_ID = OpenApiParameter(
     "user_id",
     USER,
     description=(
-        f"{_WHOSE} Naming somebody else takes a trusted client or staff; `*` is everybody whom "
+        f"{_WHOSE} Another user requires a trusted client or staff; `*` means all users whom "
         "the caller may see."
     ),
 )
@@ -26,14 +26,14 @@ OWNER_ID = OpenApiParameter(
     "user_id",
     USER,
     description=(
-        f"{_WHOSE} Naming somebody else takes a trusted client, whose first write makes that user."
+        f"{_WHOSE} Another user requires a trusted client, whose first write creates that user."
     ),
 )
 USER_PATH = OpenApiParameter(
     "user", USER, OpenApiParameter.PATH, description="The owner's name, as the caller knows it."
 )
 CURSOR = OpenApiParameter(
-    "cursor", OpenApiTypes.STR, description="A place in the list; found in `next` and `previous`."
+    "cursor", OpenApiTypes.STR, description="Pagination cursor, taken from `next` or `previous`."
 )
 PAGE_SIZE = OpenApiParameter(
     "page_size",
@@ -54,8 +54,8 @@ ACCESS_REASON = OpenApiParameter(
     {"type": "string", "maxLength": MAX_REASON_CHARS},
     OpenApiParameter.HEADER,
     description=(
-        "Why staff look at somebody else's conversations; kept in the AccessRecord. Wanted where "
-        "CHAT_REQUIRE_READ_REASON is set: without it such a look answers 403."
+        "Reason for staff access to another user's conversation; kept in the AccessRecord. "
+        "Required where CHAT_REQUIRE_READ_REASON is set: requests without it answer 403."
     ),
 )
 

@@ -23,9 +23,9 @@ from conversations.api.serializers import ErrorSerializer, ValidationErrorSerial
 MALFORMED = "Something is malformed, unknown or out of range; the body names it."
 _ALWAYS = {
     401: "No valid token and no login session.",
-    404: "It does not exist, or is not yours to see.",
+    404: "It does not exist, or the caller may not see it.",
     429: "Too many requests; see Retry-After.",
-    500: "A defect of the server. The request id finds it in the log.",
+    500: "Internal server error. The request id identifies it in the log.",
     503: "The database cannot serve now; see Retry-After. Whether a write was stored is not known.",
 }
 _REFUSALS = {

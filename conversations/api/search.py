@@ -47,7 +47,7 @@ _RESPONSE = inline_serializer(
     {
         "results": inline_serializer("SearchResult", _RESULT, many=True),
         "next": URLField(allow_null=True),
-        "previous": URLField(allow_null=True, help_text="Always null: search goes forward."),
+        "previous": URLField(allow_null=True, help_text="Always null: search pages forward only."),
     },
 )
 _NAMES = ["q", "user_id", "conversation_id", "role", "created_after", "created_before"]

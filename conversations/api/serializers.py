@@ -112,7 +112,7 @@ class ConversationChangesSerializer(StrictSerializer):
 
 
 class NewMessageSerializer(StrictSerializer):
-    """What a client gives of a new message; what is left out has the model's default."""
+    """Request body of a new message; absent fields have the model's defaults."""
 
     read_only_names = _SERVER_SETS | {"conversation_id", "session_id"}
 

@@ -23,7 +23,7 @@ from conversations.api.queries import read_conversation
 @conversation_operations(SESSIONS)
 @extend_schema(tags=["sessions"])
 class SessionViewSet(ConversationViewSet):
-    """Conversations under their other name; validation errors are 422."""
+    """The session names of conversations; validation errors are 422."""
 
     contract = SESSIONS
     new_serializer = serializers.NewSessionSerializer

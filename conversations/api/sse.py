@@ -20,7 +20,7 @@ from conversations.chat.events import BEFORE_ALL, Event, EventPosition
 from conversations.chat.runtime.watched_turn import WatchedTurn
 
 MEDIA_TYPE = "text/event-stream"
-KEEP_ALIVE = b": still here\n\n"
+KEEP_ALIVE = b": keep-alive\n\n"
 KEEP_ALIVE_SECONDS = 15
 # What an EventSource waits before it reconnects, in milliseconds.
 RETRY = b"retry: 1000\n\n"

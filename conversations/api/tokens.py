@@ -52,7 +52,7 @@ class TokenSerializer(Serializer[Any]):
     name = CharField(help_text="What it was made for; may be empty.")
     trusted = BooleanField(help_text="Whether it acts for other users.")
     namespace = CharField(
-        allow_null=True, help_text="Whose names it uses: those of this application's users."
+        allow_null=True, help_text="Namespace of the users that the token acts for or belongs to."
     )
     created_at = DateTimeField()
     expires_at = DateTimeField(allow_null=True)
@@ -68,7 +68,7 @@ class NewTokenSerializer(StrictSerializer):
         required=False, help_text="One of a trusted client's users; without it, the caller."
     )
     name = StrictCharField(
-        required=False, max_length=MAX_NAME_CHARS, help_text="What it is for, to tell it by."
+        required=False, max_length=MAX_NAME_CHARS, help_text="Description of the token."
     )
     expires_in = StrictIntegerField(
         required=False,
@@ -80,7 +80,7 @@ class NewTokenSerializer(StrictSerializer):
         required=False,
         min_value=1,
         max_value=MAX_DAYS,
-        help_text="How long it is good for; as the server's settings have it where left out.",
+        help_text="Lifetime in days; TOKEN_DAYS by default.",
     )
 
 
@@ -182,7 +182,9 @@ class MeViewSet(ApiViewSet):
     serializer_class = MeSerializer
     shows_others = False
 
-    @extend_schema(operation_id="me", summary="Who you are to this API", responses=MeSerializer)
+    @extend_schema(
+        operation_id="me", summary="The caller: user, rights and limits", responses=MeSerializer
+    )
     def retrieve(self, request: Request) -> Response:
         caller = self.caller
         return Response(

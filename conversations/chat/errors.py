@@ -38,16 +38,19 @@ class TurnFailed(Exception):
 _FAILURES = [
     Failure("provider_unreachable", "The model's server cannot be reached."),
     Failure("provider_refused", "The model's server does not accept this installation's key."),
-    Failure("provider_busy", "The model's server takes no more requests just now.", 503),
+    Failure("provider_busy", "The model's server is overloaded.", 503),
     Failure("provider_error", "The model's server answered with an error."),
     Failure("provider_timeout", "The model's server did not answer in time.", 504),
-    Failure("provider_broke_off", "The model's server broke off in mid-answer."),
+    Failure(
+        "provider_broke_off",
+        "The model's server closed the connection before the answer was complete.",
+    ),
     Failure("provider_unreadable", "The model's server sent something that cannot be read."),
     Failure("provider_rejected", "The model's server does not accept the request."),
     Failure("empty_answer", "The model gave an empty answer."),
     Failure("tool_rounds_exceeded", "The model went on calling tools past the limit."),
     Failure("interrupted", "The process that ran this turn ended before its end.", 503),
-    Failure("not_stored", "The answer could not be stored to its end.", 503),
+    Failure("not_stored", "The answer could not be stored completely.", 503),
     Failure("internal_error", "The turn failed on this server; its log says why.", 500),
 ]
 FAILURES = {failure.code: failure for failure in _FAILURES}

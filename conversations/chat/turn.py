@@ -37,7 +37,7 @@ def ask(
     """Store the question, begin the turn in the background, and return it at once.
 
     `owner` is whose conversation it is, or is to be; None is the caller's own, or whoever's
-    conversation is named. An act of staff in somebody else's leaves its AccessRecord.
+    conversation is named. An act of staff on another user's conversation is recorded.
     `key` makes the call repeatable: an equal one later watches the same turn. This thread's
     database connection is closed: who waits for a model keeps none. Raises NotConfigured,
     InvalidValue, NotFound, NotAllowed, KeyReused, TurnRunning.
@@ -77,7 +77,7 @@ def _owner(access: AccessContext, named: User | None, conversation_id: uuid.UUID
 def join(*, access: AccessContext, message_id: uuid.UUID) -> WatchedTurn:
     """A turn, running or not, to watch from any process. Raises NotFound, ReasonRequired.
 
-    A staff member's look at somebody else's leaves an AccessRecord.
+    A staff member's access to another user's conversation is recorded.
     """
     found = _find(access, message_id, AccessAction.READ)
     if not found.ended and not runner().runs(found.pk):

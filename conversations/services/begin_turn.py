@@ -24,7 +24,7 @@ from conversations.services.drafts import check_draft
 from conversations.services.errors import InvalidValue, KeyReused, TurnRunning
 
 RUNNING = "A turn runs in this conversation. Wait for its end, or stop it."
-ANOTHER_QUESTION = "This Idempotency-Key already stands for another message."
+ANOTHER_QUESTION = "This Idempotency-Key is already in use for another message."
 
 
 def begin_turn(

@@ -68,7 +68,7 @@ def import_conversations(
 
     `source` ("import:openai") is stored; owner, source and the key of a conversation determine its
     id, so that a repeated import finds the stored rows. These are not changed: a conversation
-    counts as already there if the stored one begins with the same messages (title and metadata may
+    counts as already stored if the stored one begins with the same messages (title and metadata may
     have changed since), else it is rejected. `chats` is consumed one by one; `on_progress` is
     called after each.
     """

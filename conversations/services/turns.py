@@ -38,7 +38,7 @@ def save_progress(turns: Sequence[Turn]) -> dict[uuid.UUID, bool]:
     Text only grows: of two writes that overtake each other the longer stays. A row that another
     transaction has locked is left to the next call: if one waited for it, all would look
     abandoned. Maps the messages that are still `streaming` to whether somebody asked them to stop;
-    one that is missing was ended or deleted by somebody else.
+    one that is missing was ended or deleted by another process or user.
     """
     place = "(%s::uuid, %s::uuid, %s::text, %s::integer)"
     values = [
@@ -151,7 +151,7 @@ def open_step(*, turn: Turn, latency_ms: int | None = None) -> uuid.UUID:
 
 
 def finish_turn(turn: Turn) -> bool:
-    """Store the end of a turn that has ended. False when somebody else ended or deleted it."""
+    """Store the end of a turn that has ended; False if the row was ended or deleted meanwhile."""
     columns = _columns_at_end(turn)
     if _running(turn, turn.last.message_id).update(**columns):
         return True

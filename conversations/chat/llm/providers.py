@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
 UNKNOWN = "There is no provider {name}. Configured: {known}."
-NOTHING = "No model is configured. Set CHAT_PROVIDER and what docs/chat.md says of it."
+NOTHING = "No model is configured. Set CHAT_PROVIDER as described in docs/chat.md."
 NO_KEY = "The provider {name} needs a key: set {variable}."
 NO_URL = "The provider {name} has no base_url: set it in CHAT_PROVIDERS."
 

@@ -81,7 +81,7 @@ class Command(BaseCommand):
         created = f"{report.messages} messages, {report.tool_calls} tool calls"
         self.stdout.write(f"read           {report.read}")
         self.stdout.write(f"created        {report.created} ({created})")
-        self.stdout.write(f"already there  {report.already_there}")
+        self.stdout.write(f"already stored {report.already_there}")
         self.stdout.write(f"rejected       {len(report.rejected)}")
 
 

@@ -48,7 +48,7 @@ def test_the_report_is_exact(run):
     assert out.splitlines() == [
         "read           5",
         "created        5 (58 messages, 8 tool calls)",
-        "already there  0",
+        "already stored 0",
         "rejected       0",
     ]
     assert err == ""
@@ -59,7 +59,7 @@ def test_an_export_is_imported_by_the_name_of_its_format(run):
     status, out, _ = run(SAMPLE_FILE, file_format="json")
     assert status == 0
     assert "created        20 (" in out
-    assert run(SAMPLE_FILE, file_format="json")[1].splitlines()[2] == "already there  20"
+    assert run(SAMPLE_FILE, file_format="json")[1].splitlines()[2] == "already stored 20"
 
 
 def test_a_second_run_says_that_all_is_there(run):
@@ -68,7 +68,7 @@ def test_a_second_run_says_that_all_is_there(run):
     assert status == 0
     assert out.splitlines()[1:3] == [
         "created        0 (0 messages, 0 tool calls)",
-        "already there  5",
+        "already stored 5",
     ]
 
 
@@ -78,7 +78,7 @@ def test_rejected_lines_are_named_on_standard_error_and_in_the_status(run, write
     assert out.splitlines() == [
         "read           3",
         "created        1 (1 messages, 0 tool calls)",
-        "already there  0",
+        "already stored 0",
         "rejected       2",
     ]
     assert err.splitlines() == [
