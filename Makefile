@@ -13,8 +13,8 @@ INSTALLED_DEV := .venv/.installed-dev
 MODEL := .venv/.installed-model
 
 PIP_INSTALL := $(PY) -m pip install --quiet --quiet --disable-pip-version-check --no-input
-# One process per core, at most four.
-WORKERS := -n logical --maxprocesses 4
+# More processes than most machines need: many tests wait for servers, browsers or locks.
+WORKERS := -n 4 --dist worksteal
 LOCK := CUSTOM_COMPILE_COMMAND="make lock" $(PY) -m piptools compile --quiet --strip-extras --allow-unsafe \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options
 # For checks that only read code: they start no database server and do not touch var/.
@@ -25,7 +25,7 @@ SPECTACULAR := $(CODE_ONLY) $(PY) manage.py spectacular --validate --fail-on-war
 unexport DJANGO_SETTINGS_MODULE
 
 .DEFAULT_GOAL := help
-.PHONY: help run model try-model test lint check-style check-types check-migrations check-schema schema bench lock clean
+.PHONY: help run model try-model test coverage lint check-style check-types check-migrations check-schema schema bench lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' Makefile
@@ -40,7 +40,10 @@ try-model: $(CREATED)
 	@$(MAKE) --silent --no-print-directory model 2>.venv/model-errors.txt || \
 		echo "The embedded model could not be installed (see .venv/model-errors.txt): configure another provider for chat."
 
-test: $(INSTALLED_DEV) try-model ## run the tests with branch coverage; ARGS='-k name', TEST_DATABASE_URL for your own server
+test: $(INSTALLED_DEV) try-model ## run the tests; ARGS='-k name', TEST_DATABASE_URL for your own server
+	@$(PY) -m pytest $(WORKERS) $(ARGS)
+
+coverage: $(INSTALLED_DEV) try-model ## run the tests and measure branch coverage, which takes longer
 	@$(PY) -m pytest $(WORKERS) --cov --cov-branch $(ARGS)
 
 lint: check-style check-types check-migrations check-schema ## run all the checks below

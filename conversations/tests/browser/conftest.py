@@ -52,12 +52,11 @@ def officer(transactional_db):
 
 
 @pytest.fixture
-def page(chromium, live_server, officer, request):
+def page(chromium, live_server, officer):
     """Signed in; fails the test for any error on the console or any request to elsewhere."""
-    scheme = getattr(request, "param", "light")
     context = chromium.new_context(
         base_url=live_server.url,
-        color_scheme=scheme,
+        color_scheme="light",
         timezone_id="Europe/Zurich",
         viewport={"width": 1280, "height": 900},
     )

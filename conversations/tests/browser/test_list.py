@@ -116,12 +116,10 @@ def test_deleting_returns_to_the_same_list(page, chats):
 
 
 @pytest.mark.parametrize("width", [390, 1440])
-@pytest.mark.parametrize("page", ["light", "dark"], indirect=True)
-def test_rows_fit_the_screen(page, chats, width, request):
-    scheme = request.node.callspec.params["page"]
+def test_rows_fit_the_screen(page, chats, width):
     page.set_viewport_size({"width": width, "height": 844})
     page.goto(LIST)
-    look(page, f"rows-{scheme}-{width}")
+    look(page, f"rows-{width}")
     inside = page.evaluate(
         """() => [...document.querySelectorAll('#result_list tbody td')].every(cell =>
             cell.getBoundingClientRect().right <= innerWidth)"""
@@ -131,9 +129,9 @@ def test_rows_fit_the_screen(page, chats, width, request):
     assert name.evaluate("it => it.scrollWidth > it.clientWidth")
     page.goto(f"{LIST}?q=alice&pinned=no&model=qwen2.5:7b")
     assert "alice" in page.locator(".owners-found").inner_text()
-    look(page, f"found-{scheme}-{width}")
+    look(page, f"found-{width}")
     page.goto(f"{LIST}?q=nothing-like-it")
-    look(page, f"none-{scheme}-{width}")
+    look(page, f"none-{width}")
 
 
 @pytest.mark.parametrize("width", [390, 1440])

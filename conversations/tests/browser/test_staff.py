@@ -160,10 +160,8 @@ PAGES = {
 }
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_nobody_is_kept_out(page, chat, scheme):
-    """axe-core finds no violation of WCAG 2.2 level A or AA."""
-    page.emulate_media(color_scheme=scheme)
+def test_nobody_is_kept_out(page, chat):
+    """axe-core finds no violation of WCAG 2.2 level A or AA, in either colour scheme."""
     for name, path_of in PAGES.items():
         page.goto(path_of(chat))
         if name == "transcript":
@@ -174,12 +172,13 @@ def test_nobody_is_kept_out(page, chat, scheme):
             page.evaluate(
                 "document.querySelectorAll('.review-form').forEach(it => it.open = false)"
             )
-            page.screenshot(path=f"{IMAGES}/{name}-{scheme}.png", full_page=name != "list")
+            for scheme in ("light", "dark"):
+                show_in(page, scheme)
+                page.screenshot(path=f"{IMAGES}/{name}-{scheme}.png", full_page=name != "list")
+            show_in(page, "light")
 
 
-@pytest.mark.parametrize("page", ["light", "dark"], indirect=True)
-def test_superusers_give_groups_and_permissions_without_a_mouse(page, officer, request):
-    scheme = request.node.callspec.params["page"]
+def test_superusers_give_groups_and_permissions_without_a_mouse(page, officer):
     officer.is_superuser = True
     officer.save()
     clerk, group = make_user("clerk", is_staff=True), Group.objects.get(name="Support")
@@ -188,35 +187,50 @@ def test_superusers_give_groups_and_permissions_without_a_mouse(page, officer, r
     page.keyboard.press("Space")
     page.get_by_label("Can view message").focus()
     page.keyboard.press("Space")
-    look(page, f"user-{scheme}")
+    look(page, "user")
     page.click("button[name=_save]")
     page.wait_for_url("**/auth/user/")
     assert list(clerk.groups.all()) == [group]
     assert clerk.user_permissions.get().codename == "view_message"
     page.goto(f"/admin/auth/group/{group.pk}/change/")
-    look(page, f"group-{scheme}")
+    look(page, "group")
 
 
-@pytest.mark.parametrize("page", ["light", "dark"], indirect=True)
-def test_a_visit_is_one_row_of_the_audit_log_that_opens(page, chat, request):
+def test_a_visit_is_one_row_of_the_audit_log_that_opens(page, chat):
     for _ in range(3):
         page.goto(transcript_url(chat))
     page.goto("/admin/conversations/accessrecord/")
     assert page.locator("#result_list tbody tr").count() == 1
-    look(page, f"trail-{request.node.callspec.params['page']}")
+    look(page, "trail")
     page.click("text=3 reads since")
     page.locator("text=Group reads by visit").wait_for()
     assert page.locator("#result_list tbody tr").count() == 3
 
 
 def faults_of(page):
+    """What axe-core finds, and in the dark scheme too where the two differ: by the contrast."""
     page.evaluate(AXE_FILE_PATH.read_text())
     tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
-    found = page.evaluate("tags => axe.run({runOnly: tags})", tags)
+    faults = violations(page, {"runOnly": tags})
+    show_in(page, "dark")
+    faults += violations(page, {"runOnly": {"type": "rule", "values": ["color-contrast"]}})
+    show_in(page, "light")
+    return faults
+
+
+def violations(page, options):
+    found = page.evaluate("options => axe.run(options)", options)
     return [
         (fault["id"], [(node["target"], node["failureSummary"]) for node in fault["nodes"][:4]])
         for fault in found["violations"]
     ]
+
+
+def show_in(page, scheme):
+    """As the page looks to somebody whose browser prefers this colour scheme."""
+    page.emulate_media(color_scheme=scheme)
+    page.evaluate("is => document.documentElement.classList.toggle('dark', is)", scheme == "dark")
+    page.wait_for_timeout(200)  # colours fade
 
 
 def look(page, name):
@@ -224,13 +238,13 @@ def look(page, name):
     page.wait_for_timeout(300)
     assert faults_of(page) == [], name
     assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, name
-    if IMAGES:
-        page.screenshot(path=f"{IMAGES}/{name}.png", full_page=True)
+    for scheme in ("light", "dark") if IMAGES else ():
+        show_in(page, scheme)
+        page.screenshot(path=f"{IMAGES}/{name}-{scheme}.png", full_page=True)
+    show_in(page, "light")
 
 
-@pytest.mark.parametrize("page", ["light", "dark"], indirect=True)
-def test_reviews_holds_tokens_and_erasure(page, chat, request):
-    scheme = request.node.callspec.params["page"]
+def test_reviews_holds_tokens_and_erasure(page, chat):
     odd = make_conversation(chat.user, title="Refund \u202etnirp eht\u202c for a train")
     text = "Is it **1\u200b00** or \u202e001\u202c?"
     append_drafts(
@@ -242,41 +256,41 @@ def test_reviews_holds_tokens_and_erasure(page, chat, request):
     page.check("#m-5 input[name=score][value='-1']")
     page.fill("#m-5 input[name=labels]", "tone, facts")
     page.fill("#m-5 textarea", "The form is not named.\nSay which one.")
-    look(page, f"review-form-{scheme}")
+    look(page, "review-form")
     page.click("#m-5 button:has-text('Add review')")
     page.locator("#m-5 .review").wait_for()
-    look(page, f"reviewed-{scheme}")
+    look(page, "reviewed")
     assert Review.objects.get().labels == ["tone", "facts"]
 
     page.click(".menu summary")
     page.click("text=Place legal hold")
-    look(page, f"hold-{scheme}")
+    look(page, "hold")
     page.fill("#reason", "Case 2026-17")
     page.click("button:has-text('Place the hold')")
     page.locator(".held").wait_for()
-    look(page, f"held-{scheme}")
+    look(page, "held")
 
     page.goto(f"{LIST}?q=refund")
-    look(page, f"list-hidden-{scheme}")
+    look(page, "list-hidden")
     page.goto(transcript_url(odd))
-    look(page, f"transcript-hidden-{scheme}")
+    look(page, "transcript-hidden")
 
     page.goto(owner_url("alice"))
-    look(page, f"erase-held-{scheme}")
+    look(page, "erase-held")
     make_user("a/../b")
     page.goto(owner_url("a/../b"))
-    look(page, f"erase-{scheme}")
+    look(page, "erase")
 
     page.goto("/admin/conversations/apitoken/")
     page.goto("/admin/conversations/apitoken/add/")
-    look(page, f"token-form-{scheme}")
+    look(page, "token-form")
     page.fill("#id_user_id", "alice")
     page.fill("#id_name", "laptop")
     page.click("button:has-text('Create token')")
     page.locator("#token").wait_for()
-    look(page, f"token-made-{scheme}")
+    look(page, "token-made")
     page.goto("/admin/conversations/apitoken/")
-    look(page, f"tokens-{scheme}")
+    look(page, "tokens")
 
 
 @pytest.mark.parametrize("width", [360, 768])
