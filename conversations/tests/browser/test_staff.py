@@ -169,9 +169,8 @@ def test_nobody_is_kept_out(page, chat):
         page.wait_for_timeout(300)  # the theme fades some of its parts in
         assert faults_of(page) == [], name
         if IMAGES and name in ("dashboard", "list", "transcript"):
-            page.evaluate(
-                "document.querySelectorAll('.review-form').forEach(it => it.open = false)"
-            )
+            shut = "document.querySelectorAll('.review-form, .menu').forEach(it => it.open = false)"
+            page.evaluate(shut)
             for scheme in ("light", "dark"):
                 show_in(page, scheme)
                 page.screenshot(path=f"{IMAGES}/{name}-{scheme}.png", full_page=name != "list")

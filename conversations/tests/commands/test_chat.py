@@ -83,8 +83,10 @@ def test_ctrl_c_stops_the_answer_and_keeps_it(scripted):
     scripted.script(says("a", "b", threading.Event()), says("Again."))
     ours, theirs = pty.openpty()
     code = (
-        "import os, sys\n"
+        "import signal\n"
         "from django.conf import settings\n"
+        # Ignored where a shell runs the tests in the background.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         f"settings.DATABASES['default']['NAME'] = {connection.settings_dict['NAME']!r}\n"
         "from django.core.management import execute_from_command_line\n"
         "execute_from_command_line(['manage.py', 'chat', '--user', 'alice'])\n"
