@@ -14,6 +14,7 @@ if __name__ == "__main__":
     try:
         execute_from_command_line(sys.argv)
     except ProgrammingError:  # no such table or column
-        if remedy := remedy_for_missing_migrations():
+        # What `migrate` itself fails at is for it to say.
+        if sys.argv[1] != "migrate" and (remedy := remedy_for_missing_migrations()):
             sys.exit(remedy)
         raise

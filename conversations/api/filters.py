@@ -152,7 +152,8 @@ class ConversationFilters(Filters):
     def by_rating(
         self, queryset: QuerySet[Conversation], name: str, value: bool
     ) -> QuerySet[Conversation]:
-        rated = Exists(Message.objects.filter(conversation_id=OuterRef("pk"), rating__isnull=False))
+        messages = Message.objects.filter(user=OuterRef("user"), conversation=OuterRef("pk"))
+        rated = Exists(messages.filter(rating__isnull=False))
         return queryset.filter(rated if value else ~rated)
 
     def by_metadata(

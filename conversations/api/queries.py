@@ -64,9 +64,7 @@ def check_is_there(conversation_id: uuid.UUID, owner: User) -> None:
 
 def messages_of_owner() -> MessageQuerySet:
     """The messages of the conversation in slot `conversation`, which is that of slot `owner`."""
-    return Message.objects.filter(
-        conversation_id=slot("conversation"), conversation__user_id=slot("owner")
-    )
+    return Message.objects.of(slot("owner"), slot("conversation"))
 
 
 def caller_of(access: AccessContext) -> Caller:

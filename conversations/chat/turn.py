@@ -81,7 +81,7 @@ def join(*, access: AccessContext, message_id: uuid.UUID) -> WatchedTurn:
     """
     found = _find(access, message_id, AccessAction.READ)
     if not found.ended and not runner().runs(found.pk):
-        interrupt_abandoned(conversation_id=found.conversation_id, is_dead=is_dead)
+        _interrupt_abandoned(found)
         found = find_turn(message_id=message_id, access=access) or found
     return runner().watch(found)
 
@@ -93,9 +93,9 @@ def stop(*, access: AccessContext, message_id: uuid.UUID) -> Turn:
     is kept; a turn that has ended stays as it is.
     """
     found = _find(access, message_id, AccessAction.CHANGE)
-    runs = request_stop(conversation_id=found.conversation_id, message_id=found.id)
+    runs = request_stop(found)
     if not runner().stop(found.pk):
-        runs &= not interrupt_abandoned(conversation_id=found.conversation_id, is_dead=is_dead)
+        runs &= not _interrupt_abandoned(found)
     return found if runs else find_turn(message_id=message_id, access=access) or found
 
 
@@ -103,6 +103,12 @@ def release_connection() -> None:
     """Close this thread's database connection, unless a transaction is open in it."""
     if not connection.in_atomic_block:
         connection.close()
+
+
+def _interrupt_abandoned(turn: Turn) -> bool:
+    return interrupt_abandoned(
+        owner_id=turn.owner_id, conversation_id=turn.conversation_id, is_dead=is_dead
+    )
 
 
 def _find(access: AccessContext, message_id: uuid.UUID, action: AccessAction) -> Turn:

@@ -32,10 +32,11 @@ def json_columns_of(model: type[models.Model]) -> frozenset[str]:
 def insert_new_rows(
     model: type[models.Model], rows: Sequence[Row], *, returning: str = "true"
 ) -> list[Any]:
-    """Insert rows with ON CONFLICT (primary key) DO NOTHING.
+    """Insert rows with ON CONFLICT DO NOTHING.
 
     A row maps every column of the model to a Python value. Returns the value of the SQL expression
-    `returning` for each inserted row; rows whose key exists are skipped.
+    `returning` for each inserted row; rows of which
+    a unique key exists are skipped.
     """
     columns, as_json = columns_of(model), json_columns_of(model)
     values = [
@@ -54,12 +55,12 @@ def _insert_statement(model: type[models.Model]) -> tuple[str, str, str]:
     """The SQL before the rows, the placeholders of one row, and the SQL after the rows."""
     quote = connection.ops.quote_name
     columns = columns_of(model)
-    key = ", ".join(quote(str(field.column)) for field in model._meta.pk_fields)
     names = ", ".join(map(quote, columns))
     return (  # no value comes from outside
         f"INSERT INTO {quote(model._meta.db_table)} ({names}) VALUES ",  # noqa: S608
         f"({', '.join(['%s'] * len(columns))})",
-        f" ON CONFLICT ({key}) DO NOTHING RETURNING ",
+        # No conflict target: the primary key differs on a sharded database.
+        " ON CONFLICT DO NOTHING RETURNING ",
     )
 
 

@@ -7,6 +7,7 @@ from conversations.models.conversation import DEFAULT_TITLE, Conversation
 from conversations.models.ids import derived_id, new_id
 from conversations.models.installation import InstallationSecret, id_from_key
 from conversations.models.interrupted import as_read, reads_as
+from conversations.models.legal_hold_record import LegalHoldRecord
 from conversations.models.message import Message, Role, Status
 from conversations.models.note import ConversationNote
 from conversations.models.review import Review
@@ -26,6 +27,7 @@ __all__ = [
     "Conversation",
     "ConversationNote",
     "InstallationSecret",
+    "LegalHoldRecord",
     "Message",
     "Review",
     "Role",

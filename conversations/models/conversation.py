@@ -29,10 +29,17 @@ _RESERVE_SEQUENCES = """
         updated_at = GREATEST(updated_at, %(updated_at)s),
         title = CASE WHEN title = %(default_title)s AND NOT legal_hold
                      THEN COALESCE(%(title)s, title) ELSE title END
-    WHERE id = %(id)s {owned}
+    WHERE user_id = %(owner)s AND id = %(id)s
     RETURNING last_sequence
 """
-_OWNER_CONDITION = "AND user_id = %(owner)s"
+
+
+def owned_within_reach(caller: Caller | None, all_owners: bool) -> Q:
+    """The rows, of any table with a `user`, of the owners whose data the caller may access."""
+    if caller is None or all_owners:
+        return Q()
+    own = Q(user_id=caller.user.pk)
+    return own | is_user_of(caller.namespace, prefix="user__") if caller.trusted else own
 
 
 class ConversationQuerySet(models.QuerySet["Conversation"]):
@@ -50,10 +57,7 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
         return self._accessible_to(caller, caller is not None and caller.writer)
 
     def _accessible_to(self, caller: Caller | None, all_owners: bool) -> ConversationQuerySet:
-        if caller is None or all_owners:
-            return self.all()
-        own = Q(user_id=caller.user.pk)
-        return self.filter(own | _users_of(caller.namespace) if caller.trusted else own)
+        return self.filter(owned_within_reach(caller, all_owners))
 
     def owned_by(self, owner_id: int | RawSQL) -> ConversationQuerySet:
         return self.filter(user_id=owner_id)
@@ -69,18 +73,17 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
         self,
         conversation_id: uuid.UUID,
         *,
-        owner_id: int | None,
+        owner_id: int,
         count: int,
         updated_at: datetime,
         title: str | None,
     ) -> int | None:
         """Lock the conversation, add `count` to its counters, and return the new last sequence.
 
-        Returns None if this owner (None: any owner) has no such conversation. `title` replaces
+        Returns None if this owner has no such conversation. `title` replaces
         only the default title, and not on legal hold. `updated_at` never moves back. One
         statement, whose cost does not depend on the length of the conversation.
         """
-        statement = _RESERVE_SEQUENCES.format(owned="" if owner_id is None else _OWNER_CONDITION)
         values: dict[str, Any] = {
             "id": conversation_id,
             "count": count,
@@ -90,19 +93,19 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
             "owner": owner_id,
         }
         with connection.cursor() as cursor:
-            cursor.execute(statement, values)
+            cursor.execute(_RESERVE_SEQUENCES, values)
             row = cursor.fetchone()
         return None if row is None else int(row[0])
 
 
-def _users_of(namespace: str) -> Q:
-    """Conversations of the users of a namespace ("": of those without one), except staff: a
-    trusted client never acts for staff."""
+def is_user_of(namespace: str, *, prefix: str = "") -> Q:
+    """Users of a namespace ("": those without one), except staff: a trusted client never acts for
+    staff. `prefix` is the lookup path to the user, such as "user__"."""
     if namespace:
-        in_namespace = Q(user__username__startswith=username_of("", namespace))
+        in_namespace = Q(**{f"{prefix}username__startswith": username_of("", namespace)})
     else:
-        in_namespace = ~Q(user__username__contains=NAMESPACE_SEPARATOR)
-    return Q(user__is_staff=False, user__is_superuser=False) & in_namespace
+        in_namespace = ~Q(**{f"{prefix}username__contains": NAMESPACE_SEPARATOR})
+    return Q(**{f"{prefix}is_staff": False, f"{prefix}is_superuser": False}) & in_namespace
 
 
 class Conversation(models.Model):
@@ -144,6 +147,8 @@ class Conversation(models.Model):
             ("hold_conversation", "Can place and release legal holds"),
         ]
         constraints = [
+            # Referenced by the tables of a conversation's data.
+            models.UniqueConstraint(fields=["user", "id"], name="conversation_owner_unique"),
             models.CheckConstraint(name="conversation_title_not_empty", condition=~Q(title="")),
             models.CheckConstraint(
                 name="conversation_count_within_sequence",

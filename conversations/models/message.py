@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import uuid
+from typing import TYPE_CHECKING
+
+from django.conf import settings
 from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.models import Q
+from django.db.models.expressions import RawSQL
 from django.utils import timezone
 
-from conversations.models.conversation import Conversation
+from conversations.models.conversation import Conversation, owned_within_reach
 from conversations.models.ids import new_id
 from conversations.models.lookups import jsonb_has_items, jsonb_is
+
+if TYPE_CHECKING:
+    from conversations.models.access_context import AccessContext
 
 
 class Role(models.TextChoices):
@@ -33,10 +41,19 @@ class Status(models.TextChoices):
 
 
 class MessageQuerySet(models.QuerySet["Message"]):
-    """Queries are restricted to one conversation, or to conversations `visible_to` a caller."""
+    """Queries name the owner and the conversation, with which every key begins.
 
-    def of(self, conversation: Conversation) -> MessageQuerySet:
-        return self.filter(conversation_id=conversation.pk)
+    Those over the messages of all owners are few: conversations/README.md lists them.
+    """
+
+    def of(self, owner_id: int | RawSQL, conversation_id: uuid.UUID | RawSQL) -> MessageQuerySet:
+        """The messages of one conversation: an index range, without a join."""
+        return self.filter(user_id=owner_id, conversation_id=conversation_id)
+
+    def visible_to(self, access: AccessContext) -> MessageQuerySet:
+        """Those that the caller may read, as for conversations."""
+        caller = access.caller
+        return self.filter(owned_within_reach(caller, caller is not None and caller.reader))
 
     def in_order(self) -> MessageQuerySet:
         return self.order_by("sequence")
@@ -53,11 +70,19 @@ _JSON_SHAPES: list[tuple[str, str, Q]] = [
 class Message(models.Model):
     """One entry of a conversation. `sequence` counts from 1; deleted messages leave gaps.
 
-    The primary key starts with the conversation, so that the table can be partitioned by it.
+    Every key starts with the owner, so that the table can be sharded or partitioned by owner.
     """
 
-    pk = models.CompositePrimaryKey("conversation_id", "id")
+    pk = models.CompositePrimaryKey("user_id", "conversation_id", "id")
     id = models.UUIDField(default=new_id, editable=False)
+    # The conversation's owner, who never changes.
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.DO_NOTHING,
+        related_name="+",
+        db_constraint=False,
+        db_index=False,
+    )
     # Cascades in the database (migration 0002).
     conversation = models.ForeignKey(
         Conversation,
@@ -100,10 +125,10 @@ class Message(models.Model):
         constraints = [
             # Also the index for pages of messages.
             models.UniqueConstraint(
-                fields=["conversation", "sequence"], name="message_sequence_unique"
+                fields=["user", "conversation", "sequence"], name="message_sequence_unique"
             ),
             models.UniqueConstraint(
-                fields=["conversation"],
+                fields=["user", "conversation"],
                 condition=Q(status=Status.STREAMING),
                 name="message_one_streaming",
             ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
@@ -13,7 +14,16 @@ from conversations.models.ids import new_id
 class ConversationNote(models.Model):
     """A note. The author is a copy, not a foreign key: notes outlive staff accounts."""
 
-    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    pk = models.CompositePrimaryKey("user_id", "conversation_id", "id")
+    id = models.UUIDField(default=new_id, editable=False)
+    # The conversation's owner, who never changes.
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.DO_NOTHING,
+        related_name="+",
+        db_constraint=False,
+        db_index=False,
+    )
     # Cascades in the database (migration 0004).
     conversation = models.ForeignKey(
         Conversation,
@@ -33,7 +43,9 @@ class ConversationNote(models.Model):
         ]
         indexes = [
             # The notes of a conversation, oldest first.
-            models.Index(fields=["conversation", "created_at"], name="conversationnote_idx"),
+            models.Index(
+                fields=["user", "conversation", "created_at"], name="conversationnote_idx"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
@@ -17,7 +18,16 @@ class Review(models.Model):
     The reviewer is a copy, not a foreign key. Cascades from the message in the database.
     """
 
-    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    pk = models.CompositePrimaryKey("user_id", "conversation_id", "id")
+    id = models.UUIDField(default=new_id, editable=False)
+    # The conversation's owner, who never changes.
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.DO_NOTHING,
+        related_name="+",
+        db_constraint=False,
+        db_index=False,
+    )
     conversation = models.ForeignKey(
         Conversation,
         on_delete=models.DO_NOTHING,
@@ -38,7 +48,7 @@ class Review(models.Model):
         constraints = [
             # Also the index for the reviews of a conversation.
             models.UniqueConstraint(
-                fields=["conversation", "message_id", "reviewer_id"], name="review_unique"
+                fields=["user", "conversation", "message_id", "reviewer_id"], name="review_unique"
             ),
             models.CheckConstraint(name="review_score_known", condition=Q(score__in=[-1, 1])),
             models.CheckConstraint(

@@ -13,7 +13,7 @@ class Tombstone(models.Model):
     Contains no content. Cascades from the owner's account in the database.
     """
 
-    pk = models.CompositePrimaryKey("conversation_id", "id")
+    pk = models.CompositePrimaryKey("user_id", "conversation_id", "id")
     conversation_id = models.UUIDField()
     id = models.UUIDField()
     user = models.ForeignKey(
@@ -21,8 +21,13 @@ class Tombstone(models.Model):
         on_delete=models.DO_NOTHING,
         related_name="+",
         db_constraint=False,
+        db_index=False,
     )
     deleted_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        # Has a conversation of anybody's had this id?
+        indexes = [models.Index(fields=["id"], name="tombstone_id_idx")]
 
     def __str__(self) -> str:
         return str(self.id)

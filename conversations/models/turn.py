@@ -14,9 +14,9 @@ from typing import Any
 
 from conversations.models.message import Status
 
-# The primary key of a turn's first assistant message. A message's id is unique within its
-# conversation alone: a client may give its own messages the ids of somebody else's.
-TurnPk = tuple[uuid.UUID, uuid.UUID]
+# The primary key of a turn's first assistant message: owner, conversation, id. An id is unique
+# within its conversation alone: a client may give its own messages the ids of somebody else's.
+TurnPk = tuple[int, uuid.UUID, uuid.UUID]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +76,7 @@ class Turn:
     """
 
     id: uuid.UUID
+    owner_id: int
     conversation_id: uuid.UUID
     user_message_id: uuid.UUID | None
     provider: str
@@ -92,7 +93,7 @@ class Turn:
 
     @property
     def pk(self) -> TurnPk:
-        return self.conversation_id, self.id
+        return self.owner_id, self.conversation_id, self.id
 
     @property
     def last(self) -> Step:

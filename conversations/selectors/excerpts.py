@@ -17,16 +17,19 @@ _CHUNK_CHARS = 20_000
 _OVERLAP_CHARS = 200
 
 
-def matching_excerpt(
-    conversation_id: uuid.UUID, sequence: int, beginning: str, query: SearchQuery, *, read: int
-) -> str:
+# The owner, conversation and sequence of a message.
+MessagePlace = tuple[int, uuid.UUID, int]
+
+
+def matching_excerpt(place: MessagePlace, beginning: str, query: SearchQuery, *, read: int) -> str:
     """`beginning` (the first `read` characters of the content) if it has a match, else the first
     later chunk that has one, else "". One SQL query if the content is longer than `read`."""
     if has_match(beginning, query):
         return beginning
     if len(beginning) < read:
         return ""
-    stored = Message.objects.filter(conversation_id=conversation_id, sequence=sequence)
+    owner_id, conversation_id, sequence = place
+    stored = Message.objects.of(owner_id, conversation_id).filter(sequence=sequence)
     text = Substr("content", max(1, read - _OVERLAP_CHARS), SEARCHED_CHARS)
     rest = stored.values_list(text, flat=True).first() or ""
     starts = range(0, len(rest), _CHUNK_CHARS - _OVERLAP_CHARS)

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from django.contrib.auth.models import Group, User
 from django.db import connection
 
+from conversations.db.owners import is_distributed
 from conversations.models import ApiToken, Conversation
 
 SHOWN = 100
@@ -29,15 +30,21 @@ _DISTINCT = """
     )
     SELECT * FROM found LIMIT {shown}
 """
+_SAMPLED = """
+    SELECT DISTINCT {columns} FROM (
+        SELECT {columns} FROM {table} WHERE {condition} ORDER BY created_at DESC LIMIT {sample}
+    ) newest LIMIT {shown}
+"""
 _ANSWERS = "role = 'assistant'"
 # The calls that the newest results of tools belong to: a call stands shortly before its result.
 _TOOLS = """
     SELECT DISTINCT call -> 'function' ->> 'name' FROM (
-        SELECT conversation_id, sequence FROM conversations_message
+        SELECT user_id, conversation_id, sequence FROM conversations_message
         WHERE role = 'tool' ORDER BY created_at DESC LIMIT 300
     ) result, LATERAL (
         SELECT tool_calls FROM conversations_message message
-        WHERE message.conversation_id = result.conversation_id
+        WHERE message.user_id = result.user_id
+            AND message.conversation_id = result.conversation_id
             AND message.sequence BETWEEN result.sequence - 20 AND result.sequence
             AND message.tool_calls IS NOT NULL
     ) calls, LATERAL jsonb_array_elements(calls.tool_calls) call LIMIT %s
@@ -103,13 +110,17 @@ def tools(begin: str) -> list[str]:
 
 
 def _distinct(table: str, *columns: str, condition: str = "true") -> list[str]:
-    """The distinct values of the last column, by an index that leads with all of them."""
-    statement = _DISTINCT.format(
+    """The distinct values of the last column, by an index that leads with all of them.
+
+    A cluster knows no such recursion over all owners: there, those of the newest rows.
+    """
+    statement = (_SAMPLED if is_distributed() else _DISTINCT).format(
         table=table,
         columns=", ".join(columns),
         last=", ".join(f"found.{column}" for column in columns),
         condition=condition,
         shown=SHOWN,
+        sample=_SAMPLE,
     )
     with connection.cursor() as cursor:
         cursor.execute(statement)

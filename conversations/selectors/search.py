@@ -20,7 +20,8 @@ from conversations.selectors.snippets import snippet_of
 MAX_IN_CONVERSATION = 1_000
 _IN_CONVERSATION = """
     SELECT sequence FROM conversations_message
-    WHERE conversation_id = %s AND search @@ %s::tsquery ORDER BY sequence LIMIT %s
+    WHERE user_id = %s AND conversation_id = %s AND search @@ %s::tsquery
+    ORDER BY sequence LIMIT %s
 """
 
 Position = tuple[float, str]
@@ -47,20 +48,20 @@ def _snippet_source(row: Row, query: SearchQuery) -> str:
     if row["kind"] == "title":
         return str(row["title"])
     beginning: str = row["content"]
-    found = matching_excerpt(
-        row["conversation_id"], row["sequence"], beginning, query, read=SNIPPET_SOURCE_CHARS
-    )
+    place = (row["user_id"], row["conversation_id"], row["sequence"])
+    found = matching_excerpt(place, beginning, query, read=SNIPPET_SOURCE_CHARS)
     return found or beginning
 
 
 def matching_sequences(query: SearchQuery, scope: SearchScope) -> tuple[list[int], bool]:
-    """The sequences of the messages of `scope.conversation_id` that match, in order, and whether
-    there are more than the MAX_IN_CONVERSATION returned. Two SQL queries."""
+    """The sequences of the matching messages of one conversation of one owner, in order, and
+    whether there are more than the MAX_IN_CONVERSATION returned. Two SQL queries."""
     tsqueries = compile_query(query, scope)
     if tsqueries is None:
         return [], False
     limit = MAX_IN_CONVERSATION
     with connection.cursor() as cursor:
-        cursor.execute(_IN_CONVERSATION, [scope.conversation_id, tsqueries["matched"], limit + 1])
+        values = [scope.owner_id, scope.conversation_id, tsqueries["matched"], limit + 1]
+        cursor.execute(_IN_CONVERSATION, values)
         sequences = [sequence for (sequence,) in cursor.fetchall()]
     return sequences[:limit], len(sequences) > limit

@@ -14,11 +14,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from django.contrib.auth.models import User
 from django.db import connection
+from django.db.models import Q
 
 from conversations.db.bulk_rows import Row
 from conversations.models.access_context import AccessContext
-from conversations.models.conversation import Conversation
+from conversations.models.conversation import is_user_of
 
 MAX_TERMS = 32
 # Only the newest matches are ranked, so that the cost of a common word is bounded: the first number
@@ -164,6 +166,7 @@ def search_rows(
         "limit": limit,
         "max_ranked": MAX_RANKED if _scope_tsquery(scope) else MAX_RANKED_OF_ALL,
         "snippet_source_chars": SNIPPET_SOURCE_CHARS,
+        "owner": scope.owner_id,
         "role": scope.role,
         "after": scope.created_after,
         "before": scope.created_before,
@@ -177,13 +180,17 @@ def search_rows(
 
 
 def _visible(scope: SearchScope) -> tuple[str, dict[str, Any]]:
-    """SQL that selects the ids of the conversations that the caller may read, and its parameters;
-    "" where there is no restriction."""
+    """SQL that selects the ids of the owners whose conversations a trusted client may read, and its
+    parameters; "" where there is no restriction beside `owner_id`."""
     access = scope.visible_to
     if access is None or access.caller is None or access.caller.reader:
         return "", {}
-    allowed = Conversation.objects.visible_to(access).order_by().values("pk")
-    sql, parameters = allowed.query.sql_with_params()
+    caller = access.caller
+    allowed = Q(pk=caller.user.pk)
+    if caller.trusted:
+        allowed |= is_user_of(caller.namespace)
+    owners = User.objects.filter(allowed).order_by().values("pk")
+    sql, parameters = owners.query.sql_with_params()
     names = [f"visible_{place}" for place in range(len(parameters))]
     placeholders = tuple(f"%({name})s" for name in names)
     return sql % placeholders, dict(zip(names, parameters, strict=True))
@@ -194,16 +201,16 @@ def _statement(
 ) -> str:
     """Match by index, rank the newest matches, take one page, and read only that page's text."""
     bounds = {
+        "owner": "" if scope.owner_id is None else "AND user_id = %(owner)s",
         "after": "AND created_at >= %(after)s" if scope.created_after else "",
         "before": "AND created_at < %(before)s" if scope.created_before else "",
-        "visible": f"AND {{column}} IN ({visible})" if visible else "",
+        "visible": f"AND user_id IN ({visible})" if visible else "",
     }
-    in_messages = bounds | {"visible": bounds["visible"].format(column="conversation_id")}
-    in_titles = bounds | {"visible": bounds["visible"].format(column="id")}
     matches = _PHRASES if has_phrase(tsqueries) else _WORDS
     return _SEARCH.format(
-        matches=matches.format(**in_messages, role="AND role = %(role)s" if scope.role else ""),
-        titles="" if scope.role else _TITLES.format(**in_titles),
+        matches=matches.format(**bounds, role="AND role = %(role)s" if scope.role else ""),
+        titles="" if scope.role else _TITLES.format(**bounds),
+        of_owner="" if scope.owner_id is None else "AND conversation.user_id = %(owner)s",
         position="WHERE (rank, key) < (%(rank)s, %(key)s)" if positioned else "",
     )
 
@@ -211,14 +218,14 @@ def _statement(
 # ORDER BY created_at LIMIT lets the planner scan the index on created_at for common words, and the
 # GIN index for rare ones.
 _WORDS = """
-        SELECT id, conversation_id, created_at, search FROM conversations_message
-        WHERE search @@ %(matched)s::tsquery {role} {after} {before} {visible}
+        SELECT user_id, conversation_id, id, created_at, search FROM conversations_message
+        WHERE search @@ %(matched)s::tsquery {owner} {role} {after} {before} {visible}
         ORDER BY created_at DESC LIMIT %(max_ranked)s
 """
 _PHRASES = """
         SELECT * FROM (
-            SELECT id, conversation_id, created_at, search FROM conversations_message
-            WHERE search @@ %(likely)s::tsquery {role} {after} {before} {visible}
+            SELECT user_id, conversation_id, id, created_at, search FROM conversations_message
+            WHERE search @@ %(likely)s::tsquery {owner} {role} {after} {before} {visible}
             ORDER BY created_at DESC LIMIT %(max_rechecks)s
         ) likely
         WHERE search @@ %(matched)s::tsquery LIMIT %(max_ranked)s
@@ -226,29 +233,31 @@ _PHRASES = """
 # A title has twice the rank of a message.
 _TITLES = """
     UNION ALL
-    SELECT 'title', 2 * ts_rank(search, %(ranked)s::tsquery)::float8, id::text, id, NULL, created_at
+    SELECT 'title', 2 * ts_rank(search, %(ranked)s::tsquery)::float8, id::text, user_id, id, NULL,
+        created_at
     FROM conversations_conversation
-    WHERE search @@ %(matched)s::tsquery {after} {before} {visible}
+    WHERE search @@ %(matched)s::tsquery {owner} {after} {before} {visible}
 """
 _SEARCH = """
     WITH matches AS MATERIALIZED (
         {matches}
-    ), hits (kind, rank, key, conversation_id, message_id, created_at) AS (
-        SELECT 'message', ts_rank(search, %(ranked)s::tsquery)::float8, id::text,
-            conversation_id, id, created_at
+    ), hits AS (
+        SELECT 'message' AS kind, ts_rank(search, %(ranked)s::tsquery)::float8 AS rank,
+            id::text AS key, user_id, conversation_id, id AS message_id, created_at
         FROM matches
         {titles}
     ), page AS (
         SELECT * FROM hits {position} ORDER BY rank DESC, key DESC LIMIT %(limit)s
     )
-    SELECT page.kind, page.rank, page.key, page.conversation_id, page.created_at,
+    SELECT page.kind, page.rank, page.key, page.user_id, page.conversation_id, page.created_at,
         conversation.title, owner.username, page.message_id, message.sequence,
         message.role, left(message.content, %(snippet_source_chars)s) AS content
     FROM page
-    JOIN conversations_conversation conversation ON conversation.id = page.conversation_id
+    JOIN conversations_conversation conversation
+        ON conversation.user_id = page.user_id AND conversation.id = page.conversation_id {of_owner}
     JOIN auth_user owner ON owner.id = conversation.user_id
-    LEFT JOIN conversations_message message
-        ON message.conversation_id = page.conversation_id AND message.id = page.message_id
+    LEFT JOIN conversations_message message ON message.user_id = conversation.user_id
+        AND message.conversation_id = conversation.id AND message.id = page.message_id
     ORDER BY page.rank DESC, page.key DESC
 """
 

@@ -14,7 +14,7 @@ from django.db.models import Count, Q
 
 from conversations.models.conversation import Conversation
 from conversations.models.message import Message
-from conversations.selectors.excerpts import matching_excerpt
+from conversations.selectors.excerpts import MessagePlace, matching_excerpt
 from conversations.selectors.search_sql import (
     MAX_PHRASE_RECHECKS,
     SearchQuery,
@@ -35,6 +35,10 @@ _MIN_NAME_CHARS = 2
 SNIPPET_SOURCE_CHARS = 20_000
 
 
+# The owner, conversation and id of a message.
+MessageKey = tuple[int, uuid.UUID, uuid.UUID]
+
+
 @dataclass(frozen=True, slots=True)
 class StaffSearch:
     """The result of a search.
@@ -48,7 +52,7 @@ class StaffSearch:
     text: str
     query: SearchQuery
     in_content: bool
-    newest_match: dict[uuid.UUID, uuid.UUID | None]
+    newest_match: dict[uuid.UUID, MessageKey | None]
     bounded: bool = False
 
     def snippets(self, conversations: Iterable[uuid.UUID]) -> dict[uuid.UUID, tuple[int, str]]:
@@ -58,12 +62,13 @@ class StaffSearch:
         messages that match only by the name of their owner, which their text does not contain.
         """
         newest = self.newest_match
-        places = [(key, message) for key in conversations if (message := newest.get(key))]
+        keys = [message for key in conversations if (message := newest.get(key))]
         found = {}
-        for key, (sequence, beginning) in _contents_of(places).items():
-            text = matching_excerpt(key, sequence, beginning, self.query, read=SNIPPET_SOURCE_CHARS)
+        for place, beginning in _contents_of(keys):
+            text = matching_excerpt(place, beginning, self.query, read=SNIPPET_SOURCE_CHARS)
             if text:
-                found[key] = (sequence, snippet_of(text, self.query))
+                _, conversation_id, sequence = place
+                found[conversation_id] = (sequence, snippet_of(text, self.query))
         return found
 
     def title_snippet(self, title: str) -> str:
@@ -97,10 +102,12 @@ def search_for_staff(*, text: str, owner_id: int | None, content: bool) -> Staff
         text,
         query,
         content,
-        {conversation: message for conversation, message, _, _ in rows if conversation},
-        bounded=any(
-            matches >= MAX_MATCHES or likely >= max_likely for _, _, matches, likely in rows
-        ),
+        {
+            conversation: (owner, conversation, message) if message else None
+            for owner, conversation, message, _, _ in rows
+            if conversation
+        },
+        bounded=any(matches >= MAX_MATCHES or likely >= max_likely for *_, matches, likely in rows),
     )
 
 
@@ -140,20 +147,17 @@ def conversations_with_id(wanted: uuid.UUID) -> list[uuid.UUID]:
     return [wanted, *conversations[:1]]
 
 
-def _contents_of(
-    places: Sequence[tuple[uuid.UUID, uuid.UUID]],
-) -> dict[uuid.UUID, tuple[int, str]]:
-    """Sequence and first characters of messages, given as (conversation id, message id), by
-    conversation id."""
-    if not places:
-        return {}
+def _contents_of(keys: Sequence[MessageKey]) -> list[tuple[MessagePlace, str]]:
+    """Place and first characters of each of these messages."""
+    if not keys:
+        return []
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT conversation_id, sequence, left(content, %s) FROM conversations_message "
-            "WHERE (conversation_id, id) IN %s",
-            [SNIPPET_SOURCE_CHARS, tuple(places)],
+            "SELECT user_id, conversation_id, sequence, left(content, %s) "
+            "FROM conversations_message WHERE (user_id, conversation_id, id) IN %s",
+            [SNIPPET_SOURCE_CHARS, tuple(keys)],
         )
-        return {conversation: (place, text) for conversation, place, text in cursor.fetchall()}
+        return [((owner, key, sequence), text) for owner, key, sequence, text in cursor.fetchall()]
 
 
 def as_array(ids: Iterable[uuid.UUID]) -> str:
@@ -161,31 +165,34 @@ def as_array(ids: Iterable[uuid.UUID]) -> str:
     return "{" + ",".join(map(str, ids)) + "}"
 
 
-# The newest rows first, as in `search_sql`. A row has the conversation, its matching message, the
-# number of matches and the number of rows of `likely`; the last number is in a row without a
-# conversation. A message that contains the words is preferred to one that matches by its owner.
+# The newest rows first, as in `search_sql`. A row has the owner, the conversation, its matching
+# message, the number of matches and the number of rows of `likely`; the last number is in a row
+# without a conversation. A message that contains the words is preferred to one that matches by its
+# owner.
 _TITLES = """
-    SELECT id, NULL::uuid, count(*) OVER (), 0 FROM (
-        SELECT id FROM conversations_conversation WHERE search @@ %(matched)s::tsquery
+    SELECT user_id, id AS conversation_id, NULL::uuid AS id, count(*) OVER () AS found, 0 AS likely
+    FROM (
+        SELECT user_id, id FROM conversations_conversation WHERE search @@ %(matched)s::tsquery
         ORDER BY updated_at DESC LIMIT %(max_matches)s
     ) titles
 """
 _CONTENT = f"""
     WITH likely AS MATERIALIZED (
-        SELECT conversation_id, id, created_at, search @@ %(matched)s::tsquery AS is_match,
+        SELECT user_id, conversation_id, id, created_at, search @@ %(matched)s::tsquery AS is_match,
             %(words)s::tsquery IS NULL OR search @@ %(words)s::tsquery AS by_words
         FROM conversations_message
         WHERE search @@ %(likely)s::tsquery ORDER BY created_at DESC LIMIT %(max_likely)s
     ), messages AS MATERIALIZED (
-        SELECT conversation_id, id, created_at, by_words FROM likely
+        SELECT user_id, conversation_id, id, created_at, by_words FROM likely
         WHERE is_match ORDER BY created_at DESC LIMIT %(max_matches)s
-    ), titles (conversation_id, id, found, likely) AS ({_TITLES}), matches AS (
-        SELECT conversation_id, id, created_at, by_words, count(*) OVER () AS found FROM messages
+    ), titles AS ({_TITLES}), matches AS (
+        SELECT user_id, conversation_id, id, created_at, by_words, count(*) OVER () AS found
+        FROM messages
         UNION ALL
-        SELECT conversation_id, id, NULL, false, found FROM titles
+        SELECT user_id, conversation_id, id, NULL, false, found FROM titles
     )
-    (SELECT DISTINCT ON (conversation_id) conversation_id, id, found, 0 FROM matches
+    (SELECT DISTINCT ON (conversation_id) user_id, conversation_id, id, found, 0 FROM matches
      ORDER BY conversation_id, by_words DESC, created_at DESC NULLS LAST)
     UNION ALL
-    SELECT NULL, NULL, 0, count(*) FROM likely
+    SELECT NULL, NULL, NULL, 0, count(*) FROM likely
 """  # noqa: S608 (no value comes from outside)

@@ -6,14 +6,14 @@ import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from django.db.models import Subquery
+from django.db.models import Q, Subquery
 
-from conversations.models import AccessContext, Conversation, Message, Role
+from conversations.models import AccessContext, Message, Role
 from conversations.models.turn import Step, ToolCall, ToolResult, Turn, TurnPk
 from conversations.models.turn_ids import MAX_STEPS, result_id, step_id, step_ids
 
 _NOT_READ = ("parts", "rating", "rating_comment")
-_Rows = dict[tuple[uuid.UUID, uuid.UUID], Message]
+_Rows = dict[TurnPk, Message]
 
 
 def find_turn(*, message_id: uuid.UUID, access: AccessContext) -> Turn | None:
@@ -22,13 +22,11 @@ def find_turn(*, message_id: uuid.UUID, access: AccessContext) -> Turn | None:
     Of several messages under this id in conversations that a trusted client or staff may see, the
     oldest is meant: who repeats the id of somebody's answer comes after it.
     """
-    named = Message.objects.filter(id=message_id, role=Role.ASSISTANT)
-    visible = Conversation.objects.visible_to(access)
-    seen = named.filter(conversation__in=visible.order_by())
-    message = seen.order_by("created_at", "conversation_id").first()
+    named = Message.objects.visible_to(access).filter(id=message_id, role=Role.ASSISTANT)
+    message = named.order_by("created_at", "conversation_id").first()
     if message is None:
         return None
-    turn = read_turn((message.conversation_id, _turn_id_of(message)))
+    turn = read_turn((message.user_id, message.conversation_id, _turn_id_of(message)))
     return turn and replace(turn, user_message_id=_question_id(turn))
 
 
@@ -41,7 +39,7 @@ def read_turns(pks: Sequence[TurnPk]) -> dict[TurnPk, Turn]:
 
     Two statements, however many they are.
     """
-    rows = _rows_of(pks, [id_ for _, turn in pks for id_ in step_ids(turn)])
+    rows = _rows_of(pks, [id_ for *_, turn in pks for id_ in step_ids(turn)])
     results = _rows_of(pks, _result_ids(pks, rows)) if any(map(_calls, rows.values())) else {}
     found = {pk: _turn(pk, rows, results) for pk in pks}
     return {pk: turn for pk, turn in found.items() if turn is not None}
@@ -51,11 +49,8 @@ def _turn_id_of(message: Message) -> uuid.UUID:
     """The turn's id, given any of its assistant messages: looked for among those before it."""
     if message.id.version != 5:  # made, not derived
         return message.id
-    before = Message.objects.filter(
-        conversation_id=message.conversation_id,
-        sequence__lt=message.sequence,
-        role=Role.ASSISTANT,
-    )
+    messages = Message.objects.of(message.user_id, message.conversation_id)
+    before = messages.filter(sequence__lt=message.sequence, role=Role.ASSISTANT)
     for id_ in before.order_by("-sequence").values_list("id", flat=True)[:MAX_STEPS]:
         if message.id in step_ids(id_):
             return id_
@@ -63,17 +58,18 @@ def _turn_id_of(message: Message) -> uuid.UUID:
 
 
 def _question_id(turn: Turn) -> uuid.UUID | None:
-    rows = Message.objects.filter(conversation_id=turn.conversation_id)
+    rows = Message.objects.of(turn.owner_id, turn.conversation_id)
     answer = rows.filter(id=turn.id).values("sequence")
     questions = rows.filter(role=Role.USER, sequence__lt=Subquery(answer))
     return questions.order_by("-sequence").values_list("id", flat=True).first()
 
 
 def _rows_of(pks: Iterable[TurnPk], ids: Sequence[uuid.UUID]) -> _Rows:
-    """The messages with these ids in the conversations of these turns, by conversation and id."""
-    conversations = {conversation_id for conversation_id, _ in pks}
-    found = Message.objects.filter(conversation_id__in=conversations, id__in=ids)
-    return {(row.conversation_id, row.id): row for row in found.defer(*_NOT_READ)}
+    """The messages with these ids in the conversations of these turns, by primary key."""
+    owners, conversations, _ = map(set, zip(*pks, strict=True))
+    owned = Q(user_id=owners.pop()) if len(owners) == 1 else Q(user_id__in=owners)
+    found = Message.objects.filter(owned, conversation_id__in=conversations, id__in=ids)
+    return {(row.user_id, row.conversation_id, row.id): row for row in found.defer(*_NOT_READ)}
 
 
 def _calls(row: Message) -> int:
@@ -83,28 +79,29 @@ def _calls(row: Message) -> int:
 def _result_ids(pks: Iterable[TurnPk], rows: _Rows) -> list[uuid.UUID]:
     return [
         result_id(turn_id, step, call)
-        for conversation_id, turn_id in pks
+        for owner_id, conversation_id, turn_id in pks
         for step in range(1, MAX_STEPS + 1)
-        if (row := rows.get((conversation_id, step_id(turn_id, step))))
+        if (row := rows.get((owner_id, conversation_id, step_id(turn_id, step))))
         for call in range(_calls(row))
     ]
 
 
 def _turn(pk: TurnPk, rows: _Rows, results: _Rows) -> Turn | None:
-    conversation_id, turn_id = pk
+    owner_id, conversation_id, turn_id = pk
     steps = []
     for number, id_ in enumerate(step_ids(turn_id), start=1):
-        row = rows.get((conversation_id, id_))
+        row = rows.get((owner_id, conversation_id, id_))
         if row is None:
             break
         ids = [result_id(turn_id, number, call) for call in range(_calls(row))]
-        found = [results.get((conversation_id, id_)) for id_ in ids]
+        found = [results.get((owner_id, conversation_id, id_)) for id_ in ids]
         steps.append(_step(row, [result for result in found if result is not None]))
         last = row
     if not steps:
         return None
     return Turn(
         id=turn_id,
+        owner_id=owner_id,
         conversation_id=conversation_id,
         user_message_id=None,
         provider=last.provider,

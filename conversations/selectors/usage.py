@@ -29,7 +29,9 @@ def usage_of(owner_id: int) -> Row:
         last_at=Max("updated_at"),
     )
     newest = conversations.newest_first().values("pk")[:MAX_CONVERSATIONS]
-    answers = Message.objects.filter(conversation_id__in=newest, role=Role.ASSISTANT)
+    answers = Message.objects.filter(
+        user_id=owner_id, conversation_id__in=newest, role=Role.ASSISTANT
+    )
     models = answers.values("provider", "model").annotate(
         answers=Count("id"),
         tokens_in=Sum("prompt_tokens", default=0),

@@ -20,13 +20,13 @@ BATCH = 500
 IsDead = Callable[[str], bool]
 
 
-def interrupt_abandoned(*, conversation_id: uuid.UUID, is_dead: IsDead) -> bool:
+def interrupt_abandoned(*, owner_id: int, conversation_id: uuid.UUID, is_dead: IsDead) -> bool:
     """End the conversation's running answer if nobody runs it any more, keeping what it had.
 
     Nobody does when its process is known to be dead, or has not shown a sign of life for
     CHAT_TURN_STALE_SECONDS.
     """
-    rows = Message.objects.filter(conversation_id=conversation_id, status=Status.STREAMING)
+    rows = Message.objects.of(owner_id, conversation_id).filter(status=Status.STREAMING)
     found = rows.values("id", "runner", "updated_at").first()
     if found is None:
         return False
@@ -46,27 +46,31 @@ def interrupt_all_abandoned(*, is_dead: IsDead) -> int:
     Any number of processes may do so at once: each row is ended by one of them. A transaction
     ends at most BATCH answers.
     """
-    dead = [runner for runner in _runners() if is_dead(runner)]
+    running = Message.objects.filter(status=Status.STREAMING).order_by()
+    found = running.values_list("user_id", "runner", "updated_at")
+    oldest = oldest_sign_of_life()
+    dead = [name for name in {runner for _, runner, _ in found} if name and is_dead(name)]
+    owners = {owner for owner, runner, at in found if at < oldest or runner in dead}
+    return sum(_interrupt_of(owner, dead) for owner in owners)
+
+
+def _interrupt_of(owner_id: int, dead: Sequence[str]) -> int:
+    """End those of one owner: rows are locked under one owner alone, as on a sharded database."""
     ended = 0
     while True:
-        count = _interrupt_batch(dead)
+        count = _interrupt_batch(owner_id, dead)
         ended += count
         if count < BATCH:
             return ended
 
 
-def _runners() -> list[str]:
-    """The processes that answers say to be run by."""
-    running = Message.objects.filter(status=Status.STREAMING).order_by()
-    return [runner for runner in running.values_list("runner", flat=True).distinct() if runner]
-
-
-def _interrupt_batch(dead: Sequence[str]) -> int:
+def _interrupt_batch(owner_id: int, dead: Sequence[str]) -> int:
     columns = _interrupted()
+    runners, values = list(dead), list(columns.values())
     with connection.cursor() as cursor:
         cursor.execute(
             _INTERRUPT.format(columns=", ".join(f"{name} = %s" for name in columns)),
-            [Status.STREAMING, oldest_sign_of_life(), list(dead), BATCH, *columns.values()],
+            [owner_id, Status.STREAMING, oldest_sign_of_life(), runners, BATCH, *values, owner_id],
         )
         return int(cursor.rowcount)
 
@@ -76,11 +80,12 @@ def _interrupt_batch(dead: Sequence[str]) -> int:
 _INTERRUPT = """
     WITH abandoned AS MATERIALIZED (
         SELECT conversation_id, id FROM conversations_message
-        WHERE status = %s AND (updated_at < %s OR runner = ANY(%s::varchar[]))
+        WHERE user_id = %s AND status = %s AND (updated_at < %s OR runner = ANY(%s::varchar[]))
         LIMIT %s FOR UPDATE SKIP LOCKED
     )
     UPDATE conversations_message AS stored SET {columns} FROM abandoned
-    WHERE stored.conversation_id = abandoned.conversation_id AND stored.id = abandoned.id
+    WHERE stored.user_id = %s AND stored.conversation_id = abandoned.conversation_id
+        AND stored.id = abandoned.id
 """
 
 

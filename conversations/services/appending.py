@@ -9,12 +9,14 @@ from django.db import transaction
 from django.utils import timezone
 
 from conversations.db.bulk_rows import Row, insert_new_rows
+from conversations.db.owners import is_distributed
 from conversations.formats import DRAFT_FIELDS, MessageDraft
 from conversations.models import (
     AccessAction,
     AccessContext,
     Conversation,
     Message,
+    Tombstone,
     id_from_key,
     new_id,
 )
@@ -27,6 +29,7 @@ from conversations.services.errors import (
     KeyReused,
     NotFound,
     StaleSequence,
+    TurnRunning,
 )
 from conversations.services.titles import title_from
 
@@ -49,7 +52,8 @@ _COMPARED = tuple(
 
 _WAS_DELETED = """EXISTS (
     SELECT FROM conversations_tombstone tombstone
-    WHERE tombstone.conversation_id = conversations_message.conversation_id
+    WHERE tombstone.user_id = conversations_message.user_id
+        AND tombstone.conversation_id = conversations_message.conversation_id
         AND tombstone.id = conversations_message.id)"""
 
 
@@ -64,6 +68,7 @@ def append_drafts(
     access: AccessContext,
     key: str | None = None,
     expected_last_sequence: int | None = None,
+    owner_id: int | None = None,
     from_client: bool = True,
     single: bool = False,
 ) -> tuple[list[Row], bool]:
@@ -71,16 +76,18 @@ def append_drafts(
 
     A row maps every column of a message to its value. `key` (an Idempotency-Key) makes the write
     idempotent, as do the drafts' own ids: a repeated call returns the stored rows and False.
+    `owner_id` is for callers that have checked already whose conversation it is.
     `from_client` applies the limits for clients (`check_draft`). `single` leaves the index out of
     the field names in errors. Raises InvalidValue, NotFound, NotAllowed, ReasonRequired,
-    StaleSequence, KeyReused (an id belongs to another message) and Deleted (an id belonged to a
-    deleted message).
+    StaleSequence, KeyReused (an id belongs to another message), Deleted (an id belonged to a
+    deleted message) and TurnRunning (two `streaming` messages).
     """
     _check(drafts, from_client=from_client, single=single)
     ids = _ids_for(conversation_id, drafts, key)
     # Before the transaction, so that the AccessRecord of a refused or repeated append, whose
     # response also tells something about the conversation, is not rolled back.
-    owner_id = _owner_id(conversation_id, access)
+    if owner_id is None:
+        owner_id = owner_of(access, conversation_id, action=AccessAction.CHANGE).pk
     try:
         with transaction.atomic():
             last = _reserve(conversation_id, drafts, owner_id)
@@ -88,12 +95,12 @@ def append_drafts(
             if expected_last_sequence is not None and before != expected_last_sequence:
                 raise StaleSequence(expected=expected_last_sequence, actual=before)
             rows = [
-                _row(conversation_id, before + offset, id_, draft)
+                _row(owner_id, conversation_id, before + offset, id_, draft)
                 for offset, (id_, draft) in enumerate(zip(ids, drafts, strict=True), start=1)
             ]
             _insert(rows, repeatable=bool(key) or any(draft.id for draft in drafts))
     except (_IdsExist, StaleSequence) as reason:
-        return _stored_before(conversation_id, drafts, ids, key, reason)
+        return _stored_before(owner_id, conversation_id, drafts, ids, key, reason)
     return rows, True
 
 
@@ -120,16 +127,7 @@ def _ids_for(
     return ids
 
 
-def _owner_id(conversation_id: uuid.UUID, access: AccessContext) -> int | None:
-    """The owner that the conversation must have; None for a script, which may append to any."""
-    if access.caller is None:
-        return None
-    return owner_of(access, conversation_id, action=AccessAction.CHANGE).pk
-
-
-def _reserve(
-    conversation_id: uuid.UUID, drafts: Sequence[MessageDraft], owner_id: int | None
-) -> int:
+def _reserve(conversation_id: uuid.UUID, drafts: Sequence[MessageDraft], owner_id: int) -> int:
     last = Conversation.objects.reserve_sequences(
         conversation_id,
         owner_id=owner_id,
@@ -147,19 +145,29 @@ def _insert(rows: Sequence[Row], *, repeatable: bool) -> None:
 
     Tombstones are looked up in this statement, not in the one that locks the conversation: under
     READ COMMITTED a statement that waited for a concurrent deletion has a snapshot from before it.
+    A cluster knows no subquery in an INSERT: there another statement follows.
     """
-    was_deleted = insert_new_rows(Message, rows, returning=_WAS_DELETED if repeatable else "false")
-    if any(was_deleted):
+    in_insert = repeatable and not is_distributed()
+    was_deleted = insert_new_rows(Message, rows, returning=_WAS_DELETED if in_insert else "false")
+    if any(was_deleted) or (repeatable and not in_insert and _were_deleted(rows)):
         raise Deleted(DELETED_MESSAGE)
     if len(was_deleted) != len(rows):
         raise _IdsExist
 
 
-def _row(conversation_id: uuid.UUID, sequence: int, id_: uuid.UUID, draft: MessageDraft) -> Row:
+def _were_deleted(rows: Sequence[Row]) -> bool:
+    place = {name: rows[0][name] for name in ("user_id", "conversation_id")}
+    return Tombstone.objects.filter(**place, id__in=[row["id"] for row in rows]).exists()
+
+
+def _row(
+    owner_id: int, conversation_id: uuid.UUID, sequence: int, id_: uuid.UUID, draft: MessageDraft
+) -> Row:
     values = {name: getattr(draft, name) for name in DRAFT_FIELDS}
     created_at = draft.created_at or timezone.now()
     return values | {
         "id": id_,
+        "user_id": owner_id,
         "conversation_id": conversation_id,
         "sequence": sequence,
         "created_at": created_at,
@@ -168,6 +176,7 @@ def _row(conversation_id: uuid.UUID, sequence: int, id_: uuid.UUID, draft: Messa
 
 
 def _stored_before(
+    owner_id: int,
     conversation_id: uuid.UUID,
     drafts: Sequence[MessageDraft],
     ids: list[uuid.UUID],
@@ -175,23 +184,19 @@ def _stored_before(
     reason: Exception,
 ) -> tuple[list[Row], bool]:
     """The rows that an earlier, equal request stored under these ids, and False."""
-    found = Message.objects.filter(conversation_id=conversation_id, id__in=ids)
-    stored: dict[uuid.UUID, Row] = {row["id"]: dict(row) for row in found.values()}
-    if not stored and isinstance(reason, StaleSequence):
-        raise reason
+    messages = Message.objects.of(owner_id, conversation_id)
+    found = messages.filter(id__in=ids).values()
+    stored: dict[uuid.UUID, Row] = {row["id"]: dict(row) for row in found}
+    if not stored:
+        # No id exists, so that another unique constraint left rows out: the one on `streaming`.
+        raise reason if isinstance(reason, StaleSequence) else TurnRunning
     rows = [stored.get(id_) for id_ in ids]
     same = all(
         row is not None and first_difference(row, draft, _COMPARED) is None
         for row, draft in zip(rows, drafts, strict=True)
     )
-    if not same or _was_longer(conversation_id, len(drafts), key):
+    # An id that follows the last one: the first request with this key had more messages.
+    beyond = key and id_from_key(conversation_id, f"{key}:{len(drafts)}")
+    if not same or (beyond and messages.filter(id=beyond).exists()):
         raise KeyReused(ANOTHER_MESSAGE, field="id" if key is None else "Idempotency-Key")
     return [row for row in rows if row is not None], False
-
-
-def _was_longer(conversation_id: uuid.UUID, count: int, key: str | None) -> bool:
-    """Whether the first request with this key had more messages than this one."""
-    if key is None:
-        return False
-    beyond = id_from_key(conversation_id, f"{key}:{count}")
-    return Message.objects.filter(conversation_id=conversation_id, id=beyond).exists()

@@ -10,6 +10,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth.models import User
 
+from conversations.db.owners import conversation_with_id
 from conversations.models import AccessAction, AccessContext, AccessRecord, Conversation
 from conversations.services.errors import (
     NO_SUCH_CONVERSATION,
@@ -50,7 +51,7 @@ def owner_of(
     caller = access.caller
     if caller is not None and not (caller.trusted or caller.is_staff):
         return caller.user
-    known = Conversation.objects.filter(pk=conversation_id).select_related("user")
+    known = conversation_with_id(conversation_id).select_related("user")
     rows = known.only("message_count", "user__username", "user__is_staff", "user__is_superuser")
     reads = action in _READS
     found = (rows.visible_to(access) if reads else rows.writable_by(access)).first()

@@ -23,7 +23,6 @@ from conversations.services.conversations import create_conversation
 from conversations.services.drafts import check_draft
 from conversations.services.errors import InvalidValue, KeyReused, TurnRunning
 
-RUNNING = "A turn runs in this conversation. Wait for its end, or stop it."
 ANOTHER_QUESTION = "This Idempotency-Key is already in use for another message."
 
 
@@ -81,32 +80,29 @@ def _store(
     is_dead: IsDead,
 ) -> tuple[Turn, bool]:
     """Append both messages, to a new conversation where none is given."""
-    try:
-        with transaction.atomic():
-            if conversation_id is None:
-                conversation, _ = create_conversation(
-                    owner=owner,
-                    model_used=answer.model,
-                    id=new_conversation_id,
-                    source="chat",
-                    field_of_id="Idempotency-Key",
-                )
-                conversation_id = conversation.pk
-            else:
-                interrupt_abandoned(conversation_id=conversation_id, is_dead=is_dead)
-            rows, created = append_drafts(
-                conversation_id=conversation_id,
-                drafts=[question, answer],
-                access=AccessContext(Caller(owner)),
-                from_client=False,
+    with transaction.atomic():
+        if conversation_id is None:
+            conversation, _ = create_conversation(
+                owner=owner,
+                model_used=answer.model,
+                id=new_conversation_id,
+                source="chat",
+                field_of_id="Idempotency-Key",
             )
-    except IntegrityError as error:
-        if "message_one_streaming" not in str(error):
-            raise
-        raise TurnRunning(RUNNING, field="conversation_id") from None
+            conversation_id = conversation.pk
+        else:
+            interrupt_abandoned(owner_id=owner.pk, conversation_id=conversation_id, is_dead=is_dead)
+        rows, created = append_drafts(
+            conversation_id=conversation_id,
+            drafts=[question, answer],
+            owner_id=owner.pk,
+            access=AccessContext(Caller(owner)),
+            from_client=False,
+        )
     question_row, answer_row = rows
     turn = Turn(
         id=answer_row["id"],
+        owner_id=owner.pk,
         conversation_id=conversation_id,
         user_message_id=question_row["id"],
         provider=answer.provider,
@@ -127,13 +123,11 @@ def _begun_before(
     """The turn that an equal request with this key began; KeyReused when it asked otherwise."""
     assert question.id is not None
     assert answer.id is not None
-    stored = Message.objects.filter(
-        conversation_id=conversation_id, id=question.id, conversation__user_id=owner.pk
-    ).first()
+    stored = Message.objects.of(owner.pk, conversation_id).filter(id=question.id).first()
     if stored is None:
         return None
-    interrupt_abandoned(conversation_id=conversation_id, is_dead=is_dead)
-    turn = read_turn((conversation_id, answer.id))
+    interrupt_abandoned(owner_id=owner.pk, conversation_id=conversation_id, is_dead=is_dead)
+    turn = read_turn((owner.pk, conversation_id, answer.id))
     if turn is None:
         return None
     if (stored.content, stored.provider) != (question.content, question.provider):

@@ -13,6 +13,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from conversations.db.bulk_rows import columns_of, insert_new_rows
+from conversations.db.owners import claim_conversation_id
 from conversations.models import (
     DEFAULT_TITLE,
     AccessAction,
@@ -100,14 +101,21 @@ def create_conversation(
     fresh = Conversation(
         id=id or new_id(), user=owner, source=source, created_at=now, updated_at=now, **values
     )
-    row = {column: getattr(fresh, column) for column in columns_of(Conversation)}
     with transaction.atomic():
-        created = bool(insert_new_rows(Conversation, [row]))
+        created = insert_conversation(fresh)
         if created and id is not None:
             # After the insert, which waits for a concurrent deletion to commit: only then is the
             # tombstone of that deletion visible.
             _check_not_deleted(id, owner, field_of_id)
     return fresh if created else _stored_before(fresh, field_of_id), created
+
+
+def insert_conversation(conversation: Conversation) -> bool:
+    """Insert a new conversation; False if its id is taken, by whichever owner."""
+    if not claim_conversation_id(conversation.pk, conversation.user_id):
+        return False
+    row = {column: getattr(conversation, column) for column in columns_of(Conversation)}
+    return bool(insert_new_rows(Conversation, [row]))
 
 
 def _check_not_deleted(id: uuid.UUID, owner: User, field: str) -> None:
@@ -125,6 +133,8 @@ def _stored_before(fresh: Conversation, field: str) -> Conversation:
     stored = Conversation.objects.owned_by(fresh.user_id).filter(pk=fresh.pk).first()
     if stored is not None:
         stored.user = fresh.user
+    if stored is None:
+        _check_not_deleted(fresh.pk, fresh.user, field)
     if stored is None or not _same_request(stored, fresh):
         raise KeyReused(ANOTHER_CONVERSATION, field=field)
     return stored
@@ -172,7 +182,9 @@ def update_conversation(
         conversation.updated_at = max(
             conversation.updated_at, conversation.created_at + timedelta(microseconds=1)
         )
-        conversation.save(update_fields=[*values, "updated_at"])
+        values["updated_at"] = conversation.updated_at
+        row = Conversation.objects.owned_by(conversation.user_id).filter(pk=conversation_id)
+        row.update(**values)
     return conversation
 
 
@@ -186,11 +198,12 @@ def delete_conversation(*, conversation_id: uuid.UUID, access: AccessContext) ->
         return {"messages": conversation.message_count}
 
     with conversation_to_change(conversation_id, access, AccessAction.DELETE, size) as conversation:
-        Tombstone.objects.filter(conversation_id=conversation_id).delete()
+        owner_id = conversation.user_id
+        Tombstone.objects.filter(user_id=owner_id, conversation_id=conversation_id).delete()
         Tombstone.objects.create(
-            conversation_id=conversation_id, id=conversation_id, user_id=conversation.user_id
+            user_id=owner_id, conversation_id=conversation_id, id=conversation_id
         )
-        Conversation.objects.filter(pk=conversation_id).delete()
+        Conversation.objects.owned_by(owner_id).filter(pk=conversation_id).delete()
 
 
 @contextmanager

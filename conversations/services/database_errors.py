@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import psycopg2
@@ -43,6 +44,8 @@ _BY_SQLSTATE = {
     "58": UNREACHABLE,  # system errors, such as I/O errors
 }
 
+# On a cluster the number of the shard follows the name of a constraint.
+_SHARD = re.compile(r"_\d+$")
 # By the suffix of a foreign key constraint: those of this project, then those named by Django.
 _NOT_FOUND = {
     ("_user_fk", "_fk_auth_user_id"): NO_SUCH_USER,
@@ -95,5 +98,5 @@ def not_found_from(error: BaseException | None) -> NotFound | None:
     cause = error.__cause__
     if not isinstance(cause, psycopg2.errors.ForeignKeyViolation):
         return None
-    name = cause.diag.constraint_name or ""
+    name = _SHARD.sub("", cause.diag.constraint_name or "")
     return next((NotFound(text) for ends, text in _NOT_FOUND.items() if name.endswith(ends)), None)

@@ -9,6 +9,7 @@ READ_ONLY = "You may read this conversation but not change it."
 NO_REASON = "A reason is required. It is stored in the audit log."
 NO_SUCH_MESSAGE = "No such message in this conversation."
 CANNOT_CHANGE = "This conversation cannot be changed now."
+RUNNING = "A turn runs in this conversation. Wait for its end, or stop it."
 ON_HOLD = "This conversation is on legal hold: it cannot be changed or deleted."
 # The constraint name in the errors of the legal hold triggers (migration 0007).
 HOLD_CONSTRAINT = "conversation_legal_hold"
@@ -114,6 +115,9 @@ class TurnRunning(Conflict):
     """A turn is running in this conversation, which allows one at a time."""
 
     code = "turn_running"
+
+    def __init__(self) -> None:
+        super().__init__(RUNNING, field="conversation_id")
 
 
 class TurnEnded(Conflict):

@@ -63,7 +63,9 @@ def _chunks(
 
 def _reviewed_among(batch: list[Conversation]) -> set[uuid.UUID]:
     """The ids of the conversations with reviews: for the others, none are queried."""
-    reviews = Review.objects.filter(conversation__in=[one.pk for one in batch])
+    reviews = Review.objects.filter(
+        user_id__in={one.user_id for one in batch}, conversation__in=[one.pk for one in batch]
+    )
     return set(reviews.order_by().values_list("conversation_id", flat=True).distinct())
 
 
@@ -86,7 +88,8 @@ def _recorded(conversation: Conversation, *, has_reviews: bool) -> RecordedChat:
 
 
 def _messages(conversation: Conversation, *, has_reviews: bool) -> Iterator[RecordedMessage]:
-    rows = Message.objects.of(conversation).in_order().values(*_MESSAGE_COLUMNS, "updated_at")
+    messages = Message.objects.of(conversation.user_id, conversation.pk)
+    rows = messages.in_order().values(*_MESSAGE_COLUMNS, "updated_at")
     last = 0
     while batch := list(rows.filter(sequence__gt=last)[:MESSAGE_BATCH]):
         keys = [row["id"] for row in batch]
@@ -102,7 +105,9 @@ def _reviews(
 ) -> dict[uuid.UUID, list[RecordedReview]]:
     """The reviews of these messages by message id. One SQL query."""
     found: dict[uuid.UUID, list[RecordedReview]] = {}
-    reviews = Review.objects.filter(conversation=conversation, message_id__in=message_ids)
+    reviews = Review.objects.filter(
+        user_id=conversation.user_id, conversation=conversation, message_id__in=message_ids
+    )
     for review in reviews.order_by("created_at", "id"):
         found.setdefault(review.message_id, []).append(
             RecordedReview(

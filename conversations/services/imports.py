@@ -12,7 +12,6 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from conversations.db.bulk_rows import columns_of, insert_new_rows
 from conversations.formats import RECORDED_FIELDS, Chat, MessageDraft, Rejected
 from conversations.models import (
     DEFAULT_TITLE,
@@ -26,7 +25,11 @@ from conversations.models import (
 from conversations.models.interrupted import INTERRUPTED_COLUMNS
 from conversations.services.appending import MAX_BATCH, append_drafts
 from conversations.services.audit import SCRIPT
-from conversations.services.conversations import DELETED_CONVERSATION, LONG_TEXT
+from conversations.services.conversations import (
+    DELETED_CONVERSATION,
+    LONG_TEXT,
+    insert_conversation,
+)
 from conversations.services.database_errors import not_found_from
 from conversations.services.drafts import check_drafts, first_difference
 from conversations.services.errors import Conflict, Deleted, InvalidValue, ServiceError
@@ -134,9 +137,9 @@ def _store(chat: Chat, drafts: list[MessageDraft], owner_id: int, source: str) -
     else:
         with transaction.atomic():
             if _insert_conversation(chat, conversation_id, owner_id, source):
-                _append(conversation_id, drafts)
+                _append(owner_id, conversation_id, drafts)
                 return True
-    _check_stored(conversation_id, drafts)
+    _check_stored(owner_id, conversation_id, drafts)
     return False
 
 
@@ -171,14 +174,14 @@ def _insert_conversation(
         created_at=created_at,
         updated_at=chat.updated_at or created_at,
     )
-    row = {column: getattr(conversation, column) for column in columns_of(Conversation)}
-    return bool(insert_new_rows(Conversation, [row]))
+    return insert_conversation(conversation)
 
 
-def _append(conversation_id: uuid.UUID, drafts: list[MessageDraft]) -> None:
+def _append(owner_id: int, conversation_id: uuid.UUID, drafts: list[MessageDraft]) -> None:
     for start in range(0, len(drafts), MAX_BATCH):
         append_drafts(
             conversation_id=conversation_id,
+            owner_id=owner_id,
             access=SCRIPT,
             drafts=drafts[start : start + MAX_BATCH],
             key=f"import:{start}",
@@ -186,10 +189,10 @@ def _append(conversation_id: uuid.UUID, drafts: list[MessageDraft]) -> None:
         )
 
 
-def _check_stored(conversation_id: uuid.UUID, drafts: list[MessageDraft]) -> None:
+def _check_stored(owner_id: int, conversation_id: uuid.UUID, drafts: list[MessageDraft]) -> None:
     """Raise Conflict unless the stored conversation begins with these messages."""
     stored = (
-        Message.objects.filter(conversation_id=conversation_id)
+        Message.objects.of(owner_id, conversation_id)
         .in_order()
         .values(*RECORDED_FIELDS, "updated_at")[: len(drafts)]
     )

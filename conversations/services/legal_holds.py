@@ -6,7 +6,7 @@ import uuid
 
 from django.db import transaction
 
-from conversations.models import AccessAction, AccessContext, Conversation
+from conversations.models import AccessAction, AccessContext, Conversation, LegalHoldRecord
 from conversations.services.audit import record_access
 from conversations.services.conversations import locked_conversation
 from conversations.services.errors import ReasonRequired
@@ -34,6 +34,11 @@ def set_legal_hold(*, conversation_id: uuid.UUID, on_hold: bool, access: AccessC
                 conversation_id=conversation_id,
                 detail=detail,
             )
-        # After the AccessRecord, which the trigger on this column requires (migration 0007).
-        Conversation.objects.filter(pk=conversation_id).update(legal_hold=on_hold)
+        # First the record that the trigger on this column requires (migrations 0007 and 0017).
+        owner_id = conversation.user_id
+        LegalHoldRecord.objects.create(
+            user_id=owner_id, conversation_id=conversation_id, on_hold=on_hold
+        )
+        row = Conversation.objects.owned_by(owner_id).filter(pk=conversation_id)
+        row.update(legal_hold=on_hold)
     return True

@@ -82,7 +82,7 @@ def get_chat_history(
     """
     owner = owner_of(access, conversation_id, action=AccessAction.READ)
     conversations = Conversation.objects.owned_by(owner.pk).filter(pk=conversation_id)
-    rows = Message.objects.filter(conversation__in=conversations)
+    rows = Message.objects.of(owner.pk, conversation_id)
     messages = [as_read(message) for message in rows.order_by("-sequence")[:limit]][::-1]
     if not messages and not conversations.exists():
         raise NotFound(NO_SUCH_CONVERSATION, field="conversation_id")
@@ -106,8 +106,10 @@ def update_message(
     if "metadata" in changes:
         check_metadata(changes["metadata"])
     detail = {"message": str(message_id), "fields": sorted(changes)}
-    with conversation_to_change(conversation_id, access, AccessAction.CHANGE, detail):
-        stored = Message.objects.filter(conversation_id=conversation_id, id=message_id)
+    with conversation_to_change(
+        conversation_id, access, AccessAction.CHANGE, detail
+    ) as conversation:
+        stored = Message.objects.of(conversation.user_id, conversation_id).filter(id=message_id)
         if changes:
             # While an answer streams, `updated_at` is the heartbeat of the process that runs it.
             now = Case(
@@ -132,11 +134,11 @@ def delete_message(
     with conversation_to_change(
         conversation_id, access, AccessAction.DELETE, detail
     ) as conversation:
-        stored = Message.objects.filter(conversation_id=conversation_id, id=message_id)
+        owner_id = conversation.user_id
+        stored = Message.objects.of(owner_id, conversation_id).filter(id=message_id)
         removed, _ = stored.delete()
         if not removed:
             raise NotFound(NO_SUCH_MESSAGE)
-        Tombstone.objects.create(
-            conversation_id=conversation_id, id=message_id, user_id=conversation.user_id
-        )
-        Conversation.objects.filter(pk=conversation_id).update(message_count=F("message_count") - 1)
+        Tombstone.objects.create(user_id=owner_id, conversation_id=conversation_id, id=message_id)
+        row = Conversation.objects.owned_by(owner_id).filter(pk=conversation_id)
+        row.update(message_count=F("message_count") - 1)

@@ -28,8 +28,10 @@ def add_note(*, conversation_id: uuid.UUID, text: str, access: AccessContext) ->
     if len(text) > MAX_NOTE_CHARS:
         raise InvalidValue(LONG_NOTE, field="text", code="max_length")
     with transaction.atomic():
-        owner_of(access, conversation_id, action=AccessAction.CHANGE, detail={"note": True})
+        detail = {"note": True}
+        owner = owner_of(access, conversation_id, action=AccessAction.CHANGE, detail=detail)
         return ConversationNote.objects.create(
+            user_id=owner.pk,
             conversation_id=conversation_id,
             author_id=access.caller.user.pk if access.caller else None,
             author_name=access.caller.user.username if access.caller else SCRIPT_NAME,

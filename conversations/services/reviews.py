@@ -34,9 +34,10 @@ def review_message(
     Raises InvalidValue, NotFound, NotAllowed, ReasonRequired, OnLegalHold.
     """
     _check(score, labels, comment)
-    with _message_to_review(conversation_id, message_id, access):
+    with _message_to_review(conversation_id, message_id, access) as owner_id:
         reviewer = _reviewer(access)
         review, _ = Review.objects.update_or_create(
+            user_id=owner_id,
             conversation_id=conversation_id,
             message_id=message_id,
             reviewer_id=reviewer[0],
@@ -55,8 +56,9 @@ def withdraw_review(
     *, conversation_id: uuid.UUID, message_id: uuid.UUID, access: AccessContext
 ) -> bool:
     """Delete the caller's review of a message; returns whether there was one."""
-    with _message_to_review(conversation_id, message_id, access):
+    with _message_to_review(conversation_id, message_id, access) as owner_id:
         removed, _ = Review.objects.filter(
+            user_id=owner_id,
             conversation_id=conversation_id,
             message_id=message_id,
             reviewer_id=_reviewer(access)[0],
@@ -67,12 +69,16 @@ def withdraw_review(
 @contextmanager
 def _message_to_review(
     conversation_id: uuid.UUID, message_id: uuid.UUID, access: AccessContext
-) -> Iterator[None]:
+) -> Iterator[int]:
+    """Yields the id of the message's owner."""
     detail = {"review": str(message_id)}
-    with conversation_to_change(conversation_id, access, AccessAction.CHANGE, detail):
-        if not Message.objects.filter(conversation_id=conversation_id, id=message_id).exists():
+    with conversation_to_change(
+        conversation_id, access, AccessAction.CHANGE, detail
+    ) as conversation:
+        messages = Message.objects.of(conversation.user_id, conversation_id)
+        if not messages.filter(id=message_id).exists():
             raise NotFound(NO_SUCH_MESSAGE)
-        yield
+        yield conversation.user_id
 
 
 def _reviewer(access: AccessContext) -> tuple[int, str]:

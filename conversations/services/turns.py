@@ -17,6 +17,7 @@ from django.db import connection, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from conversations.db.owners import is_distributed
 from conversations.formats import MessageDraft
 from conversations.models import Conversation, Message, Role, Status
 from conversations.models.turn import ToolCall, ToolResult, Turn
@@ -40,31 +41,51 @@ def save_progress(turns: Sequence[Turn]) -> dict[uuid.UUID, bool]:
     abandoned. Maps the messages that are still `streaming` to whether somebody asked them to stop;
     one that is missing was ended or deleted by another process or user.
     """
-    place = "(%s::uuid, %s::uuid, %s::text, %s::integer)"
+    if not is_distributed():
+        return _save(turns)
+    # On a cluster one statement an owner, who lies on one node.
+    by_owner: dict[int, list[Turn]] = {}
+    for turn in turns:
+        by_owner.setdefault(turn.owner_id, []).append(turn)
+    stops: dict[uuid.UUID, bool] = {}
+    for theirs in by_owner.values():
+        stops |= _save(theirs)
+    return stops
+
+
+def _save(turns: Sequence[Turn]) -> dict[uuid.UUID, bool]:
+    place = "(%s::integer, %s::uuid, %s::uuid, %s::text, %s::integer)"
     values = [
         value
         for turn in turns
         for value in (
+            turn.owner_id,
             turn.conversation_id,
             turn.last.message_id,
             turn.last.content,
             turn.last.first_token_ms,
         )
     ]
+    # Said once more where it is one: a cluster then asks the one node.
+    owners = {turn.owner_id for turn in turns}
+    owner = f"AND stored.user_id = {owners.pop():d}" if len(owners) == 1 else ""
     with connection.cursor() as cursor:
         cursor.execute(
-            _SAVE.format(rows=", ".join([place] * len(turns))),
+            _SAVE.format(rows=", ".join([place] * len(turns)), owner=owner),
             [*values, Status.STREAMING, timezone.now(), STOPPING, Status.STREAMING],
         )
         return {row[0]: row[1] for row in cursor.fetchall()}
 
 
 _SAVE = """
-    WITH new (conversation_id, id, content, first_token_ms) AS (VALUES {rows}),
+    WITH new AS (
+        SELECT * FROM (VALUES {rows})
+            AS given (user_id, conversation_id, id, content, first_token_ms)
+    ),
     unlocked AS MATERIALIZED (
-        SELECT conversation_id, id
-        FROM conversations_message AS stored JOIN new USING (conversation_id, id)
-        WHERE stored.status = %s
+        SELECT user_id, conversation_id, id
+        FROM conversations_message AS stored JOIN new USING (user_id, conversation_id, id)
+        WHERE stored.status = %s {owner}
         FOR NO KEY UPDATE OF stored SKIP LOCKED
     ),
     saved AS (
@@ -73,12 +94,13 @@ _SAVE = """
                            THEN new.content ELSE stored.content END,
             first_token_ms = COALESCE(new.first_token_ms, stored.first_token_ms),
             updated_at = %s
-        FROM new JOIN unlocked USING (conversation_id, id)
-        WHERE stored.conversation_id = new.conversation_id AND stored.id = new.id
+        FROM new JOIN unlocked USING (user_id, conversation_id, id)
+        WHERE stored.user_id = new.user_id AND stored.conversation_id = new.conversation_id
+            AND stored.id = new.id {owner}
     )
     SELECT id, COALESCE(stored.finish_reason = %s, false)
-    FROM conversations_message AS stored JOIN new USING (conversation_id, id)
-    WHERE stored.status = %s
+    FROM conversations_message AS stored JOIN new USING (user_id, conversation_id, id)
+    WHERE stored.status = %s {owner}
 """
 
 
@@ -126,7 +148,7 @@ def open_step(*, turn: Turn, latency_ms: int | None = None) -> uuid.UUID:
         turn, status=Status.COMPLETE.value, finish_reason="tool_calls", latency_ms=latency_ms
     )
     with transaction.atomic():
-        _lock_conversation(turn.conversation_id)
+        _lock_conversation(turn)
         rows = _running(turn, turn.last.message_id)
         before = rows.values("sources", "detected_mode", "finish_reason", "runner").first()
         if before is None and _running(turn, next_id).exists():
@@ -160,39 +182,44 @@ def finish_turn(turn: Turn) -> bool:
     return bool(following.update(**columns | {"content": ""}))
 
 
-def why_not_stored(conversation_id: uuid.UUID) -> str:
-    """Why a turn of this conversation has no answer any more."""
-    if Conversation.objects.filter(pk=conversation_id).exists():
+def why_not_stored(turn: Turn) -> str:
+    """Why a turn has no answer any more."""
+    conversations = Conversation.objects.owned_by(turn.owner_id)
+    if conversations.filter(pk=turn.conversation_id).exists():
         return ANSWER_DELETED
     return CONVERSATION_DELETED
 
 
-def request_stop(*, conversation_id: uuid.UUID, message_id: uuid.UUID) -> bool:
+def request_stop(turn: Turn) -> bool:
     """Ask the process that runs a turn to stop it; it looks about once a second.
 
-    `message_id` is the turn's own; whichever of its steps runs is marked. False when none does.
+    Whichever step of the turn runs is marked. False when none does.
     """
-    rows = Message.objects.filter(
-        conversation_id=conversation_id, id__in=step_ids(message_id), status=Status.STREAMING
-    )
+    messages = Message.objects.of(turn.owner_id, turn.conversation_id)
+    rows = messages.filter(id__in=step_ids(turn.id), status=Status.STREAMING)
     with transaction.atomic():
         # Before or after a next step is opened, not while: either way the request is seen.
-        _lock_conversation(conversation_id)
+        _lock_conversation(turn)
         return bool(rows.update(finish_reason=STOPPING))
 
 
 def _append(turn: Turn, draft: MessageDraft) -> None:
     try:
         append_drafts(
-            conversation_id=turn.conversation_id, drafts=[draft], access=SCRIPT, from_client=False
+            conversation_id=turn.conversation_id,
+            owner_id=turn.owner_id,
+            drafts=[draft],
+            access=SCRIPT,
+            from_client=False,
         )
     except NotFound:
         raise TurnEnded from None
 
 
-def _lock_conversation(conversation_id: uuid.UUID) -> None:
+def _lock_conversation(turn: Turn) -> None:
     """Until the transaction ends. Nothing happens where there is none."""
-    found = Conversation.objects.filter(pk=conversation_id).select_for_update()
+    conversations = Conversation.objects.owned_by(turn.owner_id)
+    found = conversations.filter(pk=turn.conversation_id).select_for_update()
     found.values_list("pk", flat=True).first()
 
 
@@ -203,9 +230,8 @@ def _update_last_step(turn: Turn, **columns: Any) -> None:
 
 
 def _running(turn: Turn, message_id: uuid.UUID) -> QuerySet[Message]:
-    return Message.objects.filter(
-        conversation_id=turn.conversation_id, id=message_id, status=Status.STREAMING
-    )
+    messages = Message.objects.of(turn.owner_id, turn.conversation_id)
+    return messages.filter(id=message_id, status=Status.STREAMING)
 
 
 def _columns_at_end(turn: Turn) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from django.test import TransactionTestCase
 from django.test.utils import CaptureQueriesContext
 
 from conversations.models import Conversation
+from conversations.tests.cluster import distribute_test_database, has_citus
 from conversations.tests.factories import client_for, make_staff, make_trusted, make_user
 
 TRANSACTION_CONTROL = ("BEGIN", "COMMIT", "SAVEPOINT", "RELEASE SAVEPOINT", "ROLLBACK")
@@ -36,6 +37,14 @@ def _flush_in_spite_of_holds():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TransactionTestCase, "_fixture_teardown", lift_and_flush)
         yield
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup, django_db_blocker):
+    """On a Citus coordinator the tests run on distributed tables."""
+    with django_db_blocker.unblock():
+        if has_citus():
+            distribute_test_database()
 
 
 @pytest.fixture

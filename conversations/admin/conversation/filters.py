@@ -34,7 +34,7 @@ def has_message(**columns: Any) -> Q:
     messages = Message.objects.filter(_condition(columns))
     if _names_few(columns):
         return Q(pk__in=messages.order_by().values("conversation_id").distinct())
-    return Q(Exists(messages.filter(conversation_id=OuterRef("pk"))))
+    return Q(Exists(messages.filter(user=OuterRef("user"), conversation=OuterRef("pk"))))
 
 
 def _condition(columns: dict[str, Any]) -> Q:

@@ -7,11 +7,12 @@ notes or reviews takes an `Opened` conversation, which only `open_conversation` 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
-from typing import Any, NewType
+from collections.abc import Callable
+from typing import NewType
 
 from conversations.models import AccessAction, AccessContext, Conversation
 from conversations.services import NotFound, owner_of
+from conversations.services.audit import Detail
 from conversations.services.errors import NO_SUCH_CONVERSATION
 
 Opened = NewType("Opened", Conversation)
@@ -22,9 +23,9 @@ def open_conversation(
     conversation_id: uuid.UUID,
     *,
     action: AccessAction = AccessAction.READ,
-    detail: Mapping[str, Any] | None = None,
+    detail: Detail | Callable[[Conversation], Detail] | None = None,
 ) -> Opened:
-    """The conversation with its user, once the record of this access is written.
+    """The conversation with its user, once the record of this access is written, with `detail`.
 
     Raises NotFound, and ReasonRequired where the settings ask for a reason.
     """

@@ -30,7 +30,8 @@ from django.db.models.functions import Cast, Left, Length, Substr
 
 from conversations.admin.conversation.opened import Opened
 from conversations.admin.transcript.images import LONGEST_URL
-from conversations.models import Message, Review, Role, as_read
+from conversations.models import Conversation, Message, Review, Role, as_read
+from conversations.models.message import MessageQuerySet
 
 PAGE_SIZE = 100
 # Characters of one text shown among others; a longer one has a page of its own.
@@ -71,17 +72,16 @@ class TranscriptPage:
 
 
 def page_ends(
-    conversation_id: uuid.UUID, *, after: int, before: int | None
-) -> tuple[int | None, int | None]:
-    """The first and last sequence of the page that ends ahead of `before` or else follows
+    conversation: Conversation, *, after: int, before: int | None
+) -> dict[str, int | None]:
+    """The `first` and `last` sequence of the page that ends ahead of `before` or else follows
     `after`, None where it is empty. The access record names them before messages are read."""
-    messages = Message.objects.filter(conversation_id=conversation_id)
+    messages = _messages(conversation)
     if before is not None:
         page = messages.filter(sequence__lt=before).order_by("-sequence")
     else:
         page = messages.filter(sequence__gt=after).in_order()
-    ends = page[:PAGE_SIZE].aggregate(first=Min("sequence"), last=Max("sequence"))
-    return ends["first"], ends["last"]
+    return page[:PAGE_SIZE].aggregate(first=Min("sequence"), last=Max("sequence"))
 
 
 def page_start(sequence: int) -> int:
@@ -94,7 +94,7 @@ def read_page(
 ) -> TranscriptPage:
     """The messages of these sequences; `follows` of None is the sequence ahead of the first.
     Three queries, and a fourth where there are tool calls or results."""
-    stored = Message.objects.of(conversation)
+    stored = _messages(conversation)
     ends = stored.aggregate(first=Min("sequence"), last=Max("sequence"))
     messages: list[Any] = []
     if first is not None:
@@ -128,7 +128,7 @@ def read_whole(
     texts: dict[str, Any] = {f"{name}_text": F(name) for name in _TEXTS}
     texts |= {f"{name}_text": Cast(name, TextField()) for name in _JSON}
     texts["content_text"] = Substr("content", (part - 1) * PART_SIZE + 1, PART_SIZE)
-    stored = Message.objects.of(conversation).filter(id=message_id)
+    stored = _messages(conversation).filter(id=message_id)
     for message in _rows(conversation, stored.annotate(characters=Length("content")), texts):
         message.parts_in_all = max(1, -(-message.characters // PART_SIZE))
         if part <= message.parts_in_all:
@@ -139,21 +139,21 @@ def read_whole(
 
 def read_image_url(conversation: Opened, message_id: uuid.UUID, number: int) -> str | None:
     """The URL in the image part of this number, counted from 1; None without one."""
-    stored = Message.objects.of(conversation).filter(id=message_id)
+    stored = _messages(conversation).filter(id=message_id)
     urls = stored.values_list(_image_urls(_WHOLE), flat=True).first() or []
     return urls[number - 1] if 0 < number <= len(urls) else None
 
 
 def read_excerpts(conversation: Opened, sequences: Sequence[int]) -> Iterable[tuple[int, str, str]]:
     """(sequence, role, beginning of the content) of these messages, in order."""
-    found = Message.objects.of(conversation).filter(sequence__in=sequences).in_order()
+    found = _messages(conversation).filter(sequence__in=sequences).in_order()
     return found.values_list("sequence", "role", Left("content", EXCERPT_CHARS))
 
 
 def read_totals(conversation: Opened) -> dict[str, Any]:
     """The sums of the newest TOTALLED messages: `prompt_tokens`, `completion_tokens`, `good` and
     `bad` ratings, the names of `models`, `first` and `last` time. One query."""
-    newest = Message.objects.of(conversation).order_by("-sequence")[:TOTALLED]
+    newest = _messages(conversation).order_by("-sequence")[:TOTALLED]
     return newest.aggregate(
         prompt_tokens=Sum("prompt_tokens", default=0),
         completion_tokens=Sum("completion_tokens", default=0),
@@ -167,10 +167,14 @@ def read_totals(conversation: Opened) -> dict[str, Any]:
 
 def first_since(conversation: Opened, moment: datetime) -> int | None:
     """The sequence of the first message at or after a moment; the last one's if there is none."""
-    messages = Message.objects.of(conversation)
+    messages = _messages(conversation)
     later = messages.filter(created_at__gte=moment).in_order()
     found = later.values_list("sequence", flat=True).first()
     return messages.aggregate(last=Max("sequence"))["last"] if found is None else found
+
+
+def _messages(conversation: Conversation) -> MessageQuerySet:
+    return Message.objects.of(conversation.user_id, conversation.pk)
 
 
 def _rows(conversation: Opened, messages: QuerySet[Message], texts: dict[str, Any]) -> list[Any]:
@@ -184,7 +188,9 @@ def _rows(conversation: Opened, messages: QuerySet[Message], texts: dict[str, An
         messages.defer(*_TEXTS, *_JSON).annotate(**texts, size=size, image_urls=image_urls)
     )
     reviews = Review.objects.filter(
-        conversation=conversation, message_id__in=[message.id for message in found]
+        user_id=conversation.user_id,
+        conversation=conversation,
+        message_id__in=[message.id for message in found],
     )
     by_message: dict[uuid.UUID, list[Review]] = defaultdict(list)
     for review in reviews.order_by("created_at", "id"):
@@ -245,7 +251,7 @@ def _tool_rows(
         function="jsonb_path_query_array",
         template="%(function)s(%(expressions)s::jsonpath)",
     )
-    near = Message.objects.of(conversation).filter(sequence__gte=first, sequence__lte=last)
+    near = _messages(conversation).filter(sequence__gte=first, sequence__lte=last)
     with_tools = near.exclude(tool_calls=None, tool_call_id=None).in_order()
     return with_tools.annotate(call_ids=Cast(ids, TextField())).values_list(
         "sequence", "tool_call_id", "call_ids"

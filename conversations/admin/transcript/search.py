@@ -96,5 +96,6 @@ def _matches(
     if query is None or not sequences:
         return
     for sequence, role, beginning in read_excerpts(conversation, sequences):
-        text = matching_excerpt(conversation.pk, sequence, beginning, query, read=EXCERPT_CHARS)
+        place = (conversation.user_id, conversation.pk, sequence)
+        text = matching_excerpt(place, beginning, query, read=EXCERPT_CHARS)
         yield sequence, Role(role).label, visible_html(snippet_of(text or beginning, query))

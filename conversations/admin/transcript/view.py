@@ -45,7 +45,7 @@ from conversations.admin.transcript.queries import (
 )
 from conversations.admin.transcript.search import find_inside
 from conversations.admin.username_urls import owner_url
-from conversations.models import AccessContext, ConversationNote
+from conversations.models import AccessContext, Conversation, ConversationNote
 from conversations.models.rights import (
     ADD_NOTE,
     ARCHIVE,
@@ -165,10 +165,14 @@ def _read_page(
 ) -> tuple[Opened, TranscriptPage, dict[str, Any]]:
     before = url.sequence("before")
     after = None if before is not None else url.sequence("after") or 0
-    first, last = page_ends(conversation_id, after=after or 0, before=before)
-    detail = {"first": first, "last": last}
+    ends: dict[str, int | None] = {}
+
+    def detail(found: Conversation) -> dict[str, int | None]:
+        ends.update(page_ends(found, after=after or 0, before=before))
+        return ends
+
     conversation = open_conversation(access, conversation_id, detail=detail)
-    page = read_page(conversation, first, last, follows=after)
+    page = read_page(conversation, ends["first"], ends["last"], follows=after)
     links = page_links(url, page)
     raw = url.text("raw") == "1"
     return (
@@ -202,7 +206,7 @@ def _page_context(
     if conversation.legal_hold:
         may |= dict.fromkeys(_CHANGES, False)
     hold_page = "release" if conversation.legal_hold else "hold"
-    notes = ConversationNote.objects.filter(conversation=conversation).order_by("created_at")
+    notes = ConversationNote.objects.filter(user=conversation.user, conversation=conversation)
     return {
         **model_admin.admin_site.each_context(request),
         "title": visible_text(conversation.title),
@@ -222,7 +226,7 @@ def _page_context(
         "metadata": indented_json(conversation.metadata) if conversation.metadata else "",
         "newer": newer_of(conversation),
         "older": older_of(conversation),
-        "notes": list(notes[:NOTES_SHOWN]) if may["view_notes"] else [],
+        "notes": list(notes.order_by("created_at")[:NOTES_SHOWN]) if may["view_notes"] else [],
         "summary": list(_summary(conversation)),
         "placed": placed_by(conversation) if conversation.legal_hold else None,
     }

@@ -26,7 +26,7 @@ Item = dict[str, Any]
 
 
 def history_before(
-    conversation_id: uuid.UUID, *, last_sequence: int, tokens: int | None = None
+    owner_id: int, conversation_id: uuid.UUID, *, last_sequence: int, tokens: int | None = None
 ) -> list[Item]:
     """The latest messages up to `last_sequence`, oldest first, as openai-agents takes them.
 
@@ -34,7 +34,8 @@ def history_before(
     The last message is always there, however long it is.
     """
     latest = (
-        Message.objects.filter(conversation_id=conversation_id, sequence__lte=last_sequence)
+        Message.objects.of(owner_id, conversation_id)
+        .filter(sequence__lte=last_sequence)
         .order_by("-sequence")
         .only(*_COLUMNS)[: settings.CHAT_CONTEXT_MESSAGES]
     )

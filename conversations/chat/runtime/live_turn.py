@@ -100,6 +100,7 @@ class LiveTurn(WatchedTurn):
         turn, provider = self.turn, self._provider
         read_history = partial(
             history_before,
+            turn.owner_id,
             turn.conversation_id,
             last_sequence=turn.question_sequence,
             tokens=provider.context_tokens,
@@ -208,5 +209,5 @@ def _store_end(ended: Turn) -> Turn:
         ended,
         status=Status.FAILED.value,
         finish_reason="not_stored",
-        error=why_not_stored(ended.conversation_id),
+        error=why_not_stored(ended),
     )

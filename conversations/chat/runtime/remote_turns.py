@@ -112,7 +112,7 @@ def _seen(before: Turn, now: Turn | None) -> Turn:
         before,
         status=Status.FAILED.value,
         finish_reason="not_stored",
-        error=why_not_stored(before.conversation_id),
+        error=why_not_stored(before),
     )
 
 
@@ -121,4 +121,6 @@ def _end_if_abandoned(turn: Turn) -> bool:
     suspect = timezone.now() - timedelta(seconds=SUSPECT_SECONDS)
     if turn.ended or (turn.updated_at is not None and turn.updated_at > suspect):
         return False
-    return interrupt_abandoned(conversation_id=turn.conversation_id, is_dead=is_dead)
+    return interrupt_abandoned(
+        owner_id=turn.owner_id, conversation_id=turn.conversation_id, is_dead=is_dead
+    )

@@ -60,7 +60,7 @@ def test_is_computed_once_a_minute_by_index(browser, conversation, statements):
     with statements() as second:
         browser.get("/admin/")
     asked = [sql for sql in first if "conversations_message" in sql]
-    assert len(asked) == 4
+    assert len(asked) == 5
     assert not [sql for sql in second if "conversations_message" in sql]
 
 

@@ -155,7 +155,8 @@ def test_any_length_costs_the_same_number_of_queries(browser, alice, statements,
 
 def test_a_deep_page_is_read_through_the_index_of_sequences(alice):
     conversation = make_conversation(alice, 2_000)
-    page = Message.objects.of(conversation).filter(sequence__gt=1_500).in_order()[:PAGE_SIZE]
+    messages = Message.objects.of(conversation.user_id, conversation.pk)
+    page = messages.filter(sequence__gt=1_500).in_order()[:PAGE_SIZE]
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE conversations_message")
     assert "message_sequence_unique" in page.explain()

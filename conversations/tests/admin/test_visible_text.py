@@ -119,7 +119,9 @@ def test_every_page_of_the_admin_shows_them(root, superuser):
         from_client=False,
     )
     Conversation.objects.update(model_used=f"m{RLO}", source=f"s{RLO}")
-    ConversationNote.objects.create(conversation=chat, author_name=f"n{RLO}", text=f"note {RLO}")
+    ConversationNote.objects.create(
+        user=chat.user, conversation=chat, author_name=f"n{RLO}", text=f"note {RLO}"
+    )
     create_token(user=owner, access=SCRIPT, name="laptop")
     create_token(user=superuser, access=SCRIPT, name=f"n{RLO}")
     make_conversation(owner, title=f"Next{RLO}")

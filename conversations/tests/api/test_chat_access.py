@@ -228,7 +228,7 @@ def test_turns_of_one_id_in_two_conversations_are_read_apart(db):
             content=f"of {chat.user.username}",
             id=shared,
         )
-    names = [(chat.pk, shared) for chat in chats]
+    names = [(chat.user_id, chat.pk, shared) for chat in chats]
     for asked in (names, names[::-1]):
         turns = read_turns(asked)
         assert [turns[name].last.content for name in names] == ["of alice", "of bob"]

@@ -120,9 +120,9 @@ def test_the_model_is_not_asked_on_once_its_answer_is_gone(chat, scripted, tool,
 
 
 def interrupt(start):
-    assert interrupt_abandoned(
-        conversation_id=start["conversation_id"], is_dead=lambda runner: True
-    )
+    chat = Conversation.objects.get(pk=start["conversation_id"])
+    place = {"owner_id": chat.user_id, "conversation_id": chat.pk}
+    assert interrupt_abandoned(**place, is_dead=lambda runner: True)
 
 
 def told(event):

@@ -84,8 +84,9 @@ def test_a_history_page_reads_only_its_own_rows_however_deep(alice, start, djang
         cursor.execute("ANALYZE conversations_message")
         cursor.execute(
             "EXPLAIN (ANALYZE, FORMAT JSON) SELECT * FROM conversations_message "
-            "WHERE conversation_id = %s AND sequence > %s ORDER BY sequence LIMIT 51",
-            [chat.pk, int(start.partition("=")[2] or 0)],
+            "WHERE user_id = %s AND conversation_id = %s AND sequence > %s "
+            "ORDER BY sequence LIMIT 51",
+            [alice.pk, chat.pk, int(start.partition("=")[2] or 0)],
         )
         plan = cursor.fetchone()[0]
     node = (plan if isinstance(plan, list) else __import__("json").loads(plan))[0]["Plan"]

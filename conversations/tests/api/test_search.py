@@ -234,7 +234,12 @@ def test_a_streaming_answer_is_found_once_it_is_finished(api, alice):
 
     chat = make_conversation(alice, title="x")
     message = Message.objects.create(
-        conversation=chat, sequence=1, role="assistant", content="partial", status="streaming"
+        user=alice,
+        conversation=chat,
+        sequence=1,
+        role="assistant",
+        content="partial",
+        status="streaming",
     )
     assert sequences(api, "partial") == []
     Message.objects.filter(id=message.id).update(status="complete")

@@ -18,7 +18,8 @@ def said(conversation, *drafts):
 
 
 def history(conversation, **options):
-    return history_before(conversation.pk, last_sequence=2**31 - 1, **options)
+    place = conversation.user_id, conversation.pk
+    return history_before(*place, last_sequence=2**31 - 1, **options)
 
 
 @pytest.fixture

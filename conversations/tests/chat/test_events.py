@@ -13,7 +13,7 @@ TURN = uuid.uuid4()
 
 
 def fresh():
-    return Turn(TURN, uuid.uuid4(), uuid.uuid4(), "p", "m", [Step(TURN)])
+    return Turn(TURN, 1, uuid.uuid4(), uuid.uuid4(), "p", "m", [Step(TURN)])
 
 
 def grow(state, action):

@@ -35,7 +35,7 @@ def chat(alice):
     ],
 )
 def test_a_message_that_violates_a_constraint_is_rejected(chat, constraint, fields):
-    good = {"conversation": chat, "sequence": 1, "role": "user", "content": "x"}
+    good = {"user": chat.user, "conversation": chat, "sequence": 1, "role": "user", "content": "x"}
     assert refused_by(constraint, **good | fields)
 
 
@@ -51,19 +51,26 @@ def test_a_message_that_violates_a_constraint_is_rejected(chat, constraint, fiel
 )
 def test_content_may_be_empty_with_other_data(chat, fields):
     Message.objects.create(
-        **{"conversation": chat, "sequence": 1, "role": "assistant", "content": ""} | fields
+        **{
+            "user": chat.user,
+            "conversation": chat,
+            "sequence": 1,
+            "role": "assistant",
+            "content": "",
+        }
+        | fields
     )
 
 
 def test_a_sequence_is_unique_in_a_conversation(chat, alice):
-    Message.objects.create(conversation=chat, sequence=1, role="user", content="x")
-    same = {"conversation": chat, "sequence": 1, "role": "user", "content": "y"}
+    Message.objects.create(user=chat.user, conversation=chat, sequence=1, role="user", content="x")
+    same = {"user": chat.user, "conversation": chat, "sequence": 1, "role": "user", "content": "y"}
     assert refused_by("message_sequence_unique", **same)
     Message.objects.create(**same | {"conversation": make_conversation(alice)})
 
 
 def test_one_answer_streams_at_a_time(chat):
-    row = {"conversation": chat, "role": "assistant", "status": "streaming"}
+    row = {"user": chat.user, "conversation": chat, "role": "assistant", "status": "streaming"}
     Message.objects.create(**row, sequence=1)
     assert refused_by("message_one_streaming", **row, sequence=2)
 
@@ -92,9 +99,9 @@ def test_deleting_a_user_cascades_in_the_database(alice, bob, statements):
     assert set(Message.objects.values_list("conversation", flat=True)) == {kept.pk}
 
 
-def test_every_unique_constraint_on_messages_includes_the_conversation():
+def test_every_unique_constraint_on_messages_begins_with_owner_and_conversation():
     with connection.cursor() as cursor:
         cursor.execute("SELECT indexdef FROM pg_indexes WHERE tablename = 'conversations_message'")
         unique = [row[0] for row in cursor.fetchall() if "UNIQUE" in row[0]]
     assert len(unique) == 3
-    assert all("(conversation_id" in definition for definition in unique)
+    assert all("(user_id, conversation_id" in definition for definition in unique)

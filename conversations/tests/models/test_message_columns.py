@@ -4,8 +4,8 @@ from conversations.api.serializers import MessageSerializer, NewMessageSerialize
 from conversations.formats import DRAFT_FIELDS, RECORDED_FIELDS, MessageDraft
 from conversations.models import Message
 
-# What a message has only once it is stored: its place, and when it last changed.
-PLACE = {"conversation", "sequence", "updated_at"}
+# What a message has only once it is stored: whose it is, its place, and when it last changed.
+PLACE = {"user", "conversation", "sequence", "updated_at"}
 NEVER_SENT = {"created_at", "rating", "rating_comment"}
 
 

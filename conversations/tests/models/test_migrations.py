@@ -1,6 +1,8 @@
 """Migration 0009 keeps tokens valid and renames users to the numbers that clients use."""
 
 import hashlib
+from dataclasses import replace
+from importlib import import_module
 
 import pytest
 from django.contrib.auth.models import User
@@ -9,7 +11,9 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
 from conversations.api.authentication import caller_with_token
-from conversations.tests.factories import make_user
+from conversations.models import Message
+from conversations.services import add_note, review_message, set_legal_hold
+from conversations.tests.factories import access_of, make_conversation, make_staff, make_user
 
 # As django-rest-knox 5 made it.
 KNOX = """
@@ -81,3 +85,58 @@ def test_a_number_that_would_mean_another_account_stops_the_migration(before_ide
     assert made.username == "user-99"
     account.username = "ninety-nine"
     account.save()
+
+
+OWNERS = """
+SELECT table_name, user_id FROM (
+    SELECT 'message' AS table_name, user_id, conversation_id FROM conversations_message
+    UNION ALL SELECT 'note', user_id, conversation_id FROM conversations_conversationnote
+    UNION ALL SELECT 'review', user_id, conversation_id FROM conversations_review
+    UNION ALL SELECT 'hold', user_id, conversation_id FROM conversations_legalholdrecord
+) part ORDER BY conversation_id, table_name
+"""
+
+
+@pytest.fixture
+def before_owners(transactional_db, monkeypatch):
+    """Rows of two owners, one conversation on hold, as the earlier release stored them."""
+    fill = import_module("conversations.migrations.0014_fill_owners")
+    monkeypatch.setattr(fill, "BATCH", 2)
+    for user in (make_user("ann"), make_user("bea")):
+        for _ in range(3):
+            chat = make_conversation(user, messages=3)
+            staff = access_of(make_staff(f"staff-{chat.pk}"), reader=True, writer=True)
+            answer = Message.objects.get(conversation=chat, sequence=2)
+            place = {"conversation_id": chat.pk, "access": staff}
+            add_note(**place, text="Seen.")
+            review_message(**place, message_id=answer.id, score=1)
+    for_case = replace(access_of(make_staff(), reader=True, writer=True), reason="Case 7")
+    set_legal_hold(conversation_id=chat.pk, on_hold=True, access=for_case)
+    with connection.cursor() as cursor:
+        cursor.execute(OWNERS)
+        before = cursor.fetchall()
+    call_command("migrate", "conversations", "0012", verbosity=0)
+    yield before
+    call_command("migrate", verbosity=0)
+
+
+def test_rows_that_are_there_are_given_their_owner_in_batches(before_owners):
+    call_command("migrate", verbosity=0)
+    with connection.cursor() as cursor:
+        cursor.execute(OWNERS)
+        assert cursor.fetchall() == before_owners
+    assert {table for table, _ in before_owners} == {"message", "note", "review", "hold"}
+    assert Message.objects.count() == 18
+
+
+def test_processes_of_the_earlier_release_write_while_rows_are_filled(before_owners):
+    call_command("migrate", "conversations", "0014", verbosity=0)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO conversations_message (id, conversation_id, sequence, role, content,"
+            " provider, model, status, metadata, created_at, updated_at)"
+            " SELECT gen_random_uuid(), id, 9, 'user', 'x', '', '', 'complete', '{}', now(), now()"
+            " FROM conversations_conversation"
+        )
+    call_command("migrate", verbosity=0)
+    assert Message.objects.filter(sequence=9, user__username="ann").count() == 3

@@ -201,11 +201,12 @@ def test_a_whole_turn_runs_in_a_held_conversation(chat, alice):
 def test_a_turn_is_stopped_or_found_interrupted_in_a_held_conversation(chat, alice):
     hold(chat)
     turn = begin(alice, conversation_id=chat.pk, runner="r")
-    assert request_stop(conversation_id=chat.pk, message_id=turn.id)
+    assert request_stop(turn)
     assert save_progress([with_text(turn, "Let")]) == {turn.id: True}
     assert finish_turn(ended(turn, "stopped", "stopped", content="Let"))
     begin(alice, conversation_id=chat.pk, runner="r")
-    assert interrupt_abandoned(conversation_id=chat.pk, is_dead=lambda runner: runner == "r")
+    place = {"owner_id": chat.user_id, "conversation_id": chat.pk}
+    assert interrupt_abandoned(**place, is_dead=lambda runner: runner == "r")
     assert list(Message.objects.order_by("sequence").values_list("status", flat=True)) == [
         "complete", "complete", "complete", "stopped", "complete", "interrupted",
     ]  # fmt: skip

@@ -147,11 +147,11 @@ def test_text_only_grows(alice):
     assert save(turn, "abc") == {turn.id: False}
     save(turn, "ab")
     assert answer_of(turn).content == "abc"
-    request_stop(conversation_id=turn.conversation_id, message_id=turn.id)
+    request_stop(turn)
     assert save(turn, "abcd") == {turn.id: True}
     assert finish_turn(ended(turn, "stopped", "stopped", content="abcd"))
     assert save(turn, "abcde") == {}
-    assert not request_stop(conversation_id=turn.conversation_id, message_id=turn.id)
+    assert not request_stop(turn)
     assert not finish_turn(ended(turn, "complete", content="x"))
     assert (answer_of(turn).content, answer_of(turn).metadata) == ("abcd", {})
 
@@ -182,7 +182,7 @@ def test_steps_are_messages_in_order_and_found_by_any_of_them(alice):
 def test_an_answer_is_abandoned_by_age_or_death_and_keeps_its_text(alice):
     turn = begin(alice, runner="r")
     save(turn, "so far")
-    where = {"conversation_id": turn.conversation_id}
+    where = {"owner_id": turn.owner_id, "conversation_id": turn.conversation_id}
     assert not interrupt_abandoned(**where, is_dead=lambda runner: False)
     assert interrupt_abandoned(**where, is_dead=lambda runner: runner == "r")
     stored = answer_of(turn)
@@ -202,8 +202,10 @@ def test_metadata_that_a_client_changed_does_no_harm(alice):
     assert (answer_of(turn).metadata, answer_of(turn).runner) == ({}, "r")
     theirs = {"runner": ["../x"]}
     update_message(**where, message_id=turn.id, changes={"metadata": theirs}, access=SCRIPT)
-    assert not interrupt_abandoned(**where, is_dead=liveness.is_dead)
-    assert interrupt_abandoned(**where, is_dead=lambda runner: runner == "r")
+    assert not interrupt_abandoned(owner_id=turn.owner_id, **where, is_dead=liveness.is_dead)
+    assert interrupt_abandoned(
+        owner_id=turn.owner_id, **where, is_dead=lambda runner: runner == "r"
+    )
     assert (answer_of(turn).metadata, answer_of(turn).runner) == (theirs, None)
 
 
@@ -300,14 +302,14 @@ def test_a_step_may_be_opened_again_when_its_answer_was_lost(alice):
 
 def test_a_wish_to_stop_goes_along_to_the_next_step(alice):
     turn = begin(alice)
-    assert request_stop(conversation_id=turn.conversation_id, message_id=turn.id)
+    assert request_stop(turn)
     next_step(turn, "x")
     second = Message.objects.get(status=Status.STREAMING)
     saved = save(turn, "y")
     assert saved == {second.id: True}
     # Also one that comes from somebody who saw the first step running.
     finish_turn(ended(turn, "stopped", content="y"))
-    assert not request_stop(conversation_id=turn.conversation_id, message_id=turn.id)
+    assert not request_stop(turn)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -349,7 +351,7 @@ def test_a_wish_to_stop_is_seen_however_it_races_with_the_next_step():
     def wish(turn, gate):
         gate.wait()
         try:
-            return request_stop(conversation_id=turn.conversation_id, message_id=turn.id)
+            return request_stop(turn)
         finally:
             connection.close()
 

@@ -105,7 +105,9 @@ def data_of(me):
 
 
 def message_ids(chat):
-    return [str(key) for key in Message.objects.of(chat).values_list("id", flat=True)]
+    return [
+        str(key) for key in Message.objects.of(chat.user_id, chat.pk).values_list("id", flat=True)
+    ]
 
 
 def later_pages(client, user, chat):

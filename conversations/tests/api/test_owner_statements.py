@@ -1,0 +1,91 @@
+"""What an ordinary user asks of the database names the owner in each statement."""
+
+import re
+
+import pytest
+from django.db import connection
+
+from conversations.services import MessageDraft, add_messages
+from conversations.tests.cluster import needs_cluster
+from conversations.tests.factories import access_of, make_conversation
+
+pytestmark = pytest.mark.django_db
+
+TABLES = re.compile(
+    r"conversations_(conversation|message|conversationnote|review|tombstone|legalholdrecord)\b"
+)
+# `user_id = 7`, of whichever alias. Of an INSERT the rows say it, an EXISTS in it by a join.
+NAMES_OWNER = re.compile(r"\"?user_id\"? = \(?\d")
+OF_MANY_OWNERS = re.compile(r"user_id\"? IN|GROUPING SETS| OR \S*user_id")
+
+
+def requests(api, chat, message):
+    """Each route that reads or writes a conversation, as a name and what is sent."""
+    sessions, messages = "/api/chat-history/sessions", f"/api/conversations/{chat.pk}/messages"
+    one = f"{messages}/{message}"
+    body = {"role": "user", "content": "Hello"}
+    yield "list", lambda: api.get("/api/conversations")
+    yield "filtered list", lambda: api.get("/api/conversations?has_rating=true&archived=false")
+    yield "get or create", lambda: api.post("/api/conversations")
+    yield "create", lambda: api.post("/api/conversations", {"title": "x"}, format="json")
+    yield "detail", lambda: api.get(f"/api/conversations/{chat.pk}")
+    yield "history", lambda: api.get(messages)
+    yield "filtered history", lambda: api.get(f"{messages}?role=user&after_sequence=1")
+    yield "append", lambda: api.post(messages, body, format="json")
+    yield (
+        "append again",
+        lambda: api.post(messages, body, format="json", HTTP_IDEMPOTENCY_KEY="k"),
+    )
+    yield (
+        "append again, the same",
+        lambda: api.post(messages, body, format="json", HTTP_IDEMPOTENCY_KEY="k"),
+    )
+    yield "bulk", lambda: api.post(messages, {"messages": [body, body]}, format="json")
+    yield "message", lambda: api.get(one)
+    yield "rate", lambda: api.patch(one, {"rating": 1}, format="json")
+    yield "search", lambda: api.get("/api/search?q=hello")
+    yield "search for a phrase", lambda: api.get('/api/search?q="hello there" OR x')
+    yield "sessions", lambda: api.get(sessions)
+    yield "session", lambda: api.get(f"{sessions}/{chat.pk}")
+    yield (
+        "archive",
+        lambda: api.patch(f"/api/conversations/{chat.pk}", {"archived": True}, format="json"),
+    )
+    yield "delete message", lambda: api.delete(one)
+    yield "delete", lambda: api.delete(f"/api/conversations/{chat.pk}")
+
+
+@pytest.fixture
+def sent(api, alice, statements):
+    """The statements on the tables of owners, by request."""
+    chat = make_conversation(alice)
+    drafts = [
+        MessageDraft(role="user", content="hello there"),
+        MessageDraft(role="user", content="x"),
+    ]
+    message = add_messages(conversation_id=chat.pk, messages=drafts, access=access_of(alice))[0]
+    found = {}
+    for name, send in requests(api, chat, message.id):
+        with statements() as seen:
+            assert send().status_code < 300, name
+        found[name] = [sql for sql in seen if TABLES.search(sql)]
+    return found
+
+
+def test_every_statement_names_the_owner(sent):
+    assert all(sent.values())
+    for name, statements in sent.items():
+        for sql in statements:
+            if not sql.startswith("INSERT"):
+                assert NAMES_OWNER.search(sql), f"{name}: {sql}"
+            assert not OF_MANY_OWNERS.search(sql), f"{name}: {sql}"
+
+
+def test_every_statement_runs_on_one_node(sent):
+    needs_cluster()
+    for name, statements in sent.items():
+        for sql in statements:
+            with connection.cursor() as cursor:
+                cursor.execute(f"EXPLAIN {sql}")
+                plan = "\n".join(line for (line,) in cursor.fetchall())
+            assert "Task Count: 1\n" in plan + "\n", f"{name}: {sql}\n{plan}"
