@@ -155,7 +155,8 @@ def test_it_costs_the_same_however_long_the_conversation_is(conversation, statem
         history(conversation)
     assert len(seen) == 1
     plan = (
-        Message.objects.filter(conversation_id=conversation.pk, sequence__lte=3_000)
+        Message.objects.of(conversation.user_id, conversation.pk)
+        .filter(sequence__lte=3_000)
         .order_by("-sequence")[:10]
         .explain(analyze=True)
     )
