@@ -72,7 +72,9 @@ def fill(conversations: int, owners: list[int]) -> None:
             if not start:
                 chats[0] = made_chat(chance, owners, LONGEST)
             copy(cursor, "conversations_conversation", CHAT_COLUMNS, (chat for chat, _ in chats))
-            rows = (row for _, messages in chats for row in messages)
+            rows = (
+                row | {"user_id": chat["user_id"]} for chat, messages in chats for row in messages
+            )
             copy(cursor, "conversations_message", MESSAGE_COLUMNS, rows)
             print(f"\r{start + len(chats):,} conversations", end="", file=sys.stderr)
         cursor.execute("SET maintenance_work_mem = '512MB'")
@@ -87,9 +89,9 @@ CHAT_COLUMNS = (
     "created_at updated_at"
 ).split()
 MESSAGE_COLUMNS = (
-    "id conversation_id sequence role content tool_calls tool_call_id provider model detected_mode "
-    "status error prompt_tokens completion_tokens latency_ms first_token_ms rating metadata "
-    "created_at updated_at"
+    "id user_id conversation_id sequence role content tool_calls tool_call_id provider model "
+    "detected_mode status error prompt_tokens completion_tokens latency_ms first_token_ms rating "
+    "metadata created_at updated_at"
 ).split()
 
 Row = dict[str, Any]

@@ -37,10 +37,10 @@ OURS = {
         ],
     ),
     "conversations_message": (
-        "conversation_id, sequence, id, role, content, provider, model, status, metadata, "
+        "user_id, conversation_id, sequence, id, role, content, provider, model, status, metadata, "
         "created_at, updated_at",
         lambda chat, owner: [
-            (chat.id, place, id_, role, text, "ollama", "llama3", "complete", "{}", at, at)
+            (owner, chat.id, place, id_, role, text, "ollama", "llama3", "complete", "{}", at, at)
             for place, (id_, role, text, at) in enumerate(chat.messages, start=1)
         ],
     ),
