@@ -35,8 +35,7 @@ def insert_new_rows(
     """Insert rows with ON CONFLICT DO NOTHING.
 
     A row maps every column of the model to a Python value. Returns the value of the SQL expression
-    `returning` for each inserted row; rows of which
-    a unique key exists are skipped.
+    `returning` for each inserted row; rows whose unique keys exist are skipped.
     """
     columns, as_json = columns_of(model), json_columns_of(model)
     values = [

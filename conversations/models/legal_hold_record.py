@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from django.conf import settings
 from django.db import models
 from django.utils import timezone
 
 from conversations.models.conversation import Conversation
-from conversations.models.ids import new_id
+from conversations.models.owned import OwnedRow
 
 
-class LegalHoldRecord(models.Model):
+class LegalHoldRecord(OwnedRow):
     """One hold placed (`on_hold`) or released; the triggers of legal holds ask for the newest.
 
     The AccessRecord says who and why, and outlives the conversation. This row lies with the
@@ -18,16 +17,6 @@ class LegalHoldRecord(models.Model):
     conversation. Rows are not changed, nor deleted by themselves.
     """
 
-    pk = models.CompositePrimaryKey("user_id", "conversation_id", "id")
-    id = models.UUIDField(default=new_id, editable=False)
-    # The conversation's owner, who never changes.
-    user = models.ForeignKey(
-        settings.AUTH_USER_MODEL,
-        on_delete=models.DO_NOTHING,
-        related_name="+",
-        db_constraint=False,
-        db_index=False,
-    )
     conversation = models.ForeignKey(
         Conversation,
         on_delete=models.DO_NOTHING,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING
 
-from django.conf import settings
 from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.models import Q
@@ -13,8 +12,8 @@ from django.db.models.expressions import RawSQL
 from django.utils import timezone
 
 from conversations.models.conversation import Conversation, owned_within_reach
-from conversations.models.ids import new_id
 from conversations.models.lookups import jsonb_has_items, jsonb_is
+from conversations.models.owned import OwnedRow
 
 if TYPE_CHECKING:
     from conversations.models.access_context import AccessContext
@@ -67,22 +66,12 @@ _JSON_SHAPES: list[tuple[str, str, Q]] = [
 ]
 
 
-class Message(models.Model):
+class Message(OwnedRow):
     """One entry of a conversation. `sequence` counts from 1; deleted messages leave gaps.
 
     Every key starts with the owner, so that the table can be sharded or partitioned by owner.
     """
 
-    pk = models.CompositePrimaryKey("user_id", "conversation_id", "id")
-    id = models.UUIDField(default=new_id, editable=False)
-    # The conversation's owner, who never changes.
-    user = models.ForeignKey(
-        settings.AUTH_USER_MODEL,
-        on_delete=models.DO_NOTHING,
-        related_name="+",
-        db_constraint=False,
-        db_index=False,
-    )
     # Cascades in the database (migration 0002).
     conversation = models.ForeignKey(
         Conversation,

@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
 from conversations.models.conversation import Conversation
-from conversations.models.ids import new_id
+from conversations.models.owned import OwnedRow
 
 
-class ConversationNote(models.Model):
+class ConversationNote(OwnedRow):
     """A note. The author is a copy, not a foreign key: notes outlive staff accounts."""
 
-    pk = models.CompositePrimaryKey("user_id", "conversation_id", "id")
-    id = models.UUIDField(default=new_id, editable=False)
-    # The conversation's owner, who never changes.
-    user = models.ForeignKey(
-        settings.AUTH_USER_MODEL,
-        on_delete=models.DO_NOTHING,
-        related_name="+",
-        db_constraint=False,
-        db_index=False,
-    )
     # Cascades in the database (migration 0004).
     conversation = models.ForeignKey(
         Conversation,

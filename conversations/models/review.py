@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
 from conversations.models.conversation import Conversation
-from conversations.models.ids import new_id
 from conversations.models.lookups import jsonb_is
+from conversations.models.owned import OwnedRow
 
 
-class Review(models.Model):
+class Review(OwnedRow):
     """The rating of a message by one reviewer, not visible to the owner. `score` is 1 or -1.
 
     The reviewer is a copy, not a foreign key. Cascades from the message in the database.
     """
 
-    pk = models.CompositePrimaryKey("user_id", "conversation_id", "id")
-    id = models.UUIDField(default=new_id, editable=False)
-    # The conversation's owner, who never changes.
-    user = models.ForeignKey(
-        settings.AUTH_USER_MODEL,
-        on_delete=models.DO_NOTHING,
-        related_name="+",
-        db_constraint=False,
-        db_index=False,
-    )
     conversation = models.ForeignKey(
         Conversation,
         on_delete=models.DO_NOTHING,

@@ -207,16 +207,16 @@ def _owners_step() -> Step:
 def _cleaned() -> Iterator[Step]:
     """The rows that the coordinator stored itself are unseen now, but still on its disk."""
     tables = [get_user_model()._meta.db_table, *(model._meta.db_table for model in BY_OWNER)]
-    step = _step(
-        "Remove the local copies",
-        *(f"SELECT truncate_local_data_after_distributing_table('{table}')" for table in tables),
-    )
+    truncate = "SELECT truncate_local_data_after_distributing_table('{}')"
+    steps = [
+        _step("Remove the local copies", *map(truncate.format, tables)),
+        _step("Go on counting where the numbers of local tables were", _RESET_IDENTITIES),
+    ]
     with connection.cursor() as cursor:
-        for statement in step.statements:
-            cursor.execute(statement)
-        cursor.execute(_RESET_IDENTITIES)
-    yield step
-    yield _step("Go on counting where the numbers of local tables were", _RESET_IDENTITIES)
+        for step in steps:
+            for statement in step.statements:
+                cursor.execute(statement)
+            yield step
 
 
 # Local tables that refer to users become tables of the cluster, and their numbers start anew.
