@@ -163,6 +163,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = CHAT_MAX_BODY_BYTES
 # The maximum length of a user message in characters.
 CHAT_MAX_MESSAGE_CHARS = env.int("CHAT_MAX_MESSAGE_CHARS", default=10_000)
 # The maximum size of `metadata` in bytes of JSON, and the maximum nesting depth of JSON values.
+CHAT_COST_CURRENCY = env.str("CHAT_COST_CURRENCY", default="USD")
 CHAT_MAX_METADATA_BYTES = env.int("CHAT_MAX_METADATA_BYTES", default=64 * 1024)
 CHAT_MAX_JSON_DEPTH = env.int("CHAT_MAX_JSON_DEPTH", default=32)
 

@@ -25,7 +25,7 @@ class Contract:
     `errors`: "standard" is this API's own form, "422" answers validation errors as
     `{"detail": [{"loc", "msg", "type"}]}`. `wrapped`: the detail is `{name: {…}, "messages": […]}`.
     `message_shape` and `appended` (many messages, and one or many) are names in the OpenAPI
-    schema.
+    schema. `default_provider` is that of messages that name none.
     """
 
     name: str
@@ -36,6 +36,7 @@ class Contract:
     appended: tuple[str, str]
     errors: str = "standard"
     wrapped: bool = False
+    default_provider: str = ""
 
     def message(self, row: Row) -> Row:
         """A message's row with this contract's names; an abandoned answer is `interrupted`."""
@@ -128,4 +129,5 @@ SESSIONS = Contract(
     appended=("AppendedSessionMessages", "AppendedToSession"),
     errors="422",
     wrapped=True,
+    default_provider="ollama",  # the promise of a service that this API replaces
 )

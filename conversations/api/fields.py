@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
 from functools import cache
 from typing import Any, TypeVar
 
@@ -97,6 +98,28 @@ class CountField(StrictIntegerField):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(min_value=0, max_value=2**31 - 1, allow_null=True, **options)
+
+
+@extend_schema_field({"oneOf": [{"type": "string", "format": "decimal"}, {"type": "number"}]})
+class CostField(serializers.Field[Any, Any, Any, Any]):
+    """An amount of money: a number, or one in a string, as responses have it; null where not known.
+    The services check its range."""
+
+    default_error_messages = {"invalid": "Not a number, nor one in a string."}
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_null=True, **options)
+
+    def to_internal_value(self, data: Any) -> Decimal:
+        if isinstance(data, bool) or not isinstance(data, int | float | str):
+            self.fail("invalid")
+        try:
+            return Decimal(str(data))
+        except InvalidOperation:
+            self.fail("invalid")
+
+    def to_representation(self, value: Any) -> Any:
+        return value
 
 
 @extend_schema_field(USER)

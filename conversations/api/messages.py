@@ -206,7 +206,10 @@ class MessageViewSet(ApiViewSet):
             raise ValidationError({"id": [ErrorDetail(TWO_IDENTITIES, "ambiguous")]})
         return append_drafts(
             conversation_id=conversation_id,
-            drafts=[MessageDraft(**fields) for fields in given],
+            drafts=[
+                MessageDraft(**{"provider": self.contract.default_provider} | fields)
+                for fields in given
+            ],
             access=self.access,
             key=key,
             expected_last_sequence=expected,

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 import orjson
 from rest_framework.renderers import BaseRenderer
+
+from conversations.formats import cost_as_text
 
 _OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS
 
@@ -27,9 +30,13 @@ class FastJSONRenderer(BaseRenderer):
         if data is None:
             return b""
         try:
-            return orjson.dumps(data, default=str, option=_OPTIONS)
+            return orjson.dumps(data, default=_as_text, option=_OPTIONS)
         except TypeError:
-            return orjson.dumps(_within_64_bits(data), default=str, option=_OPTIONS)
+            return orjson.dumps(_within_64_bits(data), default=_as_text, option=_OPTIONS)
+
+
+def _as_text(value: object) -> str:
+    return cost_as_text(value) if isinstance(value, Decimal) else str(value)
 
 
 def _within_64_bits(data: Any) -> Any:

@@ -9,13 +9,14 @@ from __future__ import annotations
 from copy import deepcopy
 from typing import Any
 
+from django.db.models import DecimalField, JSONField, PositiveIntegerField
 from django.db.models import Field as ModelField
-from django.db.models import JSONField, PositiveIntegerField
 from drf_spectacular.utils import inline_serializer
 from rest_framework import serializers
 
 from conversations.api.fields import (
     UNKNOWN_FIELD,
+    CostField,
     CountField,
     ListField,
     ObjectField,
@@ -35,7 +36,6 @@ from conversations.services.appending import MAX_BATCH
 
 # What a client may record of an answer; `streaming` is a running turn's alone.
 RECORDED_STATUSES = [choice for choice in Status.choices if choice[0] != Status.STREAMING]
-DEFAULT_PROVIDER: str = Message._meta.get_field("provider").default
 # The owner rates a message once it is there, and the server sets its time.
 _CLIENT_FIELDS = [
     name for name in RECORDED_FIELDS if name not in {"rating", "rating_comment", "created_at"}
@@ -72,6 +72,7 @@ class MessageSerializer(serializers.ModelSerializer[Message]):
 
     conversation_id = serializers.UUIDField()
     rating = RatingField()
+    cost = CostField()
 
     class Meta:
         model = Message
@@ -122,16 +123,14 @@ class NewMessageSerializer(StrictSerializer):
         columns = {name: _field_of(Message._meta.get_field(name)) for name in _CLIENT_FIELDS}
         return columns | super().get_fields()
 
-    def to_internal_value(self, data: Any) -> Any:
-        # A draft has no provider by default; the API has promised this one.
-        return {"provider": DEFAULT_PROVIDER} | super().to_internal_value(data)
-
 
 def _field_of(column: Any) -> serializers.Field[Any, Any, Any, Any]:
     """The field that reads a column of the message from a request."""
     options: dict[str, Any] = {"required": column.name == "role"}
     if isinstance(column, PositiveIntegerField):
         return CountField(**options)
+    if isinstance(column, DecimalField):
+        return CostField(**options)
     if column.name == "status":
         return serializers.ChoiceField(choices=RECORDED_STATUSES, **options)
     if column.choices:
@@ -146,7 +145,7 @@ def _field_of(column: Any) -> serializers.Field[Any, Any, Any, Any]:
 
 
 def _json_field(column: JSONField[Any, Any]) -> type[serializers.Field[Any, Any, Any, Any]]:
-    if column.default is dict:
+    if column.default is dict or column.name == "extra":
         return ObjectField
     return ToolCallsField if column.name == "tool_calls" else ListField
 

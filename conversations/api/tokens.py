@@ -102,6 +102,7 @@ class MeSerializer(Serializer[Any]):
     staff = BooleanField()
     may_read_any = BooleanField(help_text="Staff: each look is recorded.")
     may_write_any = BooleanField(help_text="Staff: each act is recorded.")
+    cost_currency = CharField(help_text="Of the `cost` of messages.")
     limits = inline_serializer(
         "Limits",
         {
@@ -195,6 +196,7 @@ class MeViewSet(ApiViewSet):
                 "staff": caller.user.is_staff,
                 "may_read_any": caller.reader,
                 "may_write_any": caller.writer,
+                "cost_currency": settings.CHAT_COST_CURRENCY,
                 "limits": {
                     "max_body_bytes": settings.CHAT_MAX_BODY_BYTES,
                     "max_message_chars": settings.CHAT_MAX_MESSAGE_CHARS,

@@ -6,11 +6,13 @@ from typing import BinaryIO
 from conversations.formats.chat import Chat, Malformed, RecordedChat, Rejected
 from conversations.formats.json_export import read_json
 from conversations.formats.message import (
+    COST_PLACES,
     DRAFT_FIELDS,
     RECORDED_FIELDS,
     MessageDraft,
     RecordedMessage,
     RecordedReview,
+    cost_as_text,
 )
 from conversations.formats.openai import read_openai
 from conversations.formats.writers import WRITERS, Writer
@@ -21,6 +23,7 @@ Reader = Callable[[BinaryIO], Iterator[Chat | Rejected]]
 READERS: dict[str, Reader] = {"openai": read_openai, "json": read_json}
 
 __all__ = [
+    "COST_PLACES",
     "DRAFT_FIELDS",
     "READERS",
     "RECORDED_FIELDS",
@@ -34,4 +37,5 @@ __all__ = [
     "RecordedReview",
     "Rejected",
     "Writer",
+    "cost_as_text",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from conversations.formats.chat import Malformed
@@ -13,6 +14,7 @@ NOT_TEXT = "Not a string."
 NOT_AN_ID = "Must be a non-empty string or an integer."
 NOT_A_LIST = "Not a list."
 NOT_A_NUMBER = "Not an integer."
+NOT_A_DECIMAL = "Not a number, nor one in a string."
 NOT_A_BOOLEAN = "Must be true or false."
 NOT_A_TIME = "Not a date and time with an offset, such as 2026-01-31T09:30:00Z."
 
@@ -56,6 +58,22 @@ def as_object(at: str, value: object) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise Malformed(at, NOT_AN_OBJECT)
     return value
+
+
+def as_object_or_none(at: str, value: object) -> dict[str, Any] | None:
+    return None if value is None else as_object(at, value)
+
+
+def as_decimal_or_none(at: str, value: object) -> Decimal | None:
+    """A number, or one in a string, which keeps its digits in every JSON reader."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise Malformed(at, NOT_A_DECIMAL)
+    try:
+        return Decimal(str(value))
+    except InvalidOperation:
+        raise Malformed(at, NOT_A_DECIMAL) from None
 
 
 def as_number_or_none(at: str, value: object) -> int | None:

@@ -19,11 +19,13 @@ from typing import Any, BinaryIO
 from conversations.formats.chat import Chat, Malformed, Rejected
 from conversations.formats.checks import (
     as_boolean,
+    as_decimal_or_none,
     as_id,
     as_list,
     as_list_or_none,
     as_number_or_none,
     as_object,
+    as_object_or_none,
     as_text,
     as_text_or_none,
     as_time_or_none,
@@ -42,6 +44,8 @@ _CHECKS: dict[str, Check] = {
     "str | None": as_text_or_none,
     "list[Any] | None": as_list_or_none,
     "dict[str, Any]": as_object,
+    "dict[str, Any] | None": as_object_or_none,
+    "Decimal | None": as_decimal_or_none,
     "int | None": as_number_or_none,
     "bool": as_boolean,
     "datetime | None": as_time_or_none,

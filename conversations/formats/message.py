@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 
@@ -19,7 +20,8 @@ class MessageDraft:
     """A message that has no sequence yet; names and meanings are those of the Message table.
 
     `id` and `created_at` are set only to keep an existing id or time. Integers are numbers of
-    tokens and milliseconds.
+    tokens and milliseconds; `cost` is in CHAT_COST_CURRENCY. `extra` is what the sender's format
+    has beyond these fields, under its own names.
     """
 
     role: str
@@ -37,11 +39,15 @@ class MessageDraft:
     error: str | None = None
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    cost: Decimal | None = None
     latency_ms: int | None = None
     first_token_ms: int | None = None
     rating: int | None = None
     rating_comment: str | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
+    extra: dict[str, Any] | None = None
     created_at: datetime | None = None
     id: uuid.UUID | None = None
     runner: str | None = None  # the process that runs the turn; internal to the server
@@ -67,6 +73,14 @@ class RecordedMessage(MessageDraft):
     sequence: int
     created_at: datetime
     reviews: Sequence[RecordedReview] = ()
+
+
+COST_PLACES = 12  # decimal places of the column
+
+
+def cost_as_text(cost: Decimal) -> str:
+    """Without an exponent or trailing zeros: "0.0000025"."""
+    return f"{cost.normalize():f}"
 
 
 DRAFT_FIELDS = tuple(draft.name for draft in fields(MessageDraft))

@@ -7,10 +7,16 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from conversations.formats.chat import RecordedChat
-from conversations.formats.message import RECORDED_FIELDS, RecordedMessage, RecordedReview
+from conversations.formats.message import (
+    RECORDED_FIELDS,
+    RecordedMessage,
+    RecordedReview,
+    cost_as_text,
+)
 from conversations.formats.openai import EXTRAS, parts_from_extras
 
 
@@ -119,5 +125,7 @@ def _dumped(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, default=_as_text)
 
 
-def _as_text(value: datetime | uuid.UUID) -> str:
+def _as_text(value: datetime | uuid.UUID | Decimal) -> str:
+    if isinstance(value, Decimal):
+        return cost_as_text(value)
     return str(value) if isinstance(value, uuid.UUID) else value.isoformat()

@@ -7,6 +7,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex
 from django.db import connection, models
 from django.db.models import F, Q
 from django.db.models.expressions import RawSQL
@@ -128,6 +130,9 @@ class Conversation(models.Model):
     title = models.CharField(max_length=255, default=DEFAULT_TITLE)
     model_used = models.CharField(max_length=255, default="", blank=True)
     metadata = models.JSONField(default=dict, blank=True)
+    # What the application calls it: unique among the owner's conversations.
+    external_id = models.CharField(max_length=255, null=True, blank=True)
+    tags = ArrayField(models.CharField(max_length=50), default=list, blank=True)
     message_count = models.PositiveIntegerField(default=0, editable=False)
     last_sequence = models.PositiveIntegerField(default=0, editable=False)
     pinned = models.BooleanField(default=False)
@@ -149,7 +154,16 @@ class Conversation(models.Model):
         constraints = [
             # Referenced by the tables of a conversation's data.
             models.UniqueConstraint(fields=["user", "id"], name="conversation_owner_unique"),
+            # Also the index for look-ups by it.
+            models.UniqueConstraint(
+                fields=["user", "external_id"],
+                condition=Q(external_id__isnull=False),
+                name="conversation_external_id_unique",
+            ),
             models.CheckConstraint(name="conversation_title_not_empty", condition=~Q(title="")),
+            models.CheckConstraint(
+                name="conversation_external_id_not_empty", condition=~Q(external_id="")
+            ),
             models.CheckConstraint(
                 name="conversation_count_within_sequence",
                 condition=Q(message_count__gte=0, last_sequence__gte=F("message_count")),
@@ -175,6 +189,15 @@ class Conversation(models.Model):
             models.Index(fields=["message_count", "id"], name="conversation_length_idx"),
             models.Index(fields=["title", "id"], name="conversation_title_idx"),
             models.Index(fields=["model_used", "id"], name="conversation_model_idx"),
+            # Filters by tag and by metadata. Partial, since most conversations have neither, and an
+            # append to a conversation writes to all of its indexes.
+            GinIndex(fields=["tags"], condition=~Q(tags=[]), name="conversation_tags_idx"),
+            GinIndex(
+                fields=["metadata"],
+                opclasses=["jsonb_path_ops"],
+                condition=~Q(metadata={}),
+                name="conversation_metadata_idx",
+            ),
             # Conversations on legal hold, newest activity first.
             models.Index(
                 fields=["-updated_at", "-id"],

@@ -60,6 +60,7 @@ class MessageQuerySet(models.QuerySet["Message"]):
 
 _JSON_SHAPES: list[tuple[str, str, Q]] = [
     ("metadata", "object", Q(jsonb_is("metadata", "object"))),
+    ("extra", "object", Q(extra=None) | Q(jsonb_is("extra", "object"))),
     ("parts", "array", Q(parts=None) | Q(jsonb_is("parts", "array"))),
     ("tool_calls", "array", Q(tool_calls=None) | Q(jsonb_is("tool_calls", "array"))),
     ("sources", "array", Q(sources=None) | Q(jsonb_is("sources", "array"))),
@@ -88,7 +89,7 @@ class Message(OwnedRow):
     # Null means absent, here and below: the formats distinguish it from an empty string.
     tool_call_id = models.CharField(max_length=255, null=True, blank=True)
     name = models.CharField(max_length=255, null=True, blank=True)
-    provider = models.CharField(max_length=100, default="ollama", blank=True)
+    provider = models.CharField(max_length=100, default="", blank=True)
     model = models.CharField(max_length=255, default="", blank=True)
     sources = models.JSONField(null=True, blank=True)
     detected_mode = models.CharField(max_length=50, null=True, blank=True)
@@ -97,11 +98,18 @@ class Message(OwnedRow):
     error = models.TextField(null=True, blank=True)
     prompt_tokens = models.PositiveIntegerField(null=True, blank=True)
     completion_tokens = models.PositiveIntegerField(null=True, blank=True)
+    # Of the prompt and the completion: what was read from a cache, what the model thought.
+    cached_tokens = models.PositiveIntegerField(null=True, blank=True)
+    reasoning_tokens = models.PositiveIntegerField(null=True, blank=True)
+    # In CHAT_COST_CURRENCY. A token costs as little as 1e-8, so many places.
+    cost = models.DecimalField(max_digits=20, decimal_places=12, null=True, blank=True)
     latency_ms = models.PositiveIntegerField(null=True, blank=True)
     first_token_ms = models.PositiveIntegerField(null=True, blank=True)
     rating = models.SmallIntegerField(null=True, blank=True)
     rating_comment = models.TextField(null=True, blank=True)
     metadata = models.JSONField(default=dict, blank=True)
+    # What the sender's format has beyond these columns, under its own names; not searched.
+    extra = models.JSONField(null=True, blank=True)
     # The process that runs this answer while it is `streaming`; internal to the server.
     runner = models.CharField(max_length=32, null=True, blank=True, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
@@ -128,6 +136,9 @@ class Message(OwnedRow):
             ),
             models.CheckConstraint(
                 name="message_rating_known", condition=Q(rating__in=[-1, 1]) | Q(rating=None)
+            ),
+            models.CheckConstraint(
+                name="message_cost_not_negative", condition=Q(cost__gte=0) | Q(cost=None)
             ),
             # Content may be empty with tool calls or parts, for the result of a tool, and for an
             # answer that is running or has failed.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from decimal import Decimal
 from typing import Any
 
 from django.conf import settings
-from django.db.models import CharField, JSONField, PositiveIntegerField, TextField
+from django.db.models import CharField, DecimalField, JSONField, PositiveIntegerField, TextField
 
 from conversations.db.bulk_rows import Row
-from conversations.formats import DRAFT_FIELDS, MessageDraft
+from conversations.formats import COST_PLACES, DRAFT_FIELDS, MessageDraft
 from conversations.models import Message, Role, Status
 from conversations.services.errors import InvalidValue, ServiceError
 from conversations.services.validators import (
@@ -27,6 +28,9 @@ TOO_LONG = "Longer than {limit:,} characters."
 NOT_AN_OBJECT = "Not an object."
 OUT_OF_RANGE = "Must be 0 to 2,147,483,647."
 
+COST_LIMIT = 10**8
+COST_OUT_OF_RANGE = f"Must be 0 or more, and less than {COST_LIMIT:,}."
+
 # Django computes `.values` at each access.
 _ROLES, _STATUSES = tuple(Role.values), tuple(Status.values)
 # The model's columns by type; text columns with their maximum length or None.
@@ -36,7 +40,13 @@ _TEXTS = {
     for column in _COLUMNS
     if isinstance(column, CharField | TextField) and not column.choices
 }
-_JSON_LISTS = [column.name for column in _COLUMNS if isinstance(column, JSONField) and column.null]
+# The JSON columns but `metadata`, which has a limit of its own.
+_JSON_COLUMNS = {
+    column.name: dict if column.name == "extra" else list
+    for column in _COLUMNS
+    if isinstance(column, JSONField) and column.null
+}
+_COSTS = [column.name for column in _COLUMNS if isinstance(column, DecimalField)]
 _COUNTS = [column.name for column in _COLUMNS if isinstance(column, PositiveIntegerField)]
 _LARGEST_COUNT = 2**31 - 1
 
@@ -53,11 +63,13 @@ def check_draft(draft: MessageDraft, *, from_client: bool) -> None:
     _check_choice("status", draft.status, _STATUSES, UNKNOWN_STATUS)
     for column, limit in _TEXTS.items():
         _check_column(column, getattr(draft, column), limit)
-    for column in _JSON_LISTS:
-        _check_list(column, getattr(draft, column))
+    for column, kind in _JSON_COLUMNS.items():
+        _check_json_column(column, getattr(draft, column), kind)
     _check_tool_calls(draft.tool_calls or ())
     for column in _COUNTS:
         _check_count(column, getattr(draft, column))
+    for column in _COSTS:
+        setattr(draft, column, _checked_cost(column, getattr(draft, column)))
     check_metadata(draft.metadata)
     check_rating(draft.rating)
     if _is_empty(draft):
@@ -126,10 +138,12 @@ def _check_column(column: str, value: str | None, limit: int | None) -> None:
         raise InvalidValue(TOO_LONG.format(limit=limit), field=column, code="max_length")
 
 
-def _check_list(column: str, value: object) -> None:
+def _check_json_column(column: str, value: Any, kind: type[Any]) -> None:
     if value is None:
         return
-    if not isinstance(value, list):
+    if not isinstance(value, kind):
+        if kind is dict:
+            raise InvalidValue(NOT_AN_OBJECT, field=column, code="not_an_object")
         raise InvalidValue("Not a list.", field=column, code="not_a_list")
     check_json(column, value)
 
@@ -152,3 +166,14 @@ def _check_count(column: str, value: object) -> None:
         raise InvalidValue("Not a whole number.", field=column)
     if not 0 <= value <= _LARGEST_COUNT:
         raise InvalidValue(OUT_OF_RANGE, field=column)
+
+
+def _checked_cost(column: str, value: object) -> Decimal | None:
+    """Rounded to the places of the column, so that a repeated request equals the stored row."""
+    if value is None:
+        return None
+    if not isinstance(value, Decimal):
+        raise InvalidValue("Not a decimal number.", field=column)
+    if not value.is_finite() or not 0 <= value < COST_LIMIT:
+        raise InvalidValue(COST_OUT_OF_RANGE, field=column)
+    return round(value, COST_PLACES)

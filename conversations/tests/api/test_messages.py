@@ -1,4 +1,5 @@
 import uuid
+from typing import Any
 
 import pytest
 
@@ -26,15 +27,19 @@ FIELDS = [
     "error",
     "prompt_tokens",
     "completion_tokens",
+    "cached_tokens",
+    "reasoning_tokens",
+    "cost",
     "latency_ms",
     "first_token_ms",
     "rating",
     "rating_comment",
     "metadata",
+    "extra",
     "created_at",
     "updated_at",
 ]
-ANSWER = {
+ANSWER: dict[str, Any] = {
     "role": "assistant",
     "content": "It is 5.",
     "parts": [{"type": "text", "text": "It is 5."}],
@@ -49,9 +54,13 @@ ANSWER = {
     "error": None,
     "prompt_tokens": 10,
     "completion_tokens": 4,
+    "cached_tokens": 3,
+    "reasoning_tokens": 2,
+    "cost": "0.0000025",
     "latency_ms": 900,
     "first_token_ms": 120,
     "metadata": {"trace": "t", "precise": 0.1, "big": 2**63},
+    "extra": {"refusal": None, "logprobs": {"content": []}},
 }
 
 
@@ -79,7 +88,7 @@ def test_a_plain_message_has_the_defaults_of_the_design(api, url, chat):
     assert (body["content"], body["sequence"], body["provider"], body["model"]) == (
         "hi",
         1,
-        "ollama",
+        "",
         "",
     )
     assert body["conversation_id"] == str(chat.pk)

@@ -53,6 +53,16 @@ def test_messages_carry_the_sessions_id_everywhere(api, alice):
     assert all("conversation_id" not in message for message in shown)
 
 
+def test_only_the_session_routes_set_a_provider_where_none_is_named(api, alice):
+    key = make_conversation(alice).pk
+    plain, named = {"role": "assistant", "content": "a"}, {"provider": "openai"}
+    session, conversation = f"{URL}/{key}/messages", f"/api/conversations/{key}/messages"
+    assert api.post(session, plain).json()["provider"] == "ollama"
+    assert api.post(session, plain | named).json()["provider"] == "openai"
+    assert api.post(session, plain | {"provider": ""}).json()["provider"] == ""
+    assert api.post(conversation, plain).json()["provider"] == ""
+
+
 def test_it_is_the_same_resource_under_both_names(api, alice):
     chat = make_conversation(alice, messages=1)
     as_session = api.get(f"{URL}/{chat.pk}").json()["session"]

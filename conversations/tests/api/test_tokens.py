@@ -96,6 +96,7 @@ def test_me_says_who_calls_with_which_rights(api, staff, settings):
     )
     assert me["limits"]["rates"] == {"read": "100/min"}
     assert me["limits"]["max_messages_at_once"] == 1_000
+    assert me["cost_currency"] == "USD"
     app = client_for(make_user("app"), trusted=True, namespace="crm").get("/api/me").json()
     assert (app["user_id"], app["trusted"], app["namespace"]) == ("\uff1aapp", True, "crm")
     assert app["limits"]["rates"] == {}

@@ -14,10 +14,10 @@ def test_the_list_names_every_column_of_the_model():
     assert columns - PLACE == set(DRAFT_FIELDS)
 
 
-def test_a_draft_has_the_defaults_of_the_model_but_for_the_provider():
+def test_a_draft_has_the_defaults_of_the_model():
     draft = MessageDraft(role="user")
     for column in Message._meta.concrete_fields:
-        if column.name in RECORDED_FIELDS and column.name not in {"role", "created_at", "provider"}:
+        if column.name in RECORDED_FIELDS and column.name not in {"role", "created_at"}:
             assert getattr(draft, column.name) == column.get_default(), column.name
 
 
