@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from functools import cache
 from typing import Any, TypeVar
 
@@ -14,6 +15,7 @@ from rest_framework import serializers
 
 from conversations.models.user_names import LARGEST_EXACT_NUMBER, MAX_USERNAME_CHARS
 from conversations.services.conversations import EMPTY_TITLE
+from conversations.services.drafts import COST_LIMIT
 
 NOT_A_STRING = "Not a string."
 NOT_A_NUMBER = "Not a whole number."
@@ -100,7 +102,17 @@ class CountField(StrictIntegerField):
         super().__init__(min_value=0, max_value=2**31 - 1, allow_null=True, **options)
 
 
-@extend_schema_field({"oneOf": [{"type": "string", "format": "decimal"}, {"type": "number"}]})
+_AMOUNT = r"[0-9]{1,8}(\.[0-9]{1,30})?"
+
+
+@extend_schema_field(
+    {
+        "oneOf": [
+            {"type": "string", "pattern": f"^{_AMOUNT}$"},
+            {"type": "number", "minimum": 0, "exclusiveMaximum": COST_LIMIT},
+        ]
+    }
+)
 class CostField(serializers.Field[Any, Any, Any, Any]):
     """An amount of money: a number, or one in a string, as responses have it; null where not known.
     The services check its range."""
@@ -111,12 +123,10 @@ class CostField(serializers.Field[Any, Any, Any, Any]):
         super().__init__(allow_null=True, **options)
 
     def to_internal_value(self, data: Any) -> Decimal:
-        if isinstance(data, bool) or not isinstance(data, int | float | str):
+        number = isinstance(data, int | float) and not isinstance(data, bool)
+        if not number and not (isinstance(data, str) and re.fullmatch(_AMOUNT, data)):
             self.fail("invalid")
-        try:
-            return Decimal(str(data))
-        except InvalidOperation:
-            self.fail("invalid")
+        return Decimal(str(data))
 
     def to_representation(self, value: Any) -> Any:
         return value
