@@ -112,12 +112,12 @@ def seed(environment: dict[str, str], dsn: str, size: Size) -> list[dict[str, An
 
 
 @contextlib.contextmanager
-def ours(environment: dict[str, str], workers: int) -> Iterator[Service]:
-    """This project as `quickstart` serves it."""
+def ours(environment: dict[str, str], workers: int, log: Path | None = None) -> Iterator[Service]:
+    """This project as `quickstart` serves it; its log lines are kept in `log`."""
     port = _free_port()
     command = [sys.executable, "manage.py", "quickstart", "--no-sample"]
     command += [f"--port={port}", f"--workers={workers}"]
-    with _running(command, ROOT, environment, port) as process:
+    with _running(command, ROOT, environment, port, log) as process:
         yield Service(port, process.pid, OUR_DATABASE)
 
 
@@ -139,18 +139,19 @@ def _baseline(dsn: str) -> dict[str, str]:
 
 @contextlib.contextmanager
 def _running(
-    command: list[Any], folder: Path, env: dict[str, str], port: int
+    command: list[Any], folder: Path, env: dict[str, str], port: int, log: Path | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    # Both write a line a request, which nobody reads here.
-    process = subprocess.Popen(
-        command,
-        cwd=folder,
-        env=env,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    # Both write a line a request, which mostly nobody reads here.
+    with (log or Path(os.devnull)).open("ab") as lines:
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=lines,
+            start_new_session=True,
+        )
     try:
         _wait_for(process, port)
         yield process

@@ -13,7 +13,7 @@ from corsheaders.defaults import default_headers
 from django.templatetags.static import static
 
 from chatproject import chat_settings as chat
-from chatproject import database_limits, embedded_postgres, logs
+from chatproject import database_limits, database_replicas, embedded_postgres, logs
 from chatproject.secret_key import load_or_create
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -102,10 +102,11 @@ DATABASES["default"] |= {
 # Timeouts; 0 is no limit. Web processes use DATABASE_WEB_OPTIONS (`wsgi.py`). Commands have only a
 # lock timeout, so that they do not block others while they wait for a lock.
 _OPTIONS = DATABASES["default"].get("OPTIONS", {})
+_STATEMENT_TIMEOUT = env.float("DATABASE_STATEMENT_TIMEOUT_SECONDS", default=30)
 DATABASE_WEB_OPTIONS = database_limits.with_limits(
     _OPTIONS,
     lock_timeout=env.float("DATABASE_LOCK_TIMEOUT_SECONDS", default=5),
-    statement_timeout=env.float("DATABASE_STATEMENT_TIMEOUT_SECONDS", default=30),
+    statement_timeout=_STATEMENT_TIMEOUT,
     idle_in_transaction_session_timeout=env.float(
         "DATABASE_IDLE_IN_TRANSACTION_SECONDS", default=60
     ),
@@ -114,6 +115,22 @@ if "sqlite" not in DATABASES["default"]["ENGINE"]:  # used only for static check
     DATABASES["default"]["OPTIONS"] = database_limits.with_limits(
         _OPTIONS, lock_timeout=env.float("DATABASE_COMMAND_LOCK_TIMEOUT_SECONDS", default=60)
     )
+# Read replicas of that database (docs/scale.md).
+_REPLICAS = database_replicas.replicas(
+    env.list("DATABASE_REPLICA_URLS", default=[]),
+    DATABASES["default"],
+    statement_timeout=_STATEMENT_TIMEOUT,
+)
+# Reads of what was not written over this application's web processes may be so old.
+DATABASE_REPLICA_MAX_LAG_SECONDS = env.float("DATABASE_REPLICA_MAX_LAG_SECONDS", default=15)
+DATABASES |= _REPLICAS
+DATABASE_REPLICAS = list(_REPLICAS)
+if DATABASE_REPLICAS:
+    DATABASE_ROUTERS = ["conversations.db.replicas.Router"]
+    MIDDLEWARE += [
+        "conversations.api.middleware.replica_scope",
+        "conversations.admin.middleware.pages_from_replica",
+    ]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_PASSWORD_VALIDATORS = [

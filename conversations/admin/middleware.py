@@ -1,5 +1,5 @@
-"""What the pages of the admin pass: the viewer's time zone, a content security policy, and a page
-for conflicts."""
+"""What the pages of the admin pass: the viewer's time zone, a content security policy, a page for
+conflicts, and the replicas that they are read on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils import timezone
+from rest_framework.permissions import SAFE_METHODS
 
+from conversations.db import replicas
 from conversations.services import Conflict, refusal_of
 
 View = Callable[[HttpRequest], HttpResponse]
@@ -64,6 +66,20 @@ def content_security_policy(get_response: View) -> View:
         if request.path.startswith(ADMIN):
             response.headers.setdefault("Content-Security-Policy", POLICY)
         return response
+
+    return middleware
+
+
+def pages_from_replica(get_response: View) -> View:
+    """Reads the pages of staff on a replica that has all that this member of staff wrote; only
+    there where replicas are configured."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        page = request.path.startswith(ADMIN) and request.method in SAFE_METHODS
+        if page and request.user.is_staff:
+            replicas.allow_reads()
+            replicas.reads_of(request.user.pk)
+        return get_response(request)
 
     return middleware
 

@@ -5,6 +5,7 @@ A GET that runs a turn cannot carry a CSRF token: `refuse_cross_site` checks whi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -20,6 +21,8 @@ from rest_framework.authentication import (
 from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from rest_framework.request import Request
 
+from conversations.db import replicas
+from conversations.db.write_positions import PRIMARY_COLUMNS, required
 from conversations.models import Caller
 from conversations.services.database_errors import (
     UNREACHABLE,
@@ -38,12 +41,15 @@ _REALM = 'Bearer realm="api"'
 # stays where it is.
 _USER_COLUMNS = ("id", "is_superuser", "username", "is_staff", "is_active")
 
+# Its place in a row of `_FIND`.
+_USER_ID = 6
+
 # How exactly it is known when a token was last used.
 _USE_NOTED_EVERY = timedelta(minutes=5)
 
 # Token, user and the rights of staff that reach beyond one's own conversations, in one statement:
 # Django's permission backend would take three more. Nobody but staff is asked for theirs.
-_FIND = f"""
+_TOKEN = f"""
     SELECT token.id, token.expires_at, token.last_used_at, token.trusted,
         token.delegated, token.namespace,
         {", ".join(f"person.{column}" for column in _USER_COLUMNS)}, ARRAY(
@@ -58,10 +64,17 @@ _FIND = f"""
                 SELECT permission_id FROM auth_group_permissions
                 JOIN auth_user_groups USING (group_id) WHERE user_id = person.id
             )
-    )
+    ){{more}}
     FROM conversations_apitoken token JOIN auth_user person ON person.id = token.user_id
     WHERE token.digest = %s
 """  # noqa: S608 (no value comes from outside)
+_FIND = _TOKEN.format(more="")
+# Where replicas are configured: also what one must have to show this user's data.
+_FIND_WITH_POSITION = _TOKEN.format(
+    more=f""", {PRIMARY_COLUMNS}, (
+        SELECT position FROM conversations_writeposition WHERE user_id = person.id
+    )"""  # noqa: S608 (no value comes from outside)
+)
 
 
 class BearerAuthentication(BaseAuthentication):
@@ -99,6 +112,9 @@ def caller_with_token(token: str) -> Caller | None:
     row = _find(digest_of(token))
     if row is None:
         return None
+    if replicas.are_configured():
+        *row, wal_file, now, kept = row
+        replicas.know(row[_USER_ID], required(wal_file, now, kept))
     token_id, expires_at, last_used_at, trusted, delegated, namespace, *person, rights = row
     user: User = User.from_db(connection.alias, _USER_COLUMNS, person)
     now = timezone.now()
@@ -124,7 +140,7 @@ def caller_with_token(token: str) -> Caller | None:
     )
 
 
-def _find(digest: str) -> tuple[Any, ...] | None:
+def _find(digest: str) -> Sequence[Any] | None:
     """The row of `_FIND`. It is a request's first statement: on a connection that the database
     has closed meanwhile it opens a new one, which spares every request a test of its own."""
     connection.health_check_done = True  # type: ignore[attr-defined]
@@ -137,10 +153,10 @@ def _find(digest: str) -> tuple[Any, ...] | None:
         return _ask(digest)
 
 
-def _ask(digest: str) -> tuple[Any, ...] | None:
+def _ask(digest: str) -> Sequence[Any] | None:
     with connection.cursor() as cursor:
-        cursor.execute(_FIND, [digest])
-        row: tuple[Any, ...] | None = cursor.fetchone()
+        cursor.execute(_FIND_WITH_POSITION if replicas.are_configured() else _FIND, [digest])
+        row: Sequence[Any] | None = cursor.fetchone()
     return row
 
 

@@ -124,6 +124,7 @@ class ConversationViewSet(ApiViewSet):
     lookup_value_regex = "[^/]+"
     filterset_class = ConversationFilters
     query_names = {"list": LISTING, "create": {"user_id"}}
+    read_on_replicas = ("list", "retrieve")
 
     def list(self, request: Request) -> Response:
         return Response(self.conversations_of(request.query_params.get("user_id")))

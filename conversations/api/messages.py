@@ -120,6 +120,7 @@ class MessageViewSet(ApiViewSet):
         "list": {"order", "cursor", "page_size", *MessageFilters.names()},
         "create": NO_BODY_FIELDS,
     }
+    read_on_replicas = ("list", "retrieve")
 
     def list(self, request: Request, **path: str) -> Response:
         key = self.conversation_id

@@ -12,14 +12,18 @@ import ipaddress
 import re
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable
+from contextlib import ExitStack
 from contextvars import ContextVar
 from typing import Any
 
 import structlog
 from django.conf import settings
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, connections
 from django.http import HttpRequest, HttpResponseBase
+
+from conversations.db import replicas
 
 HEADER = "X-Request-ID"
 _acceptable_id = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -74,14 +78,15 @@ def access_log(get_response: View) -> View:
     """
 
     def middleware(request: HttpRequest) -> HttpResponseBase:
-        started, statements = time.perf_counter(), 0
+        started, statements = time.perf_counter(), Counter[str]()
 
         def count(execute: Callable[..., Any], *statement: Any) -> Any:
-            nonlocal statements
-            statements += 1
+            statements[statement[-1]["connection"].alias] += 1
             return execute(*statement)
 
-        with connection.execute_wrapper(count):
+        with ExitStack() as counted:
+            for connection in connections.all():
+                counted.enter_context(connection.execute_wrapper(count))
             response = get_response(request)
         # A page has a dozen static files, whose lines would hide the others.
         is_static = request.path_info.startswith(settings.STATIC_URL)
@@ -94,9 +99,21 @@ def access_log(get_response: View) -> View:
             route=request.resolver_match.route if request.resolver_match else None,
             status=response.status_code,
             duration_ms=round((time.perf_counter() - started) * 1000, 1),
-            queries=statements,
+            queries=statements.total(),
+            **_on_replicas(statements),
         )
         return response
+
+    return middleware
+
+
+def replica_scope(get_response: View) -> View:
+    """Lets the request read on replicas, and stores the positions of its writes; only there where
+    replicas are configured."""
+
+    def middleware(request: HttpRequest) -> HttpResponseBase:
+        with replicas.request_scope():
+            return get_response(request)
 
     return middleware
 
@@ -110,6 +127,12 @@ def _forwarded_address(request: HttpRequest) -> str | None:
         return str(ipaddress.ip_address(seen[-count].strip()))
     except ValueError:
         return None
+
+
+def _on_replicas(statements: Counter[str]) -> dict[str, int]:
+    """How many of the statements went to a replica, if any did."""
+    count = statements.total() - statements[DEFAULT_DB_ALIAS]
+    return {"replica_queries": count} if count else {}
 
 
 def _user_of(request: HttpRequest) -> str | None:

@@ -68,6 +68,7 @@ class SearchViewSet(ApiViewSet):
     serializer_class = type(_RESPONSE)
     throttle_kinds = {"list": "search"}
     query_names = {"list": [*_NAMES, "cursor", "page_size"]}
+    read_on_replicas = ("list",)
 
     def list(self, request: Request) -> Response:
         query = request.query_params

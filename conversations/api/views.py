@@ -10,12 +10,14 @@ from urllib.parse import urlencode
 from django.http import QueryDict
 from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 from rest_framework.viewsets import GenericViewSet
 
 from conversations.api.contracts import CONVERSATIONS, Contract
 from conversations.api.errors import REASON_HEADER
 from conversations.api.fields import StrictSerializer, reader, unknown_name
+from conversations.db import replicas
 from conversations.models import AccessContext, Caller
 from conversations.services.audit import MAX_REASON_CHARS, clean_reason
 
@@ -47,6 +49,8 @@ class ApiViewSet(GenericViewSet[Any]):
     contract: ClassVar[Contract] = CONVERSATIONS
     # Whether staff may read or change other people's conversations here; their reason is a header.
     shows_others: ClassVar[bool] = True
+    # The actions that may read on a replica, once a service has said whose data they read.
+    read_on_replicas: ClassVar[Collection[str]] = ()
     access: AccessContext
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
@@ -57,6 +61,8 @@ class ApiViewSet(GenericViewSet[Any]):
             address=request.META.get("REMOTE_ADDR") or None,
             reason=reason_of(request),
         )
+        if request.method in SAFE_METHODS and self.action in self.read_on_replicas:
+            replicas.allow_reads()
 
     def _refuse_unknown_query(self, request: Request) -> None:
         if not self.action:

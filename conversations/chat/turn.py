@@ -11,11 +11,13 @@ from conversations.chat.llm.providers import provider_named
 from conversations.chat.runtime.process_liveness import is_dead
 from conversations.chat.runtime.runner import runner
 from conversations.chat.runtime.watched_turn import WatchedTurn
+from conversations.db import replicas
 from conversations.models import AccessAction, AccessContext
 from conversations.models.turn import Turn
 from conversations.selectors.turn_log import find_turn
 from conversations.services import InvalidValue, NotFound, owner_of
 from conversations.services.abandoned_turns import interrupt_abandoned
+from conversations.services.audit import note_write
 from conversations.services.begin_turn import begin_turn
 from conversations.services.errors import NO_SUCH_CONVERSATION
 from conversations.services.turns import request_stop
@@ -71,6 +73,7 @@ def _owner(access: AccessContext, named: User | None, conversation_id: uuid.UUID
     if named is not None:
         return named
     assert access.caller is not None
+    note_write(access, access.caller.user)
     return access.caller.user
 
 
@@ -83,6 +86,8 @@ def join(*, access: AccessContext, message_id: uuid.UUID) -> WatchedTurn:
     if not found.ended and not runner().runs(found.pk):
         _interrupt_abandoned(found)
         found = find_turn(message_id=message_id, access=access) or found
+    # Who hears of an end finds it, even where its process died before it kept the position.
+    replicas.writes_of(found.owner_id)
     return runner().watch(found)
 
 

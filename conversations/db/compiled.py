@@ -11,10 +11,11 @@ from typing import Any
 
 import orjson
 import psycopg2.extensions
-from django.db import connection, models
+from django.db import models
 from django.db.models.expressions import RawSQL
 
 from conversations.db.bulk_rows import Row, json_columns_of
+from conversations.db.replicas import read_connection
 
 _UUID_OID = 2950
 # Read as str, since the rows are serialised to JSON: saves a UUID object for each value.
@@ -48,7 +49,7 @@ class CompiledSelect:
     def fetch(self, values: Mapping[str, Any]) -> list[Row]:
         """Run with `values` for the slots. Each row maps columns to values ready for orjson: JSON
         columns as `orjson.Fragment`, UUIDs as str."""
-        with connection.cursor() as cursor:
+        with read_connection().cursor() as cursor:
             psycopg2.extensions.register_type(_UUID_AS_TEXT, cursor.cursor)
             cursor.execute(self._sql, _filled(self._parameters, values))
             rows = cursor.fetchall()
@@ -68,7 +69,7 @@ def compile_count(queryset: models.QuerySet[Any]) -> Callable[[Mapping[str, Any]
     sql = f"SELECT COUNT(*) FROM ({inner}) counted"  # noqa: S608 (compiled above)
 
     def count(values: Mapping[str, Any]) -> int:
-        with connection.cursor() as cursor:
+        with read_connection().cursor() as cursor:
             cursor.execute(sql, _filled(parameters, values))
             return int(cursor.fetchone()[0])
 

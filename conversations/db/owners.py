@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from functools import cache
 
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, connection
 
 from conversations.models.conversation import Conversation, ConversationQuerySet
 
@@ -25,9 +25,10 @@ def is_distributed() -> bool:
 def conversation_with_id(conversation_id: uuid.UUID) -> ConversationQuerySet:
     """The conversation, whoever's it is, where its owner is not known yet.
 
-    On a cluster one more statement asks for the owner, so that this one runs on one node.
+    Never read on a replica, since it decides what the caller may do. On a cluster one more
+    statement asks for the owner, so that this one runs on one node.
     """
-    found = Conversation.objects.filter(pk=conversation_id)
+    found = Conversation.objects.using(DEFAULT_DB_ALIAS).filter(pk=conversation_id)
     if not is_distributed():
         return found
     with connection.cursor() as cursor:

@@ -14,6 +14,7 @@ from conversations.models.review import Review
 from conversations.models.rights import ACT_FOR_ANY_USER, VIEW_CONVERSATION
 from conversations.models.saved_view import SavedView
 from conversations.models.tombstone import Tombstone
+from conversations.models.write_position import WritePosition
 
 __all__ = [
     "ACT_FOR_ANY_USER",
@@ -34,6 +35,7 @@ __all__ = [
     "SavedView",
     "Status",
     "Tombstone",
+    "WritePosition",
     "as_read",
     "derived_id",
     "id_from_key",

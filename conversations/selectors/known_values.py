@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from django.contrib.auth.models import Group, User
-from django.db import connection
 
 from conversations.db.owners import is_distributed
+from conversations.db.replicas import read_connection
 from conversations.models import ApiToken, Conversation
 
 SHOWN = 100
@@ -104,7 +104,7 @@ def modes(begin: str) -> list[str]:
 
 def tools(begin: str) -> list[str]:
     """Names of the functions that were called lately."""
-    with connection.cursor() as cursor:
+    with read_connection().cursor() as cursor:
         cursor.execute(_TOOLS, [SHOWN])
         return _sorted([name for (name,) in cursor.fetchall()], begin)
 
@@ -122,7 +122,7 @@ def _distinct(table: str, *columns: str, condition: str = "true") -> list[str]:
         shown=SHOWN,
         sample=_SAMPLE,
     )
-    with connection.cursor() as cursor:
+    with read_connection().cursor() as cursor:
         cursor.execute(statement)
         return [row[-1] for row in cursor.fetchall()]
 

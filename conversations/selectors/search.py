@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from django.db import connection
-
 from conversations.db.bulk_rows import Row
+from conversations.db.replicas import read_connection
 from conversations.selectors.excerpts import matching_excerpt
 from conversations.selectors.search_sql import (
     SNIPPET_SOURCE_CHARS,
@@ -60,7 +59,7 @@ def matching_sequences(query: SearchQuery, scope: SearchScope) -> tuple[list[int
     if tsqueries is None:
         return [], False
     limit = MAX_IN_CONVERSATION
-    with connection.cursor() as cursor:
+    with read_connection().cursor() as cursor:
         values = [scope.owner_id, scope.conversation_id, tsqueries["matched"], limit + 1]
         cursor.execute(_IN_CONVERSATION, values)
         sequences = [sequence for (sequence,) in cursor.fetchall()]

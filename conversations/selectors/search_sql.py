@@ -15,10 +15,10 @@ from datetime import datetime
 from typing import Any
 
 from django.contrib.auth.models import User
-from django.db import connection
 from django.db.models import Q
 
 from conversations.db.bulk_rows import Row
+from conversations.db.replicas import read_connection
 from conversations.models.access_context import AccessContext
 from conversations.models.conversation import is_user_of
 
@@ -113,7 +113,7 @@ def compile_query(
     if not exact:
         return None
     filters = _scope_tsquery(scope)
-    with connection.cursor() as cursor:
+    with read_connection().cursor() as cursor:
         cursor.execute(
             "SELECT numnode(terms), terms::text, (terms && %s::tsquery)::text, "  # noqa: S608
             f"(words && %s::tsquery)::text FROM (SELECT {exact} AS terms, {loose} AS words) query",
@@ -172,7 +172,7 @@ def search_rows(
         "before": scope.created_before,
     }
     visible, visible_values = _visible(scope)
-    with connection.cursor() as cursor:
+    with read_connection().cursor() as cursor:
         statement = _statement(tsqueries, scope, visible, positioned=at is not None)
         cursor.execute(statement, values | visible_values)
         columns = [column.name for column in cursor.description]

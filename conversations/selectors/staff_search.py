@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.contrib.auth.models import User
-from django.db import connection
 from django.db.models import Count, Q
 
+from conversations.db.replicas import read_connection
 from conversations.models.conversation import Conversation
 from conversations.models.message import Message
 from conversations.selectors.excerpts import MessagePlace, matching_excerpt
@@ -95,7 +95,7 @@ def search_for_staff(*, text: str, owner_id: int | None, content: bool) -> Staff
         "max_likely": max_likely,
         "max_matches": MAX_MATCHES,
     }
-    with connection.cursor() as cursor:
+    with read_connection().cursor() as cursor:
         cursor.execute(_CONTENT if content else _TITLES, values)
         rows = cursor.fetchall()
     return StaffSearch(
@@ -151,7 +151,7 @@ def _contents_of(keys: Sequence[MessageKey]) -> list[tuple[MessagePlace, str]]:
     """Place and first characters of each of these messages."""
     if not keys:
         return []
-    with connection.cursor() as cursor:
+    with read_connection().cursor() as cursor:
         cursor.execute(
             "SELECT user_id, conversation_id, sequence, left(content, %s) "
             "FROM conversations_message WHERE (user_id, conversation_id, id) IN %s",

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db import connection
-
 from conversations.db.bulk_rows import Row
+from conversations.db.replicas import read_connection
 
 MAX_LISTED = 5
 
@@ -50,7 +49,7 @@ def statistics_since(start: datetime, zone: str, *, before: datetime) -> Statist
 
 
 def _rows(sql: str, values: dict[str, Any]) -> list[Row]:
-    with connection.cursor() as cursor:
+    with read_connection().cursor() as cursor:
         cursor.execute(sql, values)
         columns = [column.name for column in cursor.description]
         return [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]

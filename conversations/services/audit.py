@@ -10,6 +10,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth.models import User
 
+from conversations.db import replicas
 from conversations.db.owners import conversation_with_id
 from conversations.models import AccessAction, AccessContext, AccessRecord, Conversation
 from conversations.services.errors import (
@@ -50,6 +51,7 @@ def owner_of(
     """
     caller = access.caller
     if caller is not None and not (caller.trusted or caller.is_staff):
+        _note_use(access, caller.user, reads=action in _READS)
         return caller.user
     known = conversation_with_id(conversation_id).select_related("user")
     rows = known.only("message_count", "user__username", "user__is_staff", "user__is_superuser")
@@ -62,7 +64,26 @@ def owner_of(
     owner: User = found.user
     said = detail(found) if callable(detail) else detail
     record_act(access, action, owner=owner, conversation_id=conversation_id, detail=said)
+    _note_use(access, owner, reads=reads)
     return owner
+
+
+def _note_use(access: AccessContext, owner: User, *, reads: bool) -> None:
+    if reads:
+        replicas.reads_of(owner.pk)
+    else:
+        note_write(access, owner)
+
+
+def note_write(access: AccessContext, owner: User) -> None:
+    """This request writes to the owner's data: who reads that later sees it on any replica.
+
+    Staff see it in what they read of all owners, too. A trusted client would make one row of all
+    its writes; it reads of all owners on the primary.
+    """
+    caller = access.caller
+    also = {caller.user.pk} if caller is not None and not caller.trusted else set()
+    replicas.writes_of(owner.pk, *also)
 
 
 def record_act(

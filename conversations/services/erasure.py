@@ -8,7 +8,7 @@ from django.db.models import Count, Q, Sum
 
 from conversations.db.owners import release_conversation_ids
 from conversations.models import AccessAction, AccessContext, Conversation
-from conversations.services.audit import record_access
+from conversations.services.audit import note_write, record_access
 from conversations.services.errors import NotAllowed, NotFound, OnLegalHold, ReasonRequired
 
 NO_SUCH_USER = "No such user."
@@ -68,6 +68,7 @@ def erase_user(*, user_id: int, access: AccessContext) -> dict[str, int]:
             # One statement deletes all messages of the user, however many there are.
             cursor.execute("SET LOCAL statement_timeout = 0")
         release_conversation_ids(user_id)
+        note_write(access, user)
         user.delete()
     return counts
 

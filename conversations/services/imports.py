@@ -12,6 +12,7 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from conversations.db import replicas
 from conversations.formats import RECORDED_FIELDS, Chat, MessageDraft, Rejected
 from conversations.models import (
     DEFAULT_TITLE,
@@ -81,6 +82,7 @@ def import_conversations(
         _import_one(chat, owner_id, source, report)
         if on_progress is not None:
             on_progress(report)
+    replicas.keep_written(owner_id)
     return report
 
 

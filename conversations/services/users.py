@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 
+from conversations.db import replicas
 from conversations.models import AccessAction, AccessContext, Caller
 from conversations.models.user_names import (
     LARGEST_EXACT_NUMBER,
@@ -17,7 +18,7 @@ from conversations.models.user_names import (
     namespace_of,
     username_of,
 )
-from conversations.services.audit import record_act
+from conversations.services.audit import note_write, record_act
 from conversations.services.characters import described, is_hidden
 from conversations.services.errors import InvalidValue, NotAllowed, NotFound
 from conversations.services.validators import check_text
@@ -140,6 +141,7 @@ def owner_to_write_for(
     """
     caller, username = _resolved(access, user_id, field)
     if username is None:
+        note_write(access, caller.user)
         return caller.user
     if caller.trusted:
         owner = _find_or_create(username, field)
@@ -149,6 +151,7 @@ def owner_to_write_for(
     else:
         raise NotFound(NO_SUCH_USER, field=field)
     record_act(access, AccessAction.CHANGE, owner=owner, detail=detail)
+    note_write(access, owner)
     return owner
 
 
@@ -166,6 +169,7 @@ def owner_to_read(
     """
     caller, username = _resolved(access, user_id, field)
     if username is None:
+        replicas.reads_of(caller.user.pk)
         return caller.user
     if not caller.may_read_any:
         raise NotFound(NO_SUCH_USER, field=field)
@@ -175,6 +179,7 @@ def owner_to_read(
     if caller.trusted:
         _check_not_staff(owner, field)
     record_act(access, action, owner=owner, detail=detail)
+    replicas.reads_of(owner.pk)
     return owner
 
 
@@ -192,6 +197,8 @@ def check_everybody(
     if access.caller is not None and not access.caller.may_read_any:
         raise NotAllowed(NOT_EVERYBODY, field=field)
     record_act(access, action, owner=None, detail=detail)
+    if access.caller is not None and not access.caller.trusted:
+        replicas.reads_of(access.caller.user.pk)
 
 
 def _resolved(

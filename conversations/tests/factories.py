@@ -38,6 +38,10 @@ def make_staff(username="support"):
     return make_user(username, "view_conversation", "view_message", is_staff=True)
 
 
+def make_superuser(username="root"):
+    return make_user(username, is_staff=True, is_superuser=True)
+
+
 def make_conversation(user, messages=0, **fields) -> Conversation:
     """A conversation with that many alternating user and assistant messages."""
     conversation, _ = create_conversation(owner=user, **fields)

@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
+from typing import TypeVar
 
 from django.conf import settings
 
@@ -26,6 +27,7 @@ from conversations.chat.llm.retrieval import retrieve_sources, with_sources
 from conversations.chat.llm.tools import tools
 from conversations.chat.runtime.db_worker import DatabaseWorker
 from conversations.chat.runtime.watched_turn import WatchedTurn
+from conversations.db import replicas
 from conversations.models import Status
 from conversations.models.interrupted import INTERRUPTED
 from conversations.models.turn import Step, ToolResult, Turn
@@ -42,6 +44,8 @@ from conversations.services.turns import (
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 
 class LiveTurn(WatchedTurn):
     """`run` is to be awaited as a task of its own, which is then `task`."""
@@ -56,6 +60,8 @@ class LiveTurn(WatchedTurn):
         # found as it was.
         self.writing = False
         self._provider, self._question, self._database = provider, question, database
+        # Whose data the request wrote that began it, and the turn goes on to write.
+        self._written = replicas.written_by_request() | {turn.owner_id}
         # Why it is to end before the model does: "stopped", "interrupted" or "lost".
         self._ended_by = ""
 
@@ -112,7 +118,7 @@ class LiveTurn(WatchedTurn):
             mcp_servers.ready(),
         )
         if sources is not None or mode is not None:
-            await self._database.run(partial(record_opening, turn=turn, mode=mode, sources=sources))
+            await self._store(partial(record_opening, turn=turn, mode=mode, sources=sources))
             with self.change():
                 turn.sources, turn.mode = sources, mode
         return converse(
@@ -127,9 +133,7 @@ class LiveTurn(WatchedTurn):
 
     async def _take(self, agent_event: AgentEvent) -> None:
         if isinstance(agent_event, ToolResult):
-            await self._database.run(
-                partial(record_tool_result, turn=self.turn, result=agent_event)
-            )
+            await self._store(partial(record_tool_result, turn=self.turn, result=agent_event))
             with self.change() as turn:
                 turn.last.results.append(agent_event)
             return
@@ -145,7 +149,7 @@ class LiveTurn(WatchedTurn):
 
     async def _open_step(self) -> None:
         self.writing = True
-        message_id = await self._database.run(
+        message_id = await self._store(
             partial(open_step, turn=self.turn, latency_ms=self._milliseconds())
         )
         with self.change() as turn:
@@ -158,9 +162,19 @@ class LiveTurn(WatchedTurn):
             turn.last.completion_tokens = ended.completion_tokens
         if not ended.calls:
             return
-        await self._database.run(partial(record_tool_calls, turn=self.turn, calls=ended.calls))
+        await self._store(partial(record_tool_calls, turn=self.turn, calls=ended.calls))
         with self.change() as turn:
             turn.last.calls = ended.calls
+
+    async def _store(self, write: Callable[[], T]) -> T:
+        """Commit a write and keep its position: who is told of it finds it on any replica."""
+
+        def stored() -> T:
+            result = write()
+            replicas.keep_written(*self._written)
+            return result
+
+        return await self._database.run(stored)
 
     def _milliseconds(self) -> int:
         return round((time.monotonic() - self.begun_at) * 1000)
@@ -190,7 +204,7 @@ class LiveTurn(WatchedTurn):
     async def _finish(self, ended: Turn) -> None:
         """Store the end, then tell it: who hears `done` finds it in the record."""
         try:
-            stored = await self._database.run(partial(_store_end, ended))
+            stored = await self._store(partial(_store_end, ended))
         except Exception:
             log.exception("The end of a turn could not be stored")
             stored = self._ended(Status.FAILED, "not_stored", FAILURES["not_stored"].text)

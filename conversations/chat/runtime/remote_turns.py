@@ -18,6 +18,7 @@ from django.utils import timezone
 from conversations.chat.runtime.db_worker import DatabaseWorker
 from conversations.chat.runtime.process_liveness import is_dead
 from conversations.chat.runtime.watched_turn import WatchedTurn
+from conversations.db import replicas
 from conversations.models import Status
 from conversations.models.turn import Turn, TurnPk
 from conversations.selectors.turn_log import read_turns
@@ -101,6 +102,8 @@ def _look(before: list[Turn]) -> list[Turn]:
     ended = [_end_if_abandoned(turn) for turn in turns.values()]
     if any(ended):
         turns = read_turns(pks)
+    # Their own process may not have kept the position yet.
+    replicas.keep_written(*{turn.owner_id for turn in turns.values() if turn.ended})
     return [_seen(turn, turns.get(turn.pk)) for turn in before]
 
 

@@ -24,6 +24,7 @@ LOCAL = {
     "conversations_apitoken",
     "conversations_installationsecret",
     "conversations_savedview",
+    "conversations_writeposition",
 }
 
 UNIQUE_INDEXES = """
