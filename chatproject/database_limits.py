@@ -1,10 +1,22 @@
-"""PostgreSQL timeouts of statements, lock waits and idle transactions."""
+"""Timeouts of database connections: of statements, lock waits, idle transactions, the network."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from django.conf import settings
+
+# Parameters of libpq for connections over TCP, in seconds but for the last, which is in
+# milliseconds. A database that the network cuts off is noticed within about 20 seconds, and again
+# as soon afterwards; by the defaults of Linux a process may wait for minutes after the network is
+# back, in which it shows no sign of life for its running turns.
+NETWORK_TIMEOUTS: dict[str, int] = {
+    "connect_timeout": 10,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 2,
+    "tcp_user_timeout": 20_000,
+}
 
 
 def with_limits(options: dict[str, Any], **seconds: float) -> dict[str, Any]:

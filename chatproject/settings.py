@@ -101,7 +101,7 @@ DATABASES["default"] |= {
 }
 # Timeouts; 0 is no limit. Web processes use DATABASE_WEB_OPTIONS (`wsgi.py`). Commands have only a
 # lock timeout, so that they do not block others while they wait for a lock.
-_OPTIONS = DATABASES["default"].get("OPTIONS", {})
+_OPTIONS = database_limits.NETWORK_TIMEOUTS | DATABASES["default"].get("OPTIONS", {})
 _STATEMENT_TIMEOUT = env.float("DATABASE_STATEMENT_TIMEOUT_SECONDS", default=30)
 DATABASE_WEB_OPTIONS = database_limits.with_limits(
     _OPTIONS,

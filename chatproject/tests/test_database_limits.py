@@ -6,7 +6,7 @@ import pytest
 from django.conf import settings
 from django.db import DatabaseError, OperationalError, connection, transaction
 
-from chatproject.database_limits import limit_web_process, with_limits
+from chatproject.database_limits import NETWORK_TIMEOUTS, limit_web_process, with_limits
 from conversations.services.database_errors import (
     LOCKED,
     TIMED_OUT,
@@ -77,6 +77,32 @@ def test_every_way_to_serve_takes_the_limits():
     assert done.stdout.strip() == (
         "-c lock_timeout=60000|-c lock_timeout=1000 -c idle_in_transaction_session_timeout=60000"
     )
+
+
+def test_a_database_that_is_cut_off_is_noticed_and_the_url_may_say_when():
+    code = (
+        "import django; django.setup()\n"
+        "from django.conf import settings\n"
+        "options = settings.DATABASES['default']['OPTIONS']\n"
+        "print(options['connect_timeout'], options['tcp_user_timeout'])\n"
+    )
+    url = {"DATABASE_URL": "postgres://me@db.example/chat?connect_timeout=3"}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | url,
+        cwd=settings.BASE_DIR,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["3", "20000"]
+
+
+@pytest.mark.django_db
+def test_libpq_takes_the_timeouts_of_the_network():
+    connection.ensure_connection()
+    sent = connection.connection.get_dsn_parameters()
+    assert {name: int(sent[name]) for name in NETWORK_TIMEOUTS} == NETWORK_TIMEOUTS
 
 
 def test_what_passes_a_limit_is_known_as_unavailable(web):
