@@ -7,6 +7,7 @@ import shlex
 import signal
 import sys
 from argparse import ArgumentTypeError
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -18,6 +19,7 @@ from django.db.migrations.executor import MigrationExecutor
 
 from chatproject.embedded_postgres import EmbeddedPostgresError
 from chatproject.static_files import collect_static_files
+from conversations.db.one_at_a_time import one_at_a_time
 from conversations.management.serving import (
     MAX_PORT,
     check_address,
@@ -37,6 +39,11 @@ NO_WORKERS = "must be at least 1"
 TOO_MANY_WORKERS = "The database allows {limit} connections, too few for {workers} workers."
 NO_DATABASE = "Cannot use the database: {reason}"
 NAME_TAKEN = f"There is no administrator, and the username {ADMIN_NAME} belongs to another user."
+
+WAITING = "Database  waiting for another quickstart to set it up"
+
+# The advisory lock of a quickstart that sets the database up: any number of its own.
+SET_UP = 7_267_240_113
 
 # The address to show for a server that listens on all interfaces.
 _LOOPBACK_OF = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
@@ -74,10 +81,12 @@ class Command(BaseCommand):
         host, port, workers = options["host"], options["port"], options["workers"]
         try:
             check_address(host, port)
-            self._migrate()
-            threads = _threads_of_each(workers)
-            self._collect_static_files()
-            account = self._account(sample=not options["no_sample"])
+            # Several machines may be started on one database at the same moment.
+            with one_at_a_time(SET_UP, on_wait=partial(self._say, WAITING)):
+                self._migrate()
+                threads = _threads_of_each(workers)
+                self._collect_static_files()
+                account = self._account(sample=not options["no_sample"])
             self._print_addresses(_address(host, port), account)
             # Workers are forked from this process and must not share its connections.
             connections.close_all()

@@ -7,19 +7,25 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from io import StringIO
 from pathlib import Path
 
 import pytest
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
+from django.db import connection
 
+from conversations.db.one_at_a_time import one_at_a_time
+from conversations.management.commands.quickstart import SET_UP, WAITING
 from conversations.models import Conversation
+from conversations.services.bootstrap import create_admin
 
 STARTS_WITHIN = 60  # seconds
 STOPS_WITHIN = 30
@@ -87,6 +93,35 @@ def test_an_ordinary_user_named_admin_is_left_alone(prepared):
     out, _ = prepared("--no-sample")
     assert "manage.py createsuperuser" in out
     assert not User.objects.get().is_superuser
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_started_at_once_one_waits_until_the_other_has_set_the_database_up(prepared):
+    holds, waits = threading.Event(), threading.Event()
+
+    class Output(StringIO):
+        def write(self, text):
+            if WAITING in text:
+                waits.set()
+            return super().write(text)
+
+    def set_up():
+        try:
+            with one_at_a_time(SET_UP, on_wait=lambda: None):
+                holds.set()
+                assert waits.wait(60)
+                create_admin()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        other = pool.submit(set_up)
+        assert holds.wait(60)
+        call_command("quickstart", f"--port={free_port()}", "--no-sample", stdout=(out := Output()))
+        other.result()
+    assert "manage.py changepassword admin" in out.getvalue()
+    with one_at_a_time(SET_UP, on_wait=lambda: pytest.fail("somebody holds it still")):
+        pass
 
 
 @pytest.mark.django_db
