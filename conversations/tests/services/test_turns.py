@@ -446,13 +446,3 @@ def test_two_processes_end_each_answer_once():
     with ThreadPoolExecutor(4) as pool:
         assert sum(pool.map(race, range(4))) == 40
     assert Message.objects.filter(status=Status.INTERRUPTED).count() == 40
-
-
-def test_a_process_is_known_to_be_alive_until_it_ends(settings, tmp_path):
-    settings.DATA_DIR = tmp_path
-    name = liveness.announce()
-    assert not liveness.is_dead(name)
-    assert not liveness.is_dead("unknown")
-    assert not liveness.is_dead("")
-    (tmp_path / "runners" / "deceased").touch()
-    assert liveness.is_dead("deceased")
