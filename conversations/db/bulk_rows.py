@@ -12,8 +12,12 @@ from typing import Any
 import orjson
 from django.db import connection, models
 from django.db.models import JSONField
+from psycopg2.extensions import AsIs
 
 Row = dict[str, Any]
+
+# A value for `insert_new_rows`: the time of the statement by the clock of the database.
+DATABASE_TIME = AsIs("statement_timestamp()")
 
 
 @cache

@@ -1,8 +1,10 @@
 """Answers whose process ended before they were complete: how they are found, stored and read.
 
-A running answer's `updated_at` moves about once a second. One that has not moved for
-CHAT_TURN_STALE_SECONDS is `interrupted` for every reader, also before its row says so:
-`as_read` turns a row into what a reader is told, `reads_as` is the same rule as a condition.
+A running answer's `updated_at` moves about once a second: it is the heartbeat of the process that
+runs it. One that has not moved for CHAT_TURN_STALE_SECONDS is `interrupted` for every reader, also
+before its row says so: `as_read` turns a row into what a reader is told, `reads_as` is the same
+rule as a condition. Heartbeats are written and judged by the clock of the database, since those of
+several web machines differ.
 """
 
 from __future__ import annotations
@@ -12,8 +14,10 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from django.conf import settings
+from django.db import connection
 from django.db.models import Q
-from django.utils import timezone
+from django.db.models.expressions import Combinable
+from django.db.models.functions import Now
 
 from conversations.models.message import Message, Status
 
@@ -27,13 +31,16 @@ INTERRUPTED_COLUMNS = {
 RowOrMessage = TypeVar("RowOrMessage", dict[str, Any], Message)
 
 
-def oldest_sign_of_life() -> datetime:
-    """Running answers that last moved before this moment are interrupted."""
-    return timezone.now() - timedelta(seconds=settings.CHAT_TURN_STALE_SECONDS)
+def oldest_sign_of_life() -> Combinable:
+    """Running answers that last moved before this moment, an SQL expression, are interrupted."""
+    return Now() - _limit()
 
 
 def as_read(message: RowOrMessage) -> RowOrMessage:
-    """The same row (with `status` and `updated_at`) or object, changed to what a reader is told."""
+    """The same row (with `status` and `updated_at`) or object, changed to what a reader is told.
+
+    To be called as soon as the row is read. Asks the database for its time if the answer runs.
+    """
     if isinstance(message, Message):
         if _is_interrupted(message.status, message.updated_at):
             for name, value in INTERRUPTED_COLUMNS.items():
@@ -44,7 +51,18 @@ def as_read(message: RowOrMessage) -> RowOrMessage:
 
 
 def _is_interrupted(status: str, updated_at: datetime) -> bool:
-    return status == Status.STREAMING and updated_at < oldest_sign_of_life()
+    return status == Status.STREAMING and updated_at < _database_time() - _limit()
+
+
+def _limit() -> timedelta:
+    return timedelta(seconds=settings.CHAT_TURN_STALE_SECONDS)
+
+
+def _database_time() -> datetime:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT statement_timestamp()")
+        now: datetime = cursor.fetchone()[0]
+    return now
 
 
 def reads_as(statuses: Collection[str]) -> Q:

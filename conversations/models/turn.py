@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import uuid
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import timedelta
 from typing import Any
 
 from conversations.models.message import Status
@@ -71,8 +71,8 @@ class Turn:
     """Grows only: text is appended, steps and results are added, and at last it ends.
 
     `id` is that of the first assistant message. Milliseconds count from the turn's begin.
-    `question_sequence` is known to the process that began the turn; `updated_at` is when its last
-    row changed, where it was read from rows.
+    `question_sequence` is known to the process that began the turn; `silent_for` is how long ago
+    its last row changed, by the database's clock, where it was read from rows.
     """
 
     id: uuid.UUID
@@ -89,7 +89,7 @@ class Turn:
     error: str | None = None
     latency_ms: int | None = None
     question_sequence: int = field(default=0, compare=False)
-    updated_at: datetime | None = field(default=None, compare=False)
+    silent_for: timedelta | None = field(default=None, compare=False)
 
     @property
     def pk(self) -> TurnPk:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import Any
 
-from django.db.models import Q, Subquery
+from django.db.models import F, Q, Subquery
+from django.db.models.functions import Now
 
 from conversations.models import AccessContext, Message, Role
 from conversations.models.turn import Step, ToolCall, ToolResult, Turn, TurnPk
 from conversations.models.turn_ids import MAX_STEPS, result_id, step_id, step_ids
 
 _NOT_READ = ("parts", "rating", "rating_comment")
-_Rows = dict[TurnPk, Message]
+_Rows = dict[TurnPk, Any]  # each a Message with `silent_for`
 
 
 def find_turn(*, message_id: uuid.UUID, access: AccessContext) -> Turn | None:
@@ -69,7 +71,8 @@ def _rows_of(pks: Iterable[TurnPk], ids: Sequence[uuid.UUID]) -> _Rows:
     owners, conversations, _ = map(set, zip(*pks, strict=True))
     owned = Q(user_id=owners.pop()) if len(owners) == 1 else Q(user_id__in=owners)
     found = Message.objects.filter(owned, conversation_id__in=conversations, id__in=ids)
-    return {(row.user_id, row.conversation_id, row.id): row for row in found.defer(*_NOT_READ)}
+    found = found.defer(*_NOT_READ).annotate(silent_for=Now() - F("updated_at"))
+    return {(row.user_id, row.conversation_id, row.id): row for row in found}
 
 
 def _calls(row: Message) -> int:
@@ -113,7 +116,7 @@ def _turn(pk: TurnPk, rows: _Rows, results: _Rows) -> Turn | None:
         finish_reason=last.finish_reason,
         error=last.error,
         latency_ms=last.latency_ms,
-        updated_at=last.updated_at,
+        silent_for=last.silent_for,
     )
 
 

@@ -6,9 +6,10 @@ import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from django.conf import settings
 from django.db import connection
-from django.db.models import Q
-from django.utils import timezone
+from django.db.models import BooleanField, ExpressionWrapper, Q
+from django.db.models.functions import Now
 
 from conversations.models import Message, Status
 from conversations.models.interrupted import INTERRUPTED_COLUMNS, oldest_sign_of_life
@@ -27,16 +28,16 @@ def interrupt_abandoned(*, owner_id: int, conversation_id: uuid.UUID, is_dead: I
     CHAT_TURN_STALE_SECONDS.
     """
     rows = Message.objects.of(owner_id, conversation_id).filter(status=Status.STREAMING)
-    found = rows.values("id", "runner", "updated_at").first()
+    found = rows.values_list("id", "runner", _is_stale()).first()
     if found is None:
         return False
-    is_stale = found["updated_at"] < oldest_sign_of_life()
-    if not is_stale and not is_dead(found["runner"] or ""):
+    id_, runner, is_stale = found
+    if not is_stale and not is_dead(runner or ""):
         return False
     # Only the row that was looked at. A stale one may have come back to life just now; a process
     # that is dead stays so.
-    seen = Q(updated_at=found["updated_at"]) if is_stale else Q(runner=found["runner"])
-    changed = rows.filter(seen, id=found["id"]).update(**_interrupted())
+    seen = Q(_is_stale()) if is_stale else Q(runner=runner)
+    changed = rows.filter(seen, id=id_).update(**_INTERRUPTED, updated_at=Now())
     return bool(changed == 1)
 
 
@@ -47,11 +48,14 @@ def interrupt_all_abandoned(*, is_dead: IsDead) -> int:
     ends at most BATCH answers.
     """
     running = Message.objects.filter(status=Status.STREAMING).order_by()
-    found = running.values_list("user_id", "runner", "updated_at")
-    oldest = oldest_sign_of_life()
+    found = running.values_list("user_id", "runner", _is_stale())
     dead = [name for name in {runner for _, runner, _ in found} if name and is_dead(name)]
-    owners = {owner for owner, runner, at in found if at < oldest or runner in dead}
+    owners = {owner for owner, runner, is_stale in found if is_stale or runner in dead}
     return sum(_interrupt_of(owner, dead) for owner in owners)
+
+
+def _is_stale() -> ExpressionWrapper:
+    return ExpressionWrapper(Q(updated_at__lt=oldest_sign_of_life()), BooleanField())
 
 
 def _interrupt_of(owner_id: int, dead: Sequence[str]) -> int:
@@ -65,29 +69,29 @@ def _interrupt_of(owner_id: int, dead: Sequence[str]) -> int:
 
 
 def _interrupt_batch(owner_id: int, dead: Sequence[str]) -> int:
-    columns = _interrupted()
-    runners, values = list(dead), list(columns.values())
+    limit = settings.CHAT_TURN_STALE_SECONDS
+    values: list[Any] = [owner_id, Status.STREAMING, limit, list(dead), BATCH]
     with connection.cursor() as cursor:
-        cursor.execute(
-            _INTERRUPT.format(columns=", ".join(f"{name} = %s" for name in columns)),
-            [owner_id, Status.STREAMING, oldest_sign_of_life(), runners, BATCH, *values, owner_id],
-        )
+        cursor.execute(_INTERRUPT, [*values, *_INTERRUPTED.values(), owner_id])
         return int(cursor.rowcount)
 
 
+_INTERRUPTED: dict[str, Any] = {**INTERRUPTED_COLUMNS, "runner": None}
+
 # Reads the rows of the index message_unfinished_idx, of which few are `streaming`. What another
 # process is just writing is alive, or being ended: it is passed over.
-_INTERRUPT = """
+_INTERRUPT = f"""
     WITH abandoned AS MATERIALIZED (
         SELECT conversation_id, id FROM conversations_message
-        WHERE user_id = %s AND status = %s AND (updated_at < %s OR runner = ANY(%s::varchar[]))
+        WHERE user_id = %s AND status = %s AND (
+            updated_at < statement_timestamp() - make_interval(secs => %s)
+            OR runner = ANY(%s::varchar[])
+        )
         LIMIT %s FOR UPDATE SKIP LOCKED
     )
-    UPDATE conversations_message AS stored SET {columns} FROM abandoned
+    UPDATE conversations_message AS stored SET
+        {", ".join(f"{name} = %s" for name in _INTERRUPTED)}, updated_at = statement_timestamp()
+    FROM abandoned
     WHERE stored.user_id = %s AND stored.conversation_id = abandoned.conversation_id
         AND stored.id = abandoned.id
-"""
-
-
-def _interrupted() -> dict[str, Any]:
-    return {**INTERRUPTED_COLUMNS, "runner": None, "updated_at": timezone.now()}
+"""  # noqa: S608 (the names of columns above)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from django.db import transaction
 from django.utils import timezone
 
-from conversations.db.bulk_rows import Row, insert_new_rows
+from conversations.db.bulk_rows import DATABASE_TIME, Row, insert_new_rows
 from conversations.db.owners import is_distributed
 from conversations.formats import DRAFT_FIELDS, MessageDraft
 from conversations.models import (
@@ -16,6 +16,7 @@ from conversations.models import (
     AccessContext,
     Conversation,
     Message,
+    Status,
     Tombstone,
     id_from_key,
     new_id,
@@ -171,7 +172,8 @@ def _row(
         "conversation_id": conversation_id,
         "sequence": sequence,
         "created_at": created_at,
-        "updated_at": created_at,
+        # Of a running answer it is the first heartbeat.
+        "updated_at": DATABASE_TIME if draft.status == Status.STREAMING else created_at,
     }
 
 

@@ -103,9 +103,11 @@ def _messages(
     rows = messages.in_order().values(*_MESSAGE_COLUMNS, "updated_at")
     last = 0
     while batch := fetch_on(reading, rows.filter(sequence__gt=last)[:MESSAGE_BATCH]):
+        # Judged when it is read: a slow client may take the rows of a batch much later.
+        told = [as_read(row) for row in batch]
         keys = [row["id"] for row in batch]
         reviews = _reviews(conversation, keys, reading) if has_reviews else {}
-        for row in map(as_read, batch):
+        for row in told:
             values = {name: row[name] for name in _MESSAGE_COLUMNS}
             yield RecordedMessage(**values, reviews=reviews.get(row["id"], ()))
         last = batch[-1]["sequence"]

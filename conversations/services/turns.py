@@ -1,9 +1,9 @@
 """The stored side of a running turn: every write from `begin_turn` on to the end of the answer.
 
 At each moment of a running turn exactly one of its messages is `streaming`; its `updated_at`
-moves about once a second, and its `runner` names the process that runs it. Whoever finds that
-row old, or its process dead, ends it as `interrupted`. No write of a turn touches what belongs
-to the client: `metadata` and ratings.
+moves about once a second by the clock of the database, and its `runner` names the process that
+runs it. Whoever finds that row old, or its process dead, ends it as `interrupted`. No write of a
+turn touches what belongs to the client: `metadata` and ratings.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 from django.db import connection, transaction
 from django.db.models import QuerySet
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from conversations.db.owners import is_distributed
 from conversations.formats import MessageDraft
@@ -72,7 +72,7 @@ def _save(turns: Sequence[Turn]) -> dict[uuid.UUID, bool]:
     with connection.cursor() as cursor:
         cursor.execute(
             _SAVE.format(rows=", ".join([place] * len(turns)), owner=owner),
-            [*values, Status.STREAMING, timezone.now(), STOPPING, Status.STREAMING],
+            [*values, Status.STREAMING, STOPPING, Status.STREAMING],
         )
         return {row[0]: row[1] for row in cursor.fetchall()}
 
@@ -93,7 +93,7 @@ _SAVE = """
             content = CASE WHEN starts_with(new.content, stored.content)
                            THEN new.content ELSE stored.content END,
             first_token_ms = COALESCE(new.first_token_ms, stored.first_token_ms),
-            updated_at = %s
+            updated_at = statement_timestamp()
         FROM new JOIN unlocked USING (user_id, conversation_id, id)
         WHERE stored.user_id = new.user_id AND stored.conversation_id = new.conversation_id
             AND stored.id = new.id {owner}
@@ -225,7 +225,7 @@ def _lock_conversation(turn: Turn) -> None:
 
 def _update_last_step(turn: Turn, **columns: Any) -> None:
     rows = _running(turn, turn.last.message_id)
-    if not rows.update(**columns, updated_at=timezone.now()):
+    if not rows.update(**columns, updated_at=Now()):
         raise TurnEnded
 
 
@@ -250,5 +250,5 @@ def _columns_at_end(turn: Turn) -> dict[str, Any]:
         "error": turn.error,
         "content": turn.last.content,
         "runner": None,
-        "updated_at": timezone.now(),
+        "updated_at": Now(),
     }

@@ -13,7 +13,6 @@ from django.db import connection
 
 from conversations.services.database_errors import why_unavailable
 
-THREADS = 2
 RETRY_AFTER = (0.2, 1.0, 3.0)  # seconds, while the database is away
 
 T = TypeVar("T")
@@ -22,10 +21,10 @@ T = TypeVar("T")
 class DatabaseWorker:
     """Runs jobs in turn. A thread closes its connection as soon as no job waits."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str, threads: int) -> None:
         self._jobs: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = queue.SimpleQueue()
-        for number in range(THREADS):
-            threading.Thread(target=self._work, name=f"turn-database-{number}", daemon=True).start()
+        for number in range(threads):
+            threading.Thread(target=self._work, name=f"{name}-{number}", daemon=True).start()
 
     async def run(self, job: Callable[[], T]) -> T:
         """The job's result; while the database is away, it is tried a few times again."""

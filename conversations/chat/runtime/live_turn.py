@@ -216,7 +216,7 @@ def _store_end(ended: Turn) -> Turn:
     if finish_turn(ended):
         return ended
     stored = read_turn(ended.pk)
-    if stored is not None and stored.ended and len(stored.steps) == len(ended.steps):
+    if stored is not None and stored.ended and len(stored.steps) >= len(ended.steps):
         stored.user_message_id = ended.user_message_id
         return stored
     return replace(

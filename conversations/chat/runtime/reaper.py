@@ -1,4 +1,5 @@
-"""Ends abandoned answers: each web process looks for them every REAP_SECONDS.
+"""Ends abandoned answers: each web process looks for them every REAP_SECONDS, or more often where
+CHAT_TURN_STALE_SECONDS is shorter.
 
 So the answer of a process that died is `interrupted` and found by search within a minute, whether
 or not anybody asks for it. Any number of processes may look at once.
@@ -9,6 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 
+from django.conf import settings
 from django.db import connection
 
 from conversations.chat.runtime.process_liveness import is_dead
@@ -28,8 +30,9 @@ def reap() -> int:
     return ended
 
 
-def start_reaping(seconds: float = REAP_SECONDS) -> threading.Event:
+def start_reaping(seconds: float | None = None) -> threading.Event:
     """Reap now and then every so many seconds, until this process ends or the event is set."""
+    seconds = seconds or min(REAP_SECONDS, settings.CHAT_TURN_STALE_SECONDS)
     stopped = threading.Event()
     before_end(stopped.set)
     threading.Thread(

@@ -13,8 +13,6 @@ from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
-from django.utils import timezone
-
 from conversations.chat.runtime.db_worker import DatabaseWorker
 from conversations.chat.runtime.process_liveness import is_dead
 from conversations.chat.runtime.watched_turn import WatchedTurn
@@ -27,7 +25,7 @@ from conversations.services.turns import why_not_stored
 
 LOOK_SECONDS = 0.3
 # A row that its process has not touched for so long is looked at more closely.
-SUSPECT_SECONDS = 2.5
+SUSPECT_AFTER = timedelta(seconds=2.5)
 
 log = logging.getLogger(__name__)
 
@@ -121,8 +119,7 @@ def _seen(before: Turn, now: Turn | None) -> Turn:
 
 def _end_if_abandoned(turn: Turn) -> bool:
     """Whether it has now been ended, since nobody runs it any more."""
-    suspect = timezone.now() - timedelta(seconds=SUSPECT_SECONDS)
-    if turn.ended or (turn.updated_at is not None and turn.updated_at > suspect):
+    if turn.ended or turn.silent_for is None or turn.silent_for < SUSPECT_AFTER:
         return False
     return interrupt_abandoned(
         owner_id=turn.owner_id, conversation_id=turn.conversation_id, is_dead=is_dead

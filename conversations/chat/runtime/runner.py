@@ -36,7 +36,9 @@ class Runner:
 
     def __init__(self) -> None:
         self.name = announce()
-        self._database = DatabaseWorker()
+        self._database = DatabaseWorker("turn-database", threads=2)
+        # Not behind writes that wait for a lock: what is saved late is taken for dead.
+        self._saver = DatabaseWorker("turn-saver", threads=1)
         self._turns: dict[TurnPk, LiveTurn] = {}
         self._loop = asyncio.new_event_loop()
         self._remote = RemoteTurns(self._database, self._loop)
@@ -98,7 +100,7 @@ class Runner:
     async def _save_now_and_then(self) -> None:
         while True:
             await asyncio.sleep(SAVE_SECONDS)
-            turns = [live for live in list(self._turns.values()) if not live.writing]
+            turns = list(self._turns.values())
             if not turns:
                 continue
             try:
@@ -108,7 +110,7 @@ class Runner:
 
     async def _save(self, turns: list[LiveTurn]) -> None:
         saved = [live.turn.copy() for live in turns]
-        running = await self._database.run(partial(save_progress, saved))
+        running = await self._saver.run(partial(save_progress, saved))
         for live, turn in zip(turns, saved, strict=True):
             message_id = turn.last.message_id
             if live.writing or live.turn.last.message_id != message_id:

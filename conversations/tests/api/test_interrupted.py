@@ -104,6 +104,41 @@ def test_the_list_is_filtered_by_what_it_tells(api, alice, abandoned):
         assert len(found(turn, "status=complete")) == 1
 
 
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_the_clock_of_the_web_machine_decides_nothing(api, alice, monkeypatch, hours):
+    right = timezone.now
+    monkeypatch.setattr(timezone, "now", lambda: right() + timedelta(hours=hours))
+    running, old = begin(alice), begun(alice)
+    Message.objects.filter(id=old.id).update(updated_at=right() - timedelta(seconds=31))
+    for turn, status in ((running, "streaming"), (old, "interrupted")):
+        where = f"/api/conversations/{turn.conversation_id}/messages"
+        (found,) = api.get(f"{where}?status={status}").json()["messages"]
+        assert (found["id"], found["status"]) == (str(turn.id), status)
+    assert reaping.reap() == 1
+    assert Message.objects.get(id=old.id).status == "interrupted"
+
+
+def test_a_page_with_a_running_answer_costs_one_statement_more(api, turn, statements):
+    where = f"/api/conversations/{turn.conversation_id}/messages"
+    counts = []
+    for count in (1, 0):
+        with statements() as seen:
+            api.get(where)
+        assert len([one for one in seen if "statement_timestamp" in one]) == count
+        counts.append(len(seen))
+        Message.objects.filter(id=turn.id).update(status="stopped")
+    assert counts[0] == counts[1] + 1
+
+
+def test_a_slow_reader_of_an_export_is_told_what_was_when_it_was_read(turn):
+    pieces = exported("markdown")
+    head, question = next(pieces), next(piece for piece in pieces if "Hi" in piece)
+    abandon(turn)
+    answer = "".join(pieces)
+    assert "so far" not in head + question
+    assert "*streaming*" in answer
+
+
 def test_staff_see_and_filter_the_same(staff, alice, abandoned):
     running = begun(alice)
     browser = signed_in(staff)

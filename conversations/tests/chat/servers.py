@@ -6,8 +6,10 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import urllib.request
 from contextlib import contextmanager, suppress
+from urllib.parse import quote, urlencode
 
 from django.conf import settings
 from django.db import connection
@@ -35,6 +37,12 @@ class Server:
         )
         return [int(line) for line in found.stdout.split()]
 
+    def kill(self):
+        """All of its processes at once."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
     def kill_workers(self):
         self.signal_workers(signal.SIGKILL)
 
@@ -46,34 +54,119 @@ class Server:
 @contextmanager
 def serving(provider, *, workers=1, threads=8, **environment):
     """A server that asks the scripted provider, stopped afterwards."""
-    port = free_port()
     name = connection.settings_dict["NAME"]
-    code = _SERVE.format(name=name, port=port, workers=workers, threads=threads)
-    process = subprocess.Popen(
-        [sys.executable, "-c", code],
-        env=os.environ | environment_of(provider) | environment,
-        cwd=settings.BASE_DIR,
-        start_new_session=True,
-    )
+    code = _SERVE_DATABASE.format(name=name)
+    environment = os.environ | environment_of(provider) | environment
+    with _served(code, workers, threads, env=environment, cwd=settings.BASE_DIR) as server:
+        yield server
+
+
+@contextmanager
+def machine(provider, folder, *, clock=0, route=None, **environment):
+    """The server of a machine of its own, which shares no files with others, not even a secret.
+
+    `clock` is by how many seconds its clock is wrong; `route` leads to the database.
+    """
+    environment = {
+        **os.environ,
+        **environment_of(provider),
+        "DATABASE_URL": database_url(route),
+        "CHATPROJECT_DATA": str(folder / "data"),
+        "PYTHONPATH": str(settings.BASE_DIR),
+        **environment,
+    }
+    code = _SET_CLOCK.format(seconds=clock)
+    with _served(code, 1, 8, env=environment, cwd=folder) as server:
+        yield server
+
+
+@contextmanager
+def _served(code, workers, threads, **options):
+    port = free_port()
+    code += _SERVE.format(port=port, workers=workers, threads=threads)
+    process = subprocess.Popen([sys.executable, "-c", code], start_new_session=True, **options)
+    server = Server(process, port)
     try:
         wait_until(lambda: process.poll() is not None or _answers(port), STARTS_WITHIN)
         assert process.poll() is None
-        yield Server(process, port)
+        yield server
     finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        server.kill()
 
 
-# The workers are forked: they find the database's name as it is set here.
-_SERVE = """
+# The workers are forked: they find the database's name, and the clock, as they are set here.
+_SERVE_DATABASE = """
 import os
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chatproject.settings")
 from django.conf import settings
 settings.DATABASES["default"]["NAME"] = {name!r}
+"""
+_SET_CLOCK = """
+from datetime import timedelta
+from django.utils import timezone
+right = timezone.now
+timezone.now = lambda: right() + timedelta(seconds={seconds})
+"""
+_SERVE = """
 from conversations.management.serving import serve
 serve(host="127.0.0.1", port={port}, workers={workers}, threads={threads})
 """
+
+
+def database_url(route=None):
+    """The URL of the tests' database, directly or by a route."""
+    found = connection.settings_dict
+    user = quote(found["USER"]) + (f":{quote(found['PASSWORD'])}" if found.get("PASSWORD") else "")
+    if route is not None:
+        return f"postgres://{user}@127.0.0.1:{route.port}/{found['NAME']}"
+    where = urlencode({"host": found["HOST"], "port": found["PORT"] or 5432})
+    return f"postgres://{user}@/{found['NAME']}?{where}"
+
+
+class Route:
+    """A way to the database that can be cut: connections are closed and new ones are refused."""
+
+    def __init__(self):
+        found = connection.settings_dict
+        host, port = found["HOST"], int(found["PORT"] or 5432)
+        if host.startswith("/"):
+            self._database = (socket.AF_UNIX, f"{host}/.s.PGSQL.{port}")
+        else:
+            self._database = (socket.AF_INET, (host or "127.0.0.1", port))
+        self.port = free_port()
+        self._sockets = set()
+        self.restore()
+
+    def restore(self):
+        listener = socket.create_server(("127.0.0.1", self.port))
+        self._sockets.add(listener)
+        threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
+
+    def cut(self):
+        while self._sockets:
+            one = self._sockets.pop()
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+            one.close()
+
+    def _accept(self, listener):
+        with suppress(OSError):  # it was cut
+            while True:
+                client, _ = listener.accept()
+                kind, address = self._database
+                server = socket.socket(kind)
+                server.connect(address)
+                self._sockets |= {client, server}
+                for ends in ((client, server), (server, client)):
+                    threading.Thread(target=self._pass_on, args=ends, daemon=True).start()
+
+    def _pass_on(self, source, target):
+        with suppress(OSError):
+            while data := source.recv(65_536):
+                target.sendall(data)
+        for end in (source, target):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
 
 
 def environment_of(provider, timeout=30):
