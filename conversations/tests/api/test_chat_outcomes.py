@@ -6,15 +6,17 @@ import time
 
 import pytest
 
+from conversations.chat.runtime.live_turn import _store_end
 from conversations.models import Conversation, Message, Status
 from conversations.models.interrupted import INTERRUPTED
 from conversations.services import SCRIPT
 from conversations.services.abandoned_turns import interrupt_abandoned
-from conversations.services.turns import CONVERSATION_DELETED
+from conversations.services.turns import CONVERSATION_DELETED, open_step
 from conversations.tests.chat import sample_tools
 from conversations.tests.chat.clients import text_of
 from conversations.tests.chat.fixtures import wait_until
 from conversations.tests.chat.scripted_behaviours import Call, calls, says
+from conversations.tests.chat.turns import begin, ended, with_text
 
 PROMPTLY = 2.5  # seconds; a turn looks at its row once a second
 
@@ -150,6 +152,15 @@ def test_an_answer_that_somebody_else_ended_is_told_as_it_is_stored(
     assert (told(later), later.data["response"]) == (told(last), "ab")
     stored = Message.objects.get(id=start["message_id"])
     assert (stored.status, stored.content) == ("interrupted", "ab")
+
+
+def test_an_end_in_a_step_that_the_process_never_heard_of_is_told(alice):
+    turn = begin(alice, runner="r")
+    # The step was opened, but the connection broke before the process heard of it.
+    open_step(turn=with_text(turn, "ab"))
+    interrupt({"conversation_id": turn.conversation_id})
+    stored = _store_end(ended(turn, "complete", content="ab"))
+    assert (stored.status, stored.error, len(stored.steps)) == ("interrupted", INTERRUPTED, 2)
 
 
 def test_the_model_is_not_asked_on_once_its_answer_was_ended(chat, scripted, tool, quiet):
