@@ -86,7 +86,7 @@ def test_a_message_comes_back_as_it_was_sent(api, url):
 def test_a_plain_message_has_the_defaults_of_the_design(api, url, chat):
     body = api.post(url, {"role": "user", "content": " hi "}).json()
     assert (body["content"], body["sequence"], body["provider"], body["model"]) == (
-        "hi",
+        " hi ",
         1,
         "",
         "",
