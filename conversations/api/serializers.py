@@ -39,6 +39,9 @@ from conversations.services.appending import MAX_BATCH
 
 # What a client may record of an answer; `streaming` is a running turn's alone.
 RECORDED_STATUSES = [choice for choice in Status.choices if choice[0] != Status.STREAMING]
+ONLY_TRUSTED = (
+    "Only a trusted client sets it, and at most a day ahead. It does not change the order."
+)
 # The owner rates a message once it is there.
 _CLIENT_FIELDS = [name for name in RECORDED_FIELDS if name not in {"rating", "rating_comment"}]
 _SERVER_SETS = frozenset({"created_at", "updated_at", "message_count", "sequence", "last_sequence"})
@@ -147,7 +150,7 @@ def _field_of(column: Any) -> serializers.Field[Any, Any, Any, Any]:
     if isinstance(column, DecimalField):
         return CostField(**options)
     if isinstance(column, DateTimeField):
-        return TimeField(**options)
+        return TimeField(help_text=ONLY_TRUSTED, **options)
     if column.name == "status":
         return serializers.ChoiceField(choices=RECORDED_STATUSES, **options)
     if column.choices:
