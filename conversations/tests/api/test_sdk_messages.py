@@ -1,12 +1,25 @@
 """What SDKs hand out goes in with one request each, and nothing of it is lost."""
 
+import json
+
 import pytest
+from hypothesis import HealthCheck, given, settings
 
 from conversations.formats import reasoning_of
 from conversations.formats.message_reader import OWN_FIELDS
 from conversations.formats.sdk_keys import ITEM_TYPES, KNOWN_KEYS
+from conversations.models import Message
 from conversations.tests import sdk_messages
 from conversations.tests.factories import make_conversation
+from conversations.tests.generated_messages import (
+    ANY_OBJECT,
+    BY_ROLE,
+    BY_TYPE,
+    CALL_ITEMS,
+    RESULTS,
+    WHOLE,
+    WRAPPED,
+)
 from conversations.tests.rebuilt import rebuilt
 from conversations.tests.sdk_messages import CUSTOM_CALL, FUNCTION_CALL, SDKS
 
@@ -129,6 +142,104 @@ def test_the_reasoning_of_a_stored_message_is_found(send, sdk, name, reasoning):
     stored = send(getattr(sdk_messages, sdk)()[name])
     assert reasoning_of(stored["parts"], stored["extra"]) == reasoning
     assert not reasoning or reasoning not in stored["content"]
+
+
+def error_of(answer):
+    assert answer.status_code in (400, 422), answer.content
+    body = answer.json()
+    (problem,) = body.get("detail") or body["errors"]
+    return problem
+
+
+def test_the_part_at_fault_is_named(api, url):
+    bad = {"role": "user", "content": [{"text": "x"}]}
+    assert error_of(api.post(url, bad))["attr"] == "content.0.type"
+    many = {"messages": [{"role": "user", "content": "x"}] * 3 + [bad]}
+    problem = error_of(api.post(url, many))
+    assert (problem["attr"], problem["code"]) == ("messages.3.content.0.type", "required")
+    sessions = url.replace("conversations", "chat-history/sessions")
+    problem = error_of(api.post(sessions, many))
+    assert problem["loc"] == ["body", "messages", 3, "content", 0, "type"]
+    assert Message.objects.count() == 0
+
+
+@pytest.mark.parametrize(
+    ("key", "nearest"),
+    [("usge", "usage"), ("contnet", "content"), ("stop_reson", "stop_reason"), ("rol", "role")],
+)
+def test_an_unknown_key_beside_an_sdks_is_refused_with_the_nearest_one(api, url, key, nearest):
+    message = {"role": "assistant", "content": "x", "refusal": None, key: "x"}
+    problem = error_of(api.post(url, message))
+    assert (problem["attr"], problem["code"]) == (key, "unknown_field")
+    assert f"`{nearest}`" in problem["detail"]
+
+
+@pytest.mark.parametrize(
+    ("message", "attr"),
+    [
+        ({"role": "assistant", "content": None}, "content"),
+        ({"role": "assistant", "content": None, "refusal": None, "tool_calls": None}, "content"),
+        ({"role": "assistant", "content": ""} | {"usage": {}}, "content"),
+        ({"role": "user", "content": [{"type": "text", "text": " "}], "parts": []}, "content"),
+        ({"type": "ai", "role": "robot", "content": "x"}, "role"),
+        ({"role": "user", "content": "x", "usage": {"a": "\x00"}}, "extra.usage.a"),
+        ({"role": "user", "content": [{"type": "text", "text": "\x00"}]}, "content"),
+        ({"role": "user", "content": "x", "refusal": {"a": 2**64}}, "extra.refusal.a"),
+        ({"role": "tool", "content": {"a": "\ud800"}}, "content"),
+        ({"choices": [{"message": {"role": "assistant", "content": "x", "name": 5}}]}, "name"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_stored_is_refused_by_name(api, url, message, attr):
+    answer = api.generic("POST", url, json.dumps(message), content_type="application/json")
+    assert error_of(answer)["attr"] == attr
+    assert Message.objects.count() == 0
+
+
+def nested(levels):
+    return '{"type": "tool_result", "content": [' * levels + "]}" * levels
+
+
+@pytest.mark.parametrize("levels", [20, 200, 400])
+@pytest.mark.parametrize(
+    "place",
+    [
+        '"role": "assistant", "content": [DEEP]',
+        '"role": "assistant", "content": "x", "usage": DEEP',
+        '"role": "assistant", "content": "x", "refusal": DEEP, "extra": {"refusal": DEEP}',
+        '"role": "assistant", "tool_calls": [{"name": "f", "args": DEEP}]',
+        '"role": "tool", "content": {"a": DEEP}',
+        '"type": "function_call_output", "output": {"a": DEEP}',
+        '"type": "reasoning", "summary": DEEP',
+        '"choices": [{"message": {"role": "assistant", "content": "x", "audio": DEEP}}]',
+    ],
+)
+def test_deep_json_in_any_place_is_refused(api, url, place, levels):
+    text = "{" + place.replace("DEEP", nested(levels)) + "}"
+    answer = api.generic("POST", url, text, content_type="application/json")
+    assert answer.status_code == 400, answer.content
+    assert Message.objects.count() == 0
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(message=BY_ROLE | BY_TYPE | WHOLE | WRAPPED | CALL_ITEMS | RESULTS | ANY_OBJECT)
+def test_any_message_is_stored_as_it_is_or_refused_by_name(api, url, message):
+    answer = api.post(url, message)
+    if answer.status_code == 201:
+        assert rebuilt(answer.json(), message) == json.loads(json.dumps(message))
+    else:
+        assert answer.status_code == 400
+        assert answer.json()["errors"][0]["attr"]
+
+
+def test_a_repeated_request_of_an_sdks_message_is_recognised(api, url):
+    message = sdk_messages.langchain()["ai"]
+    sent = [api.post(url, message, headers={"Idempotency-Key": "k"}) for _ in range(2)]
+    assert [answer.status_code for answer in sent] == [201, 200]
+    other = {**message, "usage_metadata": None}
+    assert api.post(url, other, headers={"Idempotency-Key": "k"}).status_code == 409
 
 
 def test_every_key_of_the_sdks_messages_is_known():
