@@ -177,7 +177,8 @@ SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
 # The maximum size of a request body in bytes; a larger one is answered with 413.
 CHAT_MAX_BODY_BYTES = env.int("CHAT_MAX_BODY_BYTES", default=10 * 1024 * 1024)
 DATA_UPLOAD_MAX_MEMORY_SIZE = CHAT_MAX_BODY_BYTES
-# The maximum length of a user message in characters.
+# The maximum length in characters of a question to a model, and of a user message that a person's
+# own token appends.
 CHAT_MAX_MESSAGE_CHARS = env.int("CHAT_MAX_MESSAGE_CHARS", default=10_000)
 # The maximum size of `metadata` in bytes of JSON, and the maximum nesting depth of JSON values.
 CHAT_COST_CURRENCY = env.str("CHAT_COST_CURRENCY", default="USD")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from decimal import Decimal
 from functools import cache
 from typing import Any, TypeVar
@@ -13,6 +14,8 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from conversations.formats import Malformed
+from conversations.formats.checks import NOT_A_TIME, as_time_or_none
 from conversations.models.user_names import LARGEST_EXACT_NUMBER, MAX_USERNAME_CHARS
 from conversations.services.conversations import EMPTY_TITLE
 from conversations.services.drafts import COST_LIMIT
@@ -103,6 +106,22 @@ class CountField(StrictIntegerField):
 
 
 _AMOUNT = r"[0-9]{1,8}(\.[0-9]{1,30})?"
+
+
+@extend_schema_field(OpenApiTypes.DATETIME)
+class TimeField(serializers.Field[Any, Any, Any, Any]):
+    """A date and time with an offset, as UTC."""
+
+    default_error_messages = {"invalid": NOT_A_TIME}
+
+    def to_internal_value(self, data: Any) -> datetime | None:
+        try:
+            return as_time_or_none("", data)
+        except Malformed:
+            self.fail("invalid")
+
+    def to_representation(self, value: Any) -> Any:
+        return value
 
 
 @extend_schema_field(
@@ -196,6 +215,8 @@ class StrictSerializer(serializers.Serializer[Any]):
     """
 
     read_only_names: frozenset[str] = frozenset()
+    # Names that are accepted although no field has them, for the nearest one to an unknown name.
+    other_names: frozenset[str] = frozenset()
 
     def to_internal_value(self, data: Any) -> Any:
         if not isinstance(data, Mapping) or not (unknown := data.keys() - self.fields.keys()):
@@ -214,7 +235,8 @@ class StrictSerializer(serializers.Serializer[Any]):
     def _refusal(self, name: str) -> str:
         if name in self.read_only_names:
             return serializers.ErrorDetail(READ_ONLY, "read_only")
-        return serializers.ErrorDetail(unknown_name(name, list(self.fields)), "unknown_field")
+        known = [*self.fields, *sorted(self.other_names)]
+        return serializers.ErrorDetail(unknown_name(name, known), "unknown_field")
 
 
 def unknown_name(name: str, known: list[str]) -> str:

@@ -15,7 +15,7 @@ from drf_spectacular.plumbing import ResolvedComponent
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse
 
-from conversations.api import parameters
+from conversations.api import message_shapes, parameters
 from conversations.api.contracts import CONVERSATIONS
 from conversations.api.examples import example_of_error, examples_of
 from conversations.api.serializers import ErrorSerializer, ValidationErrorSerializer
@@ -56,6 +56,9 @@ _HEADERS: dict[str, dict[str, Any]] = {
         "schema": {"type": "integer", "minimum": 0},
     },
 }
+# drf-spectacular finds the extensions that are imported.
+EXTENSIONS = (message_shapes.MessageBody,)
+
 _HEADERS_OF = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}
 _UUIDS = {"conversation_id", "session_id", "message_id"}
 _path_name = re.compile(r"{(\w+)}")

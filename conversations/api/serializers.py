@@ -9,7 +9,7 @@ from __future__ import annotations
 from copy import deepcopy
 from typing import Any
 
-from django.db.models import DecimalField, JSONField, PositiveIntegerField
+from django.db.models import DateTimeField, DecimalField, JSONField, PositiveIntegerField
 from django.db.models import Field as ModelField
 from drf_spectacular.utils import inline_serializer
 from rest_framework import serializers
@@ -26,20 +26,24 @@ from conversations.api.fields import (
     StrictIntegerField,
     StrictSerializer,
     StrictUUIDField,
+    TimeField,
     TitleField,
     ToolCallsField,
     UserIdField,
 )
-from conversations.formats import RECORDED_FIELDS
+from conversations.formats import RECORDED_FIELDS, Malformed, as_own_fields
+from conversations.formats.checks import MISSING
+from conversations.formats.sdk_keys import KNOWN_KEYS
 from conversations.models import Conversation, Message, Status
 from conversations.services.appending import MAX_BATCH
 
 # What a client may record of an answer; `streaming` is a running turn's alone.
 RECORDED_STATUSES = [choice for choice in Status.choices if choice[0] != Status.STREAMING]
-# The owner rates a message once it is there, and the server sets its time.
-_CLIENT_FIELDS = [
-    name for name in RECORDED_FIELDS if name not in {"rating", "rating_comment", "created_at"}
-]
+ONLY_TRUSTED = (
+    "Only a trusted client sets it, and at most a day ahead. It does not change the order."
+)
+# The owner rates a message once it is there.
+_CLIENT_FIELDS = [name for name in RECORDED_FIELDS if name not in {"rating", "rating_comment"}]
 _SERVER_SETS = frozenset({"created_at", "updated_at", "message_count", "sequence", "last_sequence"})
 
 
@@ -113,15 +117,29 @@ class ConversationChangesSerializer(StrictSerializer):
 
 
 class NewMessageSerializer(StrictSerializer):
-    """Request body of a new message; absent fields have the model's defaults."""
+    """Request body of a new message, in our form or that of an SDK; absent fields have the model's
+    defaults."""
 
-    read_only_names = _SERVER_SETS | {"conversation_id", "session_id"}
+    read_only_names = _SERVER_SETS - {"created_at"} | {"conversation_id", "session_id"}
+    other_names = KNOWN_KEYS
 
     id = StrictUUIDField(required=False)
 
     def get_fields(self) -> dict[str, Any]:
         columns = {name: _field_of(Message._meta.get_field(name)) for name in _CLIENT_FIELDS}
         return columns | super().get_fields()
+
+    def to_internal_value(self, data: Any) -> Any:
+        try:
+            return super().to_internal_value(
+                as_own_fields(data) if isinstance(data, dict) else data
+            )
+        except Malformed as error:
+            code = "required" if error.detail == MISSING else "invalid"
+            detail = serializers.ErrorDetail(error.detail, code)
+            raise serializers.ValidationError(
+                {error.field or "non_field_errors": [detail]}
+            ) from None
 
 
 def _field_of(column: Any) -> serializers.Field[Any, Any, Any, Any]:
@@ -131,6 +149,8 @@ def _field_of(column: Any) -> serializers.Field[Any, Any, Any, Any]:
         return CountField(**options)
     if isinstance(column, DecimalField):
         return CostField(**options)
+    if isinstance(column, DateTimeField):
+        return TimeField(help_text=ONLY_TRUSTED, **options)
     if column.name == "status":
         return serializers.ChoiceField(choices=RECORDED_STATUSES, **options)
     if column.choices:

@@ -107,7 +107,10 @@ class MeSerializer(Serializer[Any]):
         "Limits",
         {
             "max_body_bytes": IntegerField(),
-            "max_message_chars": IntegerField(help_text="Of what is sent as `user`."),
+            "max_message_chars": IntegerField(
+                help_text="Of a question to a model, and of a message with the role `user`, except "
+                "what a trusted client appends."
+            ),
             "max_metadata_bytes": IntegerField(),
             "max_messages_at_once": IntegerField(),
             "rates": ObjectField(

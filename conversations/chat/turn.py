@@ -58,7 +58,7 @@ def ask(
         runner=runner().name,
         is_dead=is_dead,
     )
-    watched = runner().start(turn, found, message.strip()) if created else runner().watch(turn)
+    watched = runner().start(turn, found, message) if created else runner().watch(turn)
     release_connection()
     return watched
 

@@ -14,7 +14,9 @@ from conversations.formats.message import (
     RecordedReview,
     cost_as_text,
 )
+from conversations.formats.message_reader import as_own_fields
 from conversations.formats.openai import read_openai
+from conversations.formats.reasoning import reasoning_of, reasoning_part
 from conversations.formats.writers import WRITERS, Writer
 
 Reader = Callable[[BinaryIO], Iterator[Chat | Rejected]]
@@ -37,5 +39,8 @@ __all__ = [
     "RecordedReview",
     "Rejected",
     "Writer",
+    "as_own_fields",
     "cost_as_text",
+    "reasoning_of",
+    "reasoning_part",
 ]

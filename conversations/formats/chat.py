@@ -18,7 +18,8 @@ MAX_REASON_CHARS = 300
 class Chat:
     """A conversation of an import file; `line` is its line number, from 1.
 
-    `external_id` is its id in the file, or None if the file has none.
+    `external_id` is its id in the file, or None if the file has none. `earlier` is the same
+    conversation as earlier releases read it, if they read it otherwise.
     """
 
     line: int
@@ -31,6 +32,7 @@ class Chat:
     archived_at: datetime | None = None
     created_at: datetime | None = None
     updated_at: datetime | None = None
+    earlier: Chat | None = None
 
     @property
     def key(self) -> str:
@@ -95,7 +97,8 @@ def content_hash(chat: Chat) -> str:
     """SHA-256 over title, metadata and messages: "v1:sha256:<hex>".
 
     Independent of the order of keys. Ids of imported conversations depend on this hash: a change
-    needs a new version prefix.
+    needs a new version prefix. Where a format reads a message otherwise than before, its earlier
+    form (`Chat.earlier`) is looked up too.
     """
     hashed = {
         "title": chat.title,

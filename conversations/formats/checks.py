@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -17,6 +18,9 @@ NOT_A_NUMBER = "Not an integer."
 NOT_A_DECIMAL = "Not a number, nor one in a string."
 NOT_A_BOOLEAN = "Must be true or false."
 NOT_A_TIME = "Not a date and time with an offset, such as 2026-01-31T09:30:00Z."
+
+# A check: the path of the value in its line ("messages.3.role") and the value.
+Check = Callable[[str, object], Any]
 
 
 def required(at: str, value: object) -> object:

@@ -12,12 +12,13 @@ the list counts), and `reviews` of staff, whose accounts belong to the exporting
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from typing import Any, BinaryIO
 
 from conversations.formats.chat import Chat, Malformed, Rejected
 from conversations.formats.checks import (
+    Check,
     as_boolean,
     as_decimal_or_none,
     as_id,
@@ -35,8 +36,6 @@ from conversations.formats.lines import parse_object, read_lines
 from conversations.formats.message import DRAFT_FIELDS, RECORDED_FIELDS, MessageDraft
 
 UNKNOWN_FIELD = "Unknown field."
-
-Check = Callable[[str, object], Any]
 
 # By the annotation of a dataclass field.
 _CHECKS: dict[str, Check] = {
@@ -60,7 +59,7 @@ def _checks(record: type, ignored: frozenset[str]) -> dict[str, Check]:
     }
 
 
-CHAT_FIELDS = _checks(Chat, frozenset({"line", "external_id", "messages"}))
+CHAT_FIELDS = _checks(Chat, frozenset({"line", "external_id", "messages", "earlier"}))
 CHAT_FIELDS_IGNORED = frozenset({"owner", "source"})
 MESSAGE_FIELDS = _checks(MessageDraft, frozenset(DRAFT_FIELDS) - set(RECORDED_FIELDS))
 MESSAGE_FIELDS_IGNORED = frozenset({"id", "sequence", "reviews"})

@@ -8,10 +8,9 @@ lines of https://platform.openai.com/docs/guides/supervised-fine-tuning:
 
 How a line is stored, so that an export can write the same line again:
 
-- `content` null or absent is "". A list of parts is stored unchanged in `parts`, and its text
-  parts, joined by newlines, are the `content`.
-- A message's other keys (`refusal`, `audio`, `function_call`, …) are its `metadata["openai"]`.
-  If a message has nothing but such a key, it is also stored as a part: `{"type": K, K: …}`.
+- A message is read as over the API (`message_reader`); what has no column is its `extra`, unknown
+  keys too. Until then it was `metadata["openai"]`: `openai_earlier` says how, so that a file that
+  was imported before is recognised.
 - A conversation's other keys (`tools`, …), and its `id` as the file writes it, are its
   `metadata["openai"]`. If the metadata of the file has that name, its value moves to
   `metadata["openai"]["metadata"]["openai"]`.
@@ -21,32 +20,44 @@ How a line is stored, so that an export can write the same line again:
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import chain, islice
 from typing import Any, BinaryIO
 
 from conversations.formats.chat import Chat, Malformed, Rejected
 from conversations.formats.checks import (
+    Check,
+    as_decimal_or_none,
     as_id,
     as_list,
+    as_list_or_none,
     as_object,
     as_text,
     as_text_or_none,
+    as_time_or_none,
     required,
 )
 from conversations.formats.lines import parse_object, read_lines
 from conversations.formats.message import MessageDraft
+from conversations.formats.message_reader import as_own_fields
+from conversations.formats.openai_earlier import EXTRAS, earlier_message
 from conversations.formats.recognition import BYTES_READ, other_format
 
-EXTRAS = "openai"
-
 NO_MESSAGES = "The list of messages is empty."
-NOT_CONTENT = "Must be a string, null or a list of parts."
 NO_CALL_ANSWERED = "Required for a tool message: the id of the tool call that it answers."
 LOOKS_LIKE = "This looks like {name}, not like openai."
 
 _CHAT_KEYS = frozenset({"messages", "title", "metadata"})
-_MESSAGE_KEYS = frozenset({"role", "content", "tool_calls", "tool_call_id", "name"})
-_INSTEAD_OF_CONTENT = ("refusal", "audio", "function_call")
+_OWN_FIELDS = frozenset({"role", "content", "tool_calls", "tool_call_id", "name"})
+# Of our other columns, those that lines may have, beside what usage objects say.
+_CHECKS: dict[str, Check] = {
+    "tool_call_id": as_text_or_none,
+    "name": as_text_or_none,
+    "model": as_text,
+    "finish_reason": as_text_or_none,
+    "cost": as_decimal_or_none,
+    "created_at": as_time_or_none,
+}
 
 _OPENING_BRACKETS = (b"[", b"{", b"[{")
 _RECOGNITION_LINES = 200
@@ -95,13 +106,18 @@ def _chat(number: int, data: _Object) -> Chat:
     messages = as_list("messages", required("messages", data.get("messages")))
     if not messages:
         raise Malformed("messages", NO_MESSAGES)
-    return Chat(
+    read = _messages(messages)
+    chat = Chat(
         line=number,
         external_id=as_id("id", data.get("id")),
         title=_title(data.get("title")),
         metadata=_chat_metadata(data),
-        messages=tuple(_message(f"messages.{at}", item) for at, item in enumerate(messages)),
+        messages=tuple(message for message, _ in read),
     )
+    earlier = tuple(before for _, before in read)
+    if earlier != chat.messages:
+        chat = replace(chat, earlier=replace(chat, messages=earlier))
+    return chat
 
 
 def _title(value: object) -> str | None:
@@ -117,52 +133,45 @@ def _chat_metadata(data: _Object) -> _Object:
     return metadata | {EXTRAS: extras} if extras else metadata
 
 
+def _messages(values: list[Any]) -> list[tuple[MessageDraft, MessageDraft]]:
+    """Each message as it is stored, and as earlier releases stored it."""
+    return [
+        (_message(f"messages.{at}", value), earlier_message(value))
+        for at, value in enumerate(values)
+    ]
+
+
 def _message(at: str, item: object) -> MessageDraft:
-    data = as_object(at, item)
-    role = as_text(f"{at}.role", required(f"{at}.role", data.get("role")))
-    content, parts = _content(f"{at}.content", data.get("content"))
-    tool_calls = _tool_calls(f"{at}.tool_calls", data.get("tool_calls"))
-    extras = {key: value for key, value in data.items() if key not in _MESSAGE_KEYS}
-    if not content and not parts and not tool_calls:
-        parts = parts_from_extras(extras) or parts
-    return MessageDraft(
-        role=role,
-        content=content,
-        parts=parts,
-        tool_calls=tool_calls,
-        tool_call_id=_tool_call_id(f"{at}.tool_call_id", data.get("tool_call_id"), role),
-        name=as_text_or_none(f"{at}.name", data.get("name")),
-        metadata={EXTRAS: extras} if extras else {},
-    )
+    message = as_object(at, item)
+    try:
+        fields = as_own_fields(message, own=_OWN_FIELDS)
+    except Malformed as error:
+        raise Malformed(f"{at}.{error.field}", error.detail) from None
+    extra = dict(fields.pop("extra", {}))
+    for name in (message.keys() & fields.keys()) - _OWN_FIELDS:
+        if not _is_valid(name, fields[name]):
+            extra[name] = fields.pop(name)
+    role = as_text(f"{at}.role", required(f"{at}.role", fields.get("role")))
+    _check_tool_calls(f"{at}.tool_calls", fields.get("tool_calls"))
+    if role == "tool" and not as_text_or_none(f"{at}.tool_call_id", fields.get("tool_call_id")):
+        raise Malformed(f"{at}.tool_call_id", NO_CALL_ANSWERED)
+    for name, check in _CHECKS.items():
+        if name in fields:
+            fields[name] = check(f"{at}.{name}", fields[name])
+    return MessageDraft(**fields, extra=extra or None)
 
 
-def parts_from_extras(extras: _Object) -> list[_Object]:
-    """The data of a message without content as content parts."""
-    return [{"type": key, key: extras[key]} for key in _INSTEAD_OF_CONTENT if extras.get(key)]
+def _is_valid(name: str, value: object) -> bool:
+    """Whether a key beside those of the format is one of our columns, with a value that fits."""
+    try:
+        return name in _CHECKS and _CHECKS[name]("", value) is not None
+    except Malformed:
+        return False
 
 
-def _content(at: str, value: object) -> tuple[str, list[Any] | None]:
-    if value is None or isinstance(value, str):
-        return value or "", None
-    if not isinstance(value, list):
-        raise Malformed(at, NOT_CONTENT)
-    texts = [_text_of_part(f"{at}.{index}", part) for index, part in enumerate(value)]
-    return "\n".join(text for text in texts if text is not None), value
-
-
-def _text_of_part(at: str, part: object) -> str | None:
-    data = as_object(at, part)
-    kind = as_text(f"{at}.type", required(f"{at}.type", data.get("type")))
-    return as_text(f"{at}.text", data.get("text")) if kind == "text" else None
-
-
-def _tool_calls(at: str, value: object) -> list[Any] | None:
-    if value is None:
-        return None
-    calls = as_list(at, value)
-    for index, call in enumerate(calls):
+def _check_tool_calls(at: str, value: object) -> None:
+    for index, call in enumerate(as_list_or_none(at, value) or ()):
         _check_tool_call(f"{at}.{index}", as_object(f"{at}.{index}", call))
-    return calls
 
 
 def _check_tool_call(at: str, call: _Object) -> None:
@@ -174,10 +183,3 @@ def _check_tool_call(at: str, call: _Object) -> None:
     function = as_object(f"{at}.function", required(f"{at}.function", call.get("function")))
     for key in ("name", "arguments"):
         as_text(f"{at}.function.{key}", required(f"{at}.function.{key}", function.get(key)))
-
-
-def _tool_call_id(at: str, value: object, role: str) -> str | None:
-    answered = as_text_or_none(at, value)
-    if role == "tool" and not answered:
-        raise Malformed(at, NO_CALL_ANSWERED)
-    return answered

@@ -11,13 +11,15 @@ from decimal import Decimal
 from typing import Any
 
 from conversations.formats.chat import RecordedChat
+from conversations.formats.content_parts import text_of
 from conversations.formats.message import (
     RECORDED_FIELDS,
     RecordedMessage,
     RecordedReview,
     cost_as_text,
 )
-from conversations.formats.openai import EXTRAS, parts_from_extras
+from conversations.formats.openai_earlier import EXTRAS, parts_from_extras
+from conversations.formats.tool_calls import is_call_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,17 +79,31 @@ def _line(rest: dict[str, Any], messages: Iterable[dict[str, Any]]) -> Iterator[
 
 
 def _openai_message(message: RecordedMessage) -> dict[str, Any]:
-    extras = message.metadata.get(EXTRAS)
-    extras = extras if isinstance(extras, dict) else {}
-    parts_are_extras = message.parts is not None and message.parts == parts_from_extras(extras)
-    content: Any = message.content if message.parts is None else message.parts
-    if parts_are_extras or (content == "" and message.tool_calls):
-        content = None
-    data = {"role": message.role, "content": content}
+    """The message as its sender wrote it, from which `formats.openai` reads the same columns."""
+    extra = message.extra or {}
+    # Imports of earlier releases have what is in `extra` today in their metadata.
+    earlier = message.metadata.get(EXTRAS)
+    others = (earlier if isinstance(earlier, dict) else {}) | extra
+    data = {"role": message.role, "content": _openai_content(message, others)}
     for name in ("name", "tool_calls", "tool_call_id"):
         if (value := getattr(message, name)) is not None:
             data[name] = value
-    return data | extras
+    if extra.get("role") == "function":
+        data.pop("tool_call_id", None)
+    if is_call_of(extra.get("function_call"), message.tool_calls):
+        data.pop("tool_calls")
+    return data | others
+
+
+def _openai_content(message: RecordedMessage, others: dict[str, Any]) -> Any:
+    """Parts, with the text before them unless it is theirs; null where a call or a key says all."""
+    parts = message.parts
+    if parts and parts == parts_from_extras(others):
+        return None
+    if parts is not None:
+        has_text = text_of(parts) or not message.content
+        return parts if has_text else [{"type": "text", "text": message.content}, *parts]
+    return None if message.content == "" and message.tool_calls else message.content
 
 
 def _as_dict(message: RecordedMessage) -> dict[str, Any]:

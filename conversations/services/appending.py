@@ -78,12 +78,15 @@ def append_drafts(
     A row maps every column of a message to its value. `key` (an Idempotency-Key) makes the write
     idempotent, as do the drafts' own ids: a repeated call returns the stored rows and False.
     `owner_id` is for callers that have checked already whose conversation it is.
-    `from_client` applies the limits for clients (`check_draft`). `single` leaves the index out of
-    the field names in errors. Raises InvalidValue, NotFound, NotAllowed, ReasonRequired,
-    StaleSequence, KeyReused (an id belongs to another message), Deleted (an id belonged to a
-    deleted message) and TurnRunning (two `streaming` messages).
+    `from_client` applies the rules for clients, and those for people unless the caller is a script
+    or trusted (`check_draft`). `single` leaves the index out of the field names in errors. Raises
+    InvalidValue, NotFound, NotAllowed, ReasonRequired, StaleSequence, KeyReused (an id belongs to
+    another message), Deleted (an id belonged to a deleted message) and TurnRunning (two
+    `streaming` messages).
     """
-    _check(drafts, from_client=from_client, single=single)
+    caller = access.caller
+    by_person = from_client and caller is not None and not caller.trusted
+    _check(drafts, from_client=from_client, by_person=by_person, single=single)
     ids = _ids_for(conversation_id, drafts, key)
     # Before the transaction, so that the AccessRecord of a refused or repeated append, whose
     # response also tells something about the conversation, is not rolled back.
@@ -105,15 +108,17 @@ def append_drafts(
     return rows, True
 
 
-def _check(drafts: Sequence[MessageDraft], *, from_client: bool, single: bool) -> None:
+def _check(
+    drafts: Sequence[MessageDraft], *, from_client: bool, by_person: bool, single: bool
+) -> None:
     if not drafts:
         raise InvalidValue(NONE_GIVEN, field="messages", code="empty")
     if len(drafts) > MAX_BATCH:
         raise InvalidValue(TOO_MANY, field="messages", code="max_length")
     if single:
-        check_draft(drafts[0], from_client=from_client)
+        check_draft(drafts[0], from_client=from_client, by_person=by_person)
     else:
-        check_drafts(list(drafts), from_client=from_client)
+        check_drafts(list(drafts), from_client=from_client, by_person=by_person)
 
 
 def _ids_for(

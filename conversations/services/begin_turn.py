@@ -45,7 +45,7 @@ def begin_turn(
     """
     question = MessageDraft(role=Role.USER, content=content, provider=provider)
     try:
-        check_draft(question, from_client=True)
+        check_draft(question, from_client=True, by_person=True)
     except InvalidValue as error:
         error.field = "message" if error.field == "content" else error.field
         raise

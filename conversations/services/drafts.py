@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 from django.conf import settings
 from django.db.models import CharField, DecimalField, JSONField, PositiveIntegerField, TextField
+from django.utils import timezone
 
 from conversations.db.bulk_rows import Row
 from conversations.formats import COST_PLACES, DRAFT_FIELDS, MessageDraft
@@ -26,6 +28,9 @@ UNKNOWN_ROLE = "Unknown role. Roles are {roles} (in lower case)."
 UNKNOWN_STATUS = "Unknown status. Statuses are {statuses}."
 TOO_LONG = "Longer than {limit:,} characters."
 NOT_AN_OBJECT = "Not an object."
+SERVER_SETS_TIME = "The server sets this field; only a trusted client may."
+IN_THE_FUTURE = "More than a day in the future."
+FUTURE_ALLOWED = timedelta(days=1)
 OUT_OF_RANGE = "Must be 0 to 2,147,483,647."
 
 COST_LIMIT = 10**8
@@ -51,14 +56,17 @@ _COUNTS = [column.name for column in _COLUMNS if isinstance(column, PositiveInte
 _LARGEST_COUNT = 2**31 - 1
 
 
-def check_draft(draft: MessageDraft, *, from_client: bool) -> None:
+def check_draft(draft: MessageDraft, *, from_client: bool, by_person: bool = False) -> None:
     """Raise InvalidValue, naming the field, unless the message can be stored.
 
-    `from_client` trims the content of a user message and limits its length to
-    CHAT_MAX_MESSAGE_CHARS, and rejects the status `streaming`.
+    `from_client` rejects user messages without any text but white space, and the status
+    `streaming`. `by_person`: the client is neither a script nor trusted; it sets no times, and the
+    length of its user messages is limited to CHAT_MAX_MESSAGE_CHARS.
     """
     if from_client:
-        _apply_client_rules(draft)
+        _check_client_rules(draft)
+        if by_person:
+            _check_rules_for_people(draft)
     _check_choice("role", draft.role, _ROLES, UNKNOWN_ROLE)
     _check_choice("status", draft.status, _STATUSES, UNKNOWN_STATUS)
     for column, limit in _TEXTS.items():
@@ -70,22 +78,29 @@ def check_draft(draft: MessageDraft, *, from_client: bool) -> None:
         _check_count(column, getattr(draft, column))
     for column in _COSTS:
         setattr(draft, column, _checked_cost(column, getattr(draft, column)))
+    _check_time(draft.created_at)
     check_metadata(draft.metadata)
     check_rating(draft.rating)
     if _is_empty(draft):
         raise InvalidValue(EMPTY_CONTENT, field="content", code="blank")
 
 
-def _apply_client_rules(draft: MessageDraft) -> None:
-    if draft.role == Role.USER:
-        draft.content = draft.content.strip()
-        limit = settings.CHAT_MAX_MESSAGE_CHARS
-        if len(draft.content) > limit:
-            raise InvalidValue(TOO_LONG.format(limit=limit), field="content", code="max_length")
+def _check_client_rules(draft: MessageDraft) -> None:
+    blank = draft.role == Role.USER and not draft.content.strip()
+    if blank and not draft.parts and not draft.tool_calls:
+        raise InvalidValue(EMPTY_CONTENT, field="content", code="blank")
     if draft.status == Status.STREAMING:
         raise InvalidValue(
             "Only the server sets the status `streaming`; append finished answers.", field="status"
         )
+
+
+def _check_rules_for_people(draft: MessageDraft) -> None:
+    if draft.created_at is not None:
+        raise InvalidValue(SERVER_SETS_TIME, field="created_at", code="read_only")
+    limit = settings.CHAT_MAX_MESSAGE_CHARS
+    if draft.role == Role.USER and len(draft.content) > limit:
+        raise InvalidValue(TOO_LONG.format(limit=limit), field="content", code="max_length")
 
 
 def _is_empty(draft: MessageDraft) -> bool:
@@ -111,11 +126,11 @@ def first_difference(row: Row, draft: MessageDraft, names: Iterable[str]) -> str
     )
 
 
-def check_drafts(drafts: list[MessageDraft], *, from_client: bool) -> None:
+def check_drafts(drafts: list[MessageDraft], *, from_client: bool, by_person: bool = False) -> None:
     """Check each; the field of an error has the index ("messages.3.content")."""
     for index, draft in enumerate(drafts):
         try:
-            check_draft(draft, from_client=from_client)
+            check_draft(draft, from_client=from_client, by_person=by_person)
         except ServiceError as error:
             raise error.with_field_prefix(f"messages.{index}") from None
 
@@ -136,6 +151,12 @@ def _check_column(column: str, value: str | None, limit: int | None) -> None:
     check_text(column, value)
     if limit and len(value) > limit:
         raise InvalidValue(TOO_LONG.format(limit=limit), field=column, code="max_length")
+
+
+def _check_time(created_at: datetime | None) -> None:
+    """A time of the past, or of a client whose clock or time zone is wrong."""
+    if created_at is not None and created_at > timezone.now() + FUTURE_ALLOWED:
+        raise InvalidValue(IN_THE_FUTURE, field="created_at", code="in_the_future")
 
 
 def _check_json_column(column: str, value: Any, kind: type[Any]) -> None:

@@ -128,21 +128,29 @@ def _store(chat: Chat, drafts: list[MessageDraft], owner_id: int, source: str) -
     # All messages at once: the key may be a hash of them, and in a later batch the index in the
     # field of an error would start at that batch.
     _check(chat, drafts)
-    key = f"{source}:{chat.key}"
-    conversation_id = id_from_key(owner_id, key)
-    # Earlier releases, without the installation's secret, imported under this id.
-    earlier_id = derived_id(owner_id, key)
-    if Conversation.objects.owned_by(owner_id).filter(pk=earlier_id).exists():
+    conversation_id, *earlier_ids = _ids_of(chat, owner_id, source)
+    stored = Conversation.objects.owned_by(owner_id).filter(pk__in=earlier_ids)
+    if earlier_id := stored.values_list("pk", flat=True).first():
         conversation_id = earlier_id
-    elif Tombstone.objects.filter(id__in=[conversation_id, earlier_id], user_id=owner_id).exists():
+    elif Tombstone.objects.filter(
+        id__in=[conversation_id, *earlier_ids], user_id=owner_id
+    ).exists():
         raise Deleted(DELETED_CONVERSATION)
     else:
         with transaction.atomic():
             if _insert_conversation(chat, conversation_id, owner_id, source):
                 _append(owner_id, conversation_id, drafts)
                 return True
-    _check_stored(owner_id, conversation_id, drafts)
+    _check_stored(owner_id, conversation_id, drafts, chat.earlier)
     return False
+
+
+def _ids_of(chat: Chat, owner_id: int, source: str) -> list[uuid.UUID]:
+    """The id of the conversation, and those under which earlier releases imported it: without the
+    installation's secret, or by the hash of another form of it."""
+    keys = [f"{source}:{form.key}" for form in (chat, chat.earlier) if form is not None]
+    ids = [make(owner_id, key) for key in keys for make in (id_from_key, derived_id)]
+    return list(dict.fromkeys(ids))
 
 
 def _check(chat: Chat, drafts: list[MessageDraft]) -> None:
@@ -191,16 +199,21 @@ def _append(owner_id: int, conversation_id: uuid.UUID, drafts: list[MessageDraft
         )
 
 
-def _check_stored(owner_id: int, conversation_id: uuid.UUID, drafts: list[MessageDraft]) -> None:
-    """Raise Conflict unless the stored conversation begins with these messages."""
-    stored = (
+def _check_stored(
+    owner_id: int, conversation_id: uuid.UUID, drafts: list[MessageDraft], earlier: Chat | None
+) -> None:
+    """Raise Conflict unless the stored conversation begins with these messages, as they are read
+    now or as they were by earlier releases."""
+    stored = list(
         Message.objects.of(owner_id, conversation_id)
         .in_order()
         .values(*RECORDED_FIELDS, "updated_at")[: len(drafts)]
     )
-    for index, (row, draft) in enumerate(zip(stored, drafts, strict=False)):
-        if changed := first_difference(row, draft, _COMPARED):
-            raise Conflict(STORED_DIFFERS, field=f"messages.{index}.{changed}")
+    befores = earlier.messages if earlier else drafts
+    for index, (row, *forms) in enumerate(zip(stored, drafts, befores, strict=False)):
+        changed = [first_difference(row, form, _COMPARED) for form in forms]
+        if all(changed):
+            raise Conflict(STORED_DIFFERS, field=f"messages.{index}.{changed[0]}")
     if len(stored) < len(drafts):
         text = STORED_IS_SHORTER.format(stored=len(stored), given=len(drafts))
         raise Conflict(text, field="messages")

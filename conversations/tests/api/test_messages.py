@@ -86,7 +86,7 @@ def test_a_message_comes_back_as_it_was_sent(api, url):
 def test_a_plain_message_has_the_defaults_of_the_design(api, url, chat):
     body = api.post(url, {"role": "user", "content": " hi "}).json()
     assert (body["content"], body["sequence"], body["provider"], body["model"]) == (
-        "hi",
+        " hi ",
         1,
         "",
         "",
@@ -189,3 +189,34 @@ def test_a_tool_call_is_linked_to_its_result(api, url):
     asked, answered = api.get(url).json()["messages"]
     assert asked["tool_calls"][0]["id"] == answered["tool_call_id"]
     assert asked["content"] == ""
+
+
+def test_a_trusted_client_sets_the_time_and_a_person_does_not(api, backend, url, chat):
+    said = {"role": "user", "content": "x", "created_at": "2020-01-02T03:04:05.5+02:00"}
+    refused = api.post(url, {"messages": [{"role": "user", "content": "x"}, said]})
+    assert refused.status_code == 400
+    assert (refused.json()["errors"][0]["attr"], refused.json()["errors"][0]["code"]) == (
+        "messages.1.created_at",
+        "read_only",
+    )
+    stored = backend.post(url, said)
+    assert stored.status_code == 201
+    assert stored.json()["created_at"] == "2020-01-02T01:04:05.500000Z"
+    again = backend.post(url, said | {"created_at": "2019-01-01T00:00:00Z"}).json()
+    assert again["sequence"] == stored.json()["sequence"] + 1
+
+
+@pytest.mark.parametrize(
+    "time", ["2020-01-02T03:04:05", "2020-01-02", "yesterday", 5, None, "9999-12-31T23:59:59-23:59"]
+)
+def test_a_time_needs_an_offset(backend, url, time):
+    refused = backend.post(url, {"role": "user", "content": "x", "created_at": time})
+    assert (refused.status_code, refused.json()["errors"][0]["attr"]) == (400, "created_at")
+
+
+def test_the_limit_of_characters_is_not_for_trusted_clients(api, backend, url, settings):
+    settings.CHAT_MAX_MESSAGE_CHARS = 10
+    long = {"role": "user", "content": "x" * 11}
+    refused = api.post(url, long)
+    assert (refused.status_code, refused.json()["errors"][0]["code"]) == (400, "max_length")
+    assert backend.post(url, long).status_code == 201

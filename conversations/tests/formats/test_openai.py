@@ -1,5 +1,7 @@
 import io
 import json
+from datetime import UTC, datetime
+from decimal import Decimal
 from itertools import islice
 
 import pytest
@@ -72,14 +74,87 @@ def test_parts_are_kept_and_their_text_is_the_content():
 
 def test_unknown_keys_of_a_message_are_kept():
     message = read_message(content="No.", refusal=None, annotations=[{"a": 1}])
-    assert message.metadata == {"openai": {"refusal": None, "annotations": [{"a": 1}]}}
-    assert message.parts is None
+    assert message.extra == {"refusal": None, "annotations": [{"a": 1}]}
+    assert (message.parts, message.metadata) == (None, {})
+    message = read_message(content="No.", weight=0, nonsense=[1], status="odd", metadata="m")
+    assert message.extra == {"weight": 0, "nonsense": [1], "status": "odd", "metadata": "m"}
+    assert (message.status, message.metadata) == ("complete", {})
 
 
-def test_what_is_said_instead_of_content_becomes_a_part():
+def test_what_is_said_instead_of_content_is_the_content():
     message = read_message(content=None, refusal="I cannot.")
-    assert message.parts == [{"type": "refusal", "refusal": "I cannot."}]
-    assert message.metadata == {"openai": {"refusal": "I cannot."}}
+    assert message.content == "I cannot."
+    assert message.extra == {"refusal": "I cannot.", "content": None}
+
+
+def test_a_line_has_columns_where_its_keys_fit_them():
+    usage = {"prompt_tokens": 5, "completion_tokens": 3, "cost": 0.25}
+    said = {"model": "m", "finish_reason": "stop", "created_at": "2026-01-02T03:04:05+01:00"}
+    message = read_message(content="x", usage=usage, **said)
+    assert (message.model, message.finish_reason) == ("m", "stop")
+    assert message.created_at == datetime(2026, 1, 2, 2, 4, 5, tzinfo=UTC)
+    assert (message.prompt_tokens, message.completion_tokens) == (5, 3)
+    assert message.cost == Decimal("0.25")
+    assert message.extra == {"usage": usage}
+    odd = {"model": 5, "finish_reason": [], "created_at": 1767322245}
+    message = read_message(content="x", **odd)
+    assert (message.model, message.finish_reason, message.created_at) == ("", None, None)
+    assert message.extra == odd
+
+
+def test_a_function_call_is_linked_to_its_result():
+    call = {"name": "f", "arguments": "{}"}
+    (chat,) = read(
+        {
+            "messages": [
+                {"role": "assistant", "content": None, "function_call": call},
+                {"role": "function", "name": "f", "content": "1"},
+            ]
+        }
+    )
+    asked, answered = chat.messages
+    assert asked.tool_calls == [{"id": "call_f", "type": "function", "function": call}]
+    assert (answered.role, answered.tool_call_id, answered.name) == ("tool", "call_f", "f")
+
+
+# With the keys that releases before `extra` gave them.
+READ_OTHERWISE_BEFORE = {
+    "v1:sha256:d35db910fe08e6e201a0d5cbe699311505baf398aefb9b2140a1aeb46e5a787c": [
+        {"role": "user", "content": "Weather?"},
+        {"role": "assistant", "content": None, "tool_calls": [CALL], "refusal": None},
+        {"role": "tool", "tool_call_id": "call_1", "content": "sun", "model": "m"},
+        {
+            "role": "assistant",
+            "content": [
+                {"type": "text", "text": "It is"},
+                {"type": "refusal", "refusal": "No."},
+                {"type": "text", "text": "sunny."},
+            ],
+            "usage": {"prompt_tokens": 3},
+        },
+        {
+            "role": "assistant",
+            "content": None,
+            "function_call": {"name": "f", "arguments": "{}"},
+            "id": "x",
+        },
+        {"role": "assistant", "content": None, "refusal": "I cannot."},
+    ],
+    "v1:sha256:00fc4a433bec66e423541d8b6e9e3fb083549539b075bde50aff15b2d89d0349": [
+        {"role": "user", "content": " hi "}
+    ],
+}
+
+
+@pytest.mark.parametrize("key", READ_OTHERWISE_BEFORE)
+def test_the_key_of_earlier_releases_is_known(key):
+    (chat,) = read({"messages": READ_OTHERWISE_BEFORE[key]})
+    assert key in (chat.key, chat.earlier and chat.earlier.key)
+
+
+def test_what_was_read_alike_before_has_no_earlier_form():
+    (chat,) = read({"messages": [HELLO, {"role": "tool", "tool_call_id": "c", "content": "x"}]})
+    assert chat.earlier is None
 
 
 def test_unknown_keys_of_a_conversation_are_kept():
@@ -168,7 +243,10 @@ def test_a_line_that_is_no_conversation_says_why(line, expected):
             {"role": "user", "content": 1},
             "content: Must be a string, null or a list of parts.",
         ),
-        ({"role": "user", "content": ["x"]}, "content.0: Not an object."),
+        (
+            {"role": "user", "content": ["x", 1]},
+            "content.1: Not a part: an object with a `type`, or a string.",
+        ),
         ({"role": "user", "content": [{"text": "x"}]}, "content.0.type: Missing."),
         ({"role": "user", "content": [{"type": "text"}]}, "content.0.text: Not a string."),
         ({"role": "user", "content": "x", "name": 1}, "name: Not a string."),

@@ -51,6 +51,11 @@ LINES = [
             {"role": "tool", "content": "", "tool_call_id": "c", "name": "f"},
             {"role": "assistant", "content": None, "refusal": "No."},
             {"role": "assistant", "content": "ok", "audio": {"id": "x"}},
+            {"role": "assistant", "content": None, "audio": {"id": "x", "transcript": "Hm."}},
+            {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": ""}},
+            {"role": "function", "content": "1", "name": "f"},
+            {"role": "assistant", "content": "x", "unknown": [1], "metadata": "m"},
+            {"role": "assistant", "content": "", "reasoning_content": "Hm."},
         ],
         "id": 12,
         "title": "T",
@@ -66,7 +71,7 @@ def test_an_openai_line_comes_out_as_it_went_in(line):
     messages = [
         message(
             place, m.role, m.content, parts=m.parts, tool_calls=m.tool_calls,
-            tool_call_id=m.tool_call_id, name=m.name, metadata=m.metadata,
+            tool_call_id=m.tool_call_id, name=m.name, metadata=m.metadata, extra=m.extra,
         )
         for place, m in enumerate(read.messages, start=1)
     ]  # fmt: skip

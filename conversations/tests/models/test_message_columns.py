@@ -6,7 +6,7 @@ from conversations.models import Message
 
 # What a message has only once it is stored: whose it is, its place, and when it last changed.
 PLACE = {"user", "conversation", "sequence", "updated_at"}
-NEVER_SENT = {"created_at", "rating", "rating_comment"}
+NEVER_SENT = {"rating", "rating_comment"}
 
 
 def test_the_list_names_every_column_of_the_model():

@@ -16,6 +16,7 @@ from conversations.services.imports import (
 from conversations.services.messages import add_message, delete_message, update_message
 from conversations.services.users import find_or_create_user
 from conversations.tests.factories import BOOKINGS_FILE
+from conversations.tests.formats.test_openai import READ_OTHERWISE_BEFORE
 
 pytestmark = pytest.mark.django_db
 
@@ -128,6 +129,26 @@ def test_another_conversation_under_a_known_id_is_rejected(owner):
     assert (report.created, report.already_there) == (0, 0)
     assert report.rejected == [Rejected(1, f"messages.1.content: {STORED_DIFFERS}")]
     assert list(Message.objects.in_order().values_list("content", flat=True)) == ["Hello", "Two"]
+
+
+@pytest.mark.parametrize("key", READ_OTHERWISE_BEFORE)
+@pytest.mark.parametrize("id_", [{}, {"id": "a"}])
+def test_a_file_that_an_earlier_release_imported_is_recognised(owner, key, id_):
+    line = {"messages": READ_OTHERWISE_BEFORE[key], **id_}
+    (chat,) = READERS["openai"](io.BytesIO(json.dumps(line).encode()))
+    assert import_chats(owner, [chat.earlier or chat]).created == 1
+    report = import_lines(owner, line)
+    assert (report.already_there, report.rejected) == (1, [])
+    assert Conversation.objects.count() == 1
+
+
+def test_what_an_earlier_release_imported_and_was_deleted_is_not_imported_again(owner):
+    line = {"messages": next(iter(READ_OTHERWISE_BEFORE.values()))}
+    (chat,) = READERS["openai"](io.BytesIO(json.dumps(line).encode()))
+    import_chats(owner, [chat.earlier])
+    delete_conversation(conversation_id=Conversation.objects.get().pk, access=SCRIPT)
+    report = import_lines(owner, line)
+    assert (report.created, len(report.rejected)) == (0, 1)
 
 
 def test_a_conversation_that_has_grown_in_the_file_is_rejected(owner):

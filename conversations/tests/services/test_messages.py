@@ -1,7 +1,9 @@
 import uuid
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import pytest
+from django.utils import timezone
 
 from conversations.models import AccessRecord, Conversation, Message
 from conversations.services import (
@@ -75,9 +77,55 @@ def test_a_long_first_message_is_cut_for_the_title(chat, text, title):
     assert chat.title == title
 
 
-def test_what_a_user_types_is_trimmed_and_what_a_model_says_is_not(chat):
-    assert say(chat, " hi ").content == "hi"
-    assert say(chat, " hi ", role="assistant").content == " hi "
+@pytest.mark.parametrize("role", ["user", "assistant", "system", "developer", "tool"])
+def test_text_is_stored_exactly_as_it_is_sent(chat, role):
+    assert say(chat, " \n hi\r\n\u2028 ", role=role).content == " \n hi\r\n\u2028 "
+
+
+def test_a_blank_text_of_a_user_needs_parts(chat):
+    image = {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}
+    assert say(chat, " ", parts=[image]).content == " "
+
+
+def test_the_length_is_limited_for_people_and_not_for_scripts_and_trusted_clients(
+    chat, trusted, settings
+):
+    settings.CHAT_MAX_MESSAGE_CHARS = 10
+    with pytest.raises(InvalidValue) as caught:
+        say(chat, "x" * 11, access=access_of(chat.user))
+    assert (caught.value.field, caught.value.code) == ("content", "max_length")
+    assert say(chat, "x" * 11, role="assistant", access=access_of(chat.user)).sequence == 1
+    assert say(chat, "x" * 11, access=access_of(trusted, trusted=True)).sequence == 2
+    assert say(chat, "x" * 11).sequence == 3
+
+
+def test_a_person_sets_no_times(chat):
+    with pytest.raises(InvalidValue) as caught:
+        say(chat, created_at=datetime(2020, 1, 1, tzinfo=UTC), access=access_of(chat.user))
+    assert (caught.value.field, caught.value.code) == ("created_at", "read_only")
+
+
+def test_a_time_is_kept_and_the_order_is_that_of_the_appends(chat, trusted):
+    access = access_of(trusted, trusted=True)
+    say(chat, "now", access=access)
+    chat.refresh_from_db()
+    moved = chat.updated_at
+    late = say(chat, "late", created_at=datetime(2020, 1, 1, tzinfo=UTC), access=access)
+    assert late.created_at == datetime(2020, 1, 1, tzinfo=UTC)
+    assert [m.content for m in get_chat_history(conversation_id=chat.pk)] == ["now", "late"]
+    chat.refresh_from_db()
+    assert chat.updated_at == moved
+
+
+@pytest.mark.parametrize(("hours", "refused"), [(23, False), (25, True)])
+def test_a_time_more_than_a_day_ahead_is_refused(chat, hours, refused):
+    ahead = timezone.now() + timedelta(hours=hours)
+    if not refused:
+        assert say(chat, created_at=ahead).created_at == ahead
+        return
+    with pytest.raises(InvalidValue) as caught:
+        say(chat, created_at=ahead)
+    assert (caught.value.field, caught.value.code) == ("created_at", "in_the_future")
 
 
 @pytest.mark.parametrize(
@@ -87,7 +135,6 @@ def test_what_a_user_types_is_trimmed_and_what_a_model_says_is_not(chat):
         ({"content": " \n "}, "content", "blank"),
         ({"content": "", "role": "assistant"}, "content", "blank"),
         ({"content": "", "role": "assistant", "tool_calls": []}, "content", "blank"),
-        ({"content": "x" * 10_001}, "content", "max_length"),
         ({"content": "a\x00b"}, "content", "null_characters_not_allowed"),
         ({"content": "a\ud800"}, "content", "surrogate_characters_not_allowed"),
         ({"name": "n" * 256}, "name", "max_length"),

@@ -2,7 +2,7 @@
 
 It runs in a process of its own, without Django; CONTRACT_DATA names a JSON file with
 `conversations` (the message ids of each), `pages` (for each list, a request for a later page),
-`me` (the caller's name) and `tokens` (the ids of those in use).
+`me` (the caller's name), `tokens` (the ids of those in use) and `own_fields` (of a message).
 """
 
 import json
@@ -38,6 +38,9 @@ BEYOND_THE_SCHEMA = {
     ("tool_calls", "not_a_list"),
     # Which characters a name may hold is told by NFKC and by Unicode's categories.
     ("*", "invalid_name"),
+    # The same schema is that of trusted clients, and of what they may say.
+    ("created_at", "read_only"),
+    ("created_at", "in_the_future"),
     # One lifetime too many.
     ("days", "ambiguous"),
     # A token for another user says for how long it is.
@@ -117,8 +120,26 @@ def filter_failure(context, failure, case, response):
     """Judge a refusal of a valid request unless all of its reasons are beyond the schema."""
     if not isinstance(failure, RejectedPositiveData):
         return True
+    if any(map(is_of_an_sdk, messages_of(case.body))):
+        return False
     found = refusals(response.json())
     return not found or not all(map(is_beyond_the_schema, found))
+
+
+def messages_of(body):
+    body = body if isinstance(body, dict) else {}
+    messages = body.get("messages")
+    return messages if isinstance(messages, list) else [body]
+
+
+def is_of_an_sdk(message):
+    """Whether the schema says little of the message: which of an SDK's keys go together, and with
+    which of ours, is not said in it."""
+    if not isinstance(message, dict):
+        return False
+    sure = (("role", str), ("content", str), ("id", str), ("status", str), ("metadata", dict))
+    unsure = any(name in message and not isinstance(message[name], kind) for name, kind in sure)
+    return unsure or not message.keys() <= set(GIVEN["own_fields"])
 
 
 def refusals(body):

@@ -73,6 +73,8 @@ def tell_of_conversations(story, client):
     message = tell("conversations_messages_create", "One message", "post", append, said)["id"]
     turn = {"expected_last_sequence": 1, "messages": TURN}
     tell("conversations_messages_create", "The rest of a turn", "post", append, turn)
+    of_sdk = "As the OpenAI SDK dumps it"
+    tell("conversations_messages_create", of_sdk, "post", append, COMPLETION)
     tell("conversations_messages_list", "A page", "get", f"{append}?page_size=2")
     tell("conversations_messages_retrieve", "A message", "get", f"{append}/{message}")
     good = {"rating": 1, "rating_comment": "To the point."}
@@ -122,6 +124,25 @@ def tell_of_an_application(story, client):
     story.tell(client, "me", "A trusted client", "get", "/api/me")
 
 
+COMPLETION = {
+    "id": "chatcmpl-1",
+    "object": "chat.completion",
+    "created": 1_790_000_000,
+    "model": "gpt-5",
+    "choices": [
+        {
+            "index": 0,
+            "finish_reason": "stop",
+            "message": {"role": "assistant", "content": "Take a hat.", "refusal": None},
+        }
+    ],
+    "usage": {
+        "prompt_tokens": 61,
+        "completion_tokens": 12,
+        "total_tokens": 73,
+        "prompt_tokens_details": {"cached_tokens": 32},
+    },
+}
 TURN = [
     {
         "role": "assistant",

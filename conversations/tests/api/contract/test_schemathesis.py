@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 from django.urls import resolve
 
+from conversations.formats.message_reader import OWN_FIELDS
 from conversations.models import Message
 from conversations.tests.api.contract.conftest import token_of
 from conversations.tests.api.contract.openapi import operations
@@ -101,6 +102,7 @@ def data_of(me):
         "pages": later_pages(client, me.username, str(chats[0].pk)),
         "me": me.username,
         "tokens": [token["id"] for token in client.get("/api/tokens").json()["tokens"]],
+        "own_fields": sorted(OWN_FIELDS),
     }
 
 
