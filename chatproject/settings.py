@@ -185,6 +185,11 @@ CHAT_COST_CURRENCY = env.str("CHAT_COST_CURRENCY", default="USD")
 CHAT_MAX_METADATA_BYTES = env.int("CHAT_MAX_METADATA_BYTES", default=64 * 1024)
 CHAT_MAX_JSON_DEPTH = env.int("CHAT_MAX_JSON_DEPTH", default=32)
 
+# Days that the feed of changes reaches back.
+CHAT_CHANGES_RETENTION_DAYS = chat.integer(
+    env, "CHAT_CHANGES_RETENTION_DAYS", 30, minimum=1, maximum=3_650
+)
+
 # Whether staff must give a reason before they access another user's conversation.
 CHAT_REQUIRE_READ_REASON = env.bool("CHAT_REQUIRE_READ_REASON", default=False)
 
@@ -272,6 +277,7 @@ SPECTACULAR_SETTINGS = {
         {"name": "search", "description": "Full-text search over messages and titles."},
         {"name": "sessions", "description": "The same conversations, named sessions."},
         {"name": "chat", "description": "Ask a model and stream its answer, resume or stop it."},
+        {"name": "changes", "description": "A feed of what was written, for copies elsewhere."},
         {"name": "tokens", "description": "API tokens of the caller."},
     ],
     "COMPONENT_SPLIT_REQUEST": True,

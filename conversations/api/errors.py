@@ -28,6 +28,7 @@ from conversations.api.throttles import kind_of
 from conversations.chat.errors import NotConfigured
 from conversations.services import (
     Conflict,
+    Gone,
     InvalidValue,
     NotAllowed,
     NotFound,
@@ -62,6 +63,7 @@ _STATUSES: dict[type[ServiceError], int] = {
     NotFound: 404,
     NotAllowed: 403,
     Conflict: 409,
+    Gone: 410,
     NotConfigured: 503,
 }
 

@@ -110,7 +110,7 @@ def cut_page(
 
     def link(towards: str, row: Row) -> str:
         at = [_plain(row[column]) for column in columns]
-        return _url(request, signer.sign_object([towards, *at]))
+        return url_with(request, "cursor", signer.sign_object([towards, *at]))
 
     after = rows and (more or cursor.backward)
     before = both and rows and (more if cursor.backward else cursor.at is not None)
@@ -167,7 +167,8 @@ def _plain(value: object) -> object:
     return str(value) if isinstance(value, uuid.UUID) else value
 
 
-def _url(request: Request, cursor: str) -> str:
-    query = {name: values for name, values in request.query_params.lists() if name != "cursor"}
+def url_with(request: Request, name: str, value: str) -> str:
+    """The absolute URL of this request with another value of this query parameter."""
+    query = {key: values for key, values in request.query_params.lists() if key != name}
     path = request._request.build_absolute_uri(request.path)
-    return f"{path}?{urlencode(query | {'cursor': [cursor]}, doseq=True)}"
+    return f"{path}?{urlencode(query | {name: [value]}, doseq=True)}"

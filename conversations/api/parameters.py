@@ -124,3 +124,30 @@ SEARCH = [
     CURSOR,
     PAGE_SIZE,
 ]
+CHANGES = [
+    OpenApiParameter(
+        "after",
+        {"oneOf": [{"type": "integer", "minimum": 0}, {"type": "string", "enum": ["now"]}]},
+        description=(
+            "The `next_cursor` of the page before, or the `cursor` of a change. `now` answers the "
+            "cursor behind which everything comes that is written from now on. Without it, the "
+            "oldest change that is kept."
+        ),
+    ),
+    OpenApiParameter(
+        "user_id",
+        USER,
+        description=(
+            "Only changes of this owner; by default, or with `*`, those of all whom the caller "
+            "may see."
+        ),
+    ),
+    OpenApiParameter(
+        "wait",
+        {"type": "integer", "minimum": 0, "maximum": 30, "default": 0},
+        description="Seconds to wait for a change where there is none yet.",
+    ),
+    OpenApiParameter(
+        "page_size", {"type": "integer", "minimum": 1, "maximum": 1_000, "default": 200}
+    ),
+]

@@ -4,6 +4,7 @@ from django.urls import URLPattern, URLResolver, include, re_path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 from rest_framework.routers import SimpleRouter
 
+from conversations.api.changes import ChangesViewSet
 from conversations.api.chat import ChatViewSet
 from conversations.api.conversations import ConversationViewSet, UserConversationViewSet
 from conversations.api.messages import MessageViewSet
@@ -55,6 +56,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
         name="chat-history",
     ),
     *others.urls,
+    re_path(r"^changes/?$", ChangesViewSet.as_view({"get": "list"}), name="changes"),
     re_path(r"^me/?$", MeViewSet.as_view({"get": "retrieve"}), name="me"),
     re_path(r"^chat/?$", ChatViewSet.as_view({"post": "create"}), name="chat"),
     re_path(

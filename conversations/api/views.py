@@ -22,6 +22,7 @@ from conversations.models import AccessContext, Caller
 from conversations.services.audit import MAX_REASON_CHARS, clean_reason
 
 BAD_UUID = "Not a UUID."
+BAD_NUMBER = "A whole number from {minimum} to {maximum}."
 NOT_AN_OBJECT = "The body must be a JSON object."
 BAD_KEY = "1 to 255 printable ASCII characters."
 LONG_REASON = f"Longer than {MAX_REASON_CHARS} characters."
@@ -111,6 +112,26 @@ def choice_of(request: Request, name: str, choices: dict[str, T]) -> T:
         names = ", ".join(f"`{choice}`" for choice in choices)
         raise ValidationError({name: [ErrorDetail(f"One of {names}.", "invalid_choice")]})
     return choices[text]
+
+
+def whole_number_of(
+    request: Request,
+    name: str,
+    *,
+    default: int = 0,
+    minimum: int = 0,
+    maximum: int,
+    problem: str | None = None,
+) -> int:
+    """The value of the query parameter `name`; `problem` says what is wrong with another one."""
+    text = request.query_params.get(name)
+    if text is None:
+        return default
+    digits = text.isascii() and text.isdigit() and len(text) <= len(str(maximum))
+    if not (digits and minimum <= int(text) <= maximum):
+        problem = problem or BAD_NUMBER.format(minimum=minimum, maximum=maximum)
+        raise ValidationError({name: [ErrorDetail(problem, "invalid")]})
+    return int(text)
 
 
 def uuid_of(text: str, field: str) -> uuid.UUID:

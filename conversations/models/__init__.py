@@ -3,6 +3,7 @@
 from conversations.models.access_context import AccessContext, Caller
 from conversations.models.access_record import AccessAction, AccessRecord
 from conversations.models.api_token import ApiToken
+from conversations.models.change import Change, ChangeFeed, ChangeKind, PendingChange
 from conversations.models.conversation import DEFAULT_TITLE, Conversation
 from conversations.models.ids import derived_id, new_id
 from conversations.models.installation import InstallationSecret, id_from_key
@@ -25,11 +26,15 @@ __all__ = [
     "AccessRecord",
     "ApiToken",
     "Caller",
+    "Change",
+    "ChangeFeed",
+    "ChangeKind",
     "Conversation",
     "ConversationNote",
     "InstallationSecret",
     "LegalHoldRecord",
     "Message",
+    "PendingChange",
     "Review",
     "Role",
     "SavedView",

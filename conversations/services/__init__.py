@@ -15,6 +15,7 @@ from conversations.services.erasure import count_user_data, erase_user
 from conversations.services.errors import (
     Conflict,
     Deleted,
+    Gone,
     InvalidValue,
     KeyReused,
     NotAllowed,
@@ -50,6 +51,7 @@ __all__ = [
     "SCRIPT",
     "Conflict",
     "Deleted",
+    "Gone",
     "InvalidValue",
     "KeyReused",
     "MessageDraft",

@@ -15,10 +15,12 @@ from django.db.migrations.executor import MigrationExecutor
 
 from conversations.db.owners import OWNERS, is_distributed
 from conversations.models import (
+    Change,
     Conversation,
     ConversationNote,
     LegalHoldRecord,
     Message,
+    PendingChange,
     Review,
     Tombstone,
 )
@@ -33,7 +35,16 @@ NO_NODES = "This cluster has no worker: run SELECT citus_add_node('host', port) 
 UNMIGRATED = "Migrations are missing: run manage.py migrate first."
 
 # The conversations come first: the others lie beside them, and refer to them.
-BY_OWNER = (Conversation, Message, ConversationNote, Review, Tombstone, LegalHoldRecord)
+BY_OWNER = (
+    Conversation,
+    Message,
+    ConversationNote,
+    Review,
+    Tombstone,
+    LegalHoldRecord,
+    PendingChange,
+    Change,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from django.db.models import Count, Q, Sum
 from conversations.db.owners import release_conversation_ids
 from conversations.models import AccessAction, AccessContext, Conversation
 from conversations.services.audit import note_write, record_access
+from conversations.services.changes import forget_changes_of
 from conversations.services.errors import NotAllowed, NotFound, OnLegalHold, ReasonRequired
 
 NO_SUCH_USER = "No such user."
@@ -38,9 +39,9 @@ def erase_user(*, user_id: int, access: AccessContext) -> dict[str, int]:
     """Delete the user with all conversations, messages, notes, reviews and tokens.
 
     Returns the counts of `count_user_data`. All or nothing: nothing is deleted if a conversation
-    is on legal hold. The database cascades from the user's row; an AccessRecord with the counts
-    remains. Raises NotFound, NotAllowed, OnLegalHold, and ReasonRequired for a caller without a
-    reason.
+    is on legal hold. The database cascades from the user's row. What remains is an AccessRecord
+    with the counts, and in the feed of changes the ids of the deleted conversations. Raises
+    NotFound, NotAllowed, OnLegalHold, and ReasonRequired for a caller without a reason.
     """
     if access.caller is not None and not access.reason:
         raise ReasonRequired
@@ -70,6 +71,7 @@ def erase_user(*, user_id: int, access: AccessContext) -> dict[str, int]:
         release_conversation_ids(user_id)
         note_write(access, user)
         user.delete()
+        forget_changes_of(user, user_id)
     return counts
 
 

@@ -68,6 +68,12 @@ class Conflict(ServiceError):
     code = "conflict"
 
 
+class Gone(ServiceError):
+    """What is asked for was removed for good, and the caller has to begin anew."""
+
+    code = "gone"
+
+
 class StaleSequence(Conflict):
     """`expected_last_sequence` is not the last sequence of the conversation."""
 

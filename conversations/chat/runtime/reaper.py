@@ -1,8 +1,9 @@
-"""Ends abandoned answers: each web process looks for them every REAP_SECONDS, or more often where
-CHAT_TURN_STALE_SECONDS is shorter.
+"""Ends abandoned answers and tends the feed of changes: each web process does so every
+REAP_SECONDS, or more often where CHAT_TURN_STALE_SECONDS is shorter.
 
 So the answer of a process that died is `interrupted` and found by search within a minute, whether
-or not anybody asks for it. Any number of processes may look at once.
+or not anybody asks for it; and changes get their place and are removed when they are old, whether
+or not anybody reads them. Any number of processes may do so at once.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from django.db import connection
 from conversations.chat.runtime.process_liveness import is_dead
 from conversations.chat.runtime.shutdown import before_end
 from conversations.services.abandoned_turns import interrupt_all_abandoned
+from conversations.services.changes import remove_old_changes, sequence_changes
 
 REAP_SECONDS = 20.0
 
@@ -28,6 +30,12 @@ def reap() -> int:
     if ended:
         log.info("Interrupted answers of processes that ended: %d", ended)
     return ended
+
+
+def tend_changes() -> None:
+    """Give pending changes their positions, and remove old ones."""
+    while sequence_changes() or remove_old_changes():
+        pass
 
 
 def start_reaping(seconds: float | None = None) -> threading.Event:
@@ -45,6 +53,7 @@ def _reap_until(stopped: threading.Event, seconds: float) -> None:
     while not stopped.is_set():
         try:
             reap()
+            tend_changes()
         except Exception as error:  # the database is unavailable: the next look finds them too
             log.warning("Abandoned answers were not looked for: %s", type(error).__name__)
         finally:

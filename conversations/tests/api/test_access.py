@@ -83,6 +83,8 @@ TABLE = [
         (200, 404, 200, 404, 404, "200!", "200!"),
     ),
     ("get", "/api/search?q=secret&user_id=*", None, (403, 403, 200, 200, 403, "200!", "200!")),
+    ("get", "/api/changes", None, (403, 403, 200, 200, 403, "200!", "200!")),
+    ("get", "/api/changes?user_id={owner}", None, (403, 403, 200, 200, 403, "200!", "200!")),
     ("get", "/api/tokens", None, OPEN),
     ("post", "/api/tokens", {}, (201, 201, 201, 201, 201, 201, 201)),
     ("post", "/api/tokens", OWNER | {"expires_in": 600}, (403, 403, 201, 201, 403, 403, 403)),
@@ -173,7 +175,7 @@ def test_every_route_answers_each_caller_as_the_design_says(owner, chat, route, 
     records = AccessRecord.objects.all()
     assert records.exists() == expected.endswith("!")
     for record in records:
-        everybody = "user_id=*" in path
+        everybody = "user_id=*" in path or path == "/api/changes"
         assert record.owner_name == ("" if everybody else USERNAME)
         named_by_id = "{chat}" in path or "{answer}" in path
         assert (record.conversation_id == chat.pk) == named_by_id

@@ -11,10 +11,12 @@ pytestmark = pytest.mark.django_db
 
 # Sharded by owner on a cluster. A new table with somebody's words or traces belongs here.
 BY_OWNER = {
+    "conversations_change",
     "conversations_conversation",
     "conversations_legalholdrecord",
     "conversations_message",
     "conversations_conversationnote",
+    "conversations_pendingchange",
     "conversations_review",
     "conversations_tombstone",
 }
@@ -22,6 +24,7 @@ BY_OWNER = {
 LOCAL = {
     "conversations_accessrecord",
     "conversations_apitoken",
+    "conversations_changefeed",
     "conversations_installationsecret",
     "conversations_savedview",
     "conversations_writeposition",

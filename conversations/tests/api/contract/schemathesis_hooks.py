@@ -45,6 +45,9 @@ BEYOND_THE_SCHEMA = {
     ("days", "ambiguous"),
     # A token for another user says for how long it is.
     ("expires_in", "required"),
+    # Which cursors there are changes behind.
+    ("after", "unknown_cursor"),
+    ("after", "changes_removed"),
     # The same thing said twice: in body and query string, or by id and key.
     ("user_id", "ambiguous"),
     ("role", "ambiguous"),
@@ -63,6 +66,7 @@ def map_case(context, case):
     use_real_page(case)
     choose_one_way(case)
     name_the_caller(case)
+    wait_no_longer(case)
     return case
 
 
@@ -106,6 +110,12 @@ def name_the_caller(case):
     if isinstance(number, int) and number % 2:
         case.body["user_id"] = GIVEN["me"]
         case.query.pop("user_id", None)
+
+
+def wait_no_longer(case):
+    """Of requests that may wait for half a minute there are many."""
+    if case.query and "wait" in case.query:
+        case.query["wait"] = 0
 
 
 @schemathesis.hook

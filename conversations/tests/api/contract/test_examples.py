@@ -57,6 +57,7 @@ def story():
     tell_of_tokens(story, client)
     tell_of_an_application(story, client_for(make_user("crm"), trusted=True, namespace="crm"))
     tell_of_sessions(story, client_for(backend))
+    tell_of_changes(story, client_for(backend))
     return {operation: masked(exchanges) for operation, exchanges in story.disclosed.items()}
 
 
@@ -122,6 +123,16 @@ def tell_of_an_application(story, client):
     asked = {"user_id": 3, "expires_in": 600, "name": "browser"}
     story.tell(client, "tokens_create", "For a user's browser", "post", "/api/tokens", asked)
     story.tell(client, "me", "A trusted client", "get", "/api/me")
+
+
+def tell_of_changes(story, client):
+    start = story.tell(client, "changes", "From now on", "get", "/api/changes?after=now")
+    chat = client.post("/api/conversations", {"user_id": 2, "title": "Rome"}).json()["id"]
+    said = {"role": "user", "content": "What is the weather in Rome?"}
+    client.post(f"/api/conversations/{chat}/messages", said)
+    page = story.tell(client, "changes", "What was written since", "get", start["next"])
+    client.delete(f"/api/conversations/{chat}")
+    story.tell(client, "changes", "And since then", "get", page["next"])
 
 
 COMPLETION = {

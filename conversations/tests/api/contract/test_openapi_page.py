@@ -6,6 +6,7 @@ import pytest
 import yaml
 from django.core.management import call_command
 
+from conversations.api.changes import ChangesViewSet
 from conversations.api.conversations import ConversationViewSet, UserConversationViewSet
 from conversations.api.messages import MessageViewSet
 from conversations.api.sessions import SessionMessageViewSet, SessionViewSet
@@ -44,6 +45,7 @@ def test_an_operation_names_its_errors_and_who_may_call(method, path, operation)
     [
         ("/api/conversations", ConversationViewSet),
         ("/api/users/{user}/conversations", UserConversationViewSet),
+        ("/api/changes", ChangesViewSet),
         ("/api/conversations/{conversation_id}/messages", MessageViewSet),
         ("/api/chat-history/sessions", SessionViewSet),
         ("/api/chat-history/sessions/{session_id}/messages", SessionMessageViewSet),
