@@ -197,6 +197,11 @@ class StrictSerializer(serializers.Serializer[Any]):
 
     read_only_names: frozenset[str] = frozenset()
 
+    @property
+    def known_names(self) -> list[str]:
+        """Among which the nearest to an unknown name is looked for."""
+        return list(self.fields)
+
     def to_internal_value(self, data: Any) -> Any:
         if not isinstance(data, Mapping) or not (unknown := data.keys() - self.fields.keys()):
             return super().to_internal_value(data)
@@ -214,7 +219,7 @@ class StrictSerializer(serializers.Serializer[Any]):
     def _refusal(self, name: str) -> str:
         if name in self.read_only_names:
             return serializers.ErrorDetail(READ_ONLY, "read_only")
-        return serializers.ErrorDetail(unknown_name(name, list(self.fields)), "unknown_field")
+        return serializers.ErrorDetail(unknown_name(name, self.known_names), "unknown_field")
 
 
 def unknown_name(name: str, known: list[str]) -> str:

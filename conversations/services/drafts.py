@@ -25,6 +25,7 @@ EMPTY_CONTENT = "The content may not be empty."
 UNKNOWN_ROLE = "Unknown role. Roles are {roles} (in lower case)."
 UNKNOWN_STATUS = "Unknown status. Statuses are {statuses}."
 TOO_LONG = "Longer than {limit:,} characters."
+NOT_AN_ANSWER = "Only a message with the role `assistant` can be `streaming`."
 NOT_AN_OBJECT = "Not an object."
 OUT_OF_RANGE = "Must be 0 to 2,147,483,647."
 
@@ -55,7 +56,7 @@ def check_draft(draft: MessageDraft, *, from_client: bool) -> None:
     """Raise InvalidValue, naming the field, unless the message can be stored.
 
     `from_client` trims the content of a user message and limits its length to
-    CHAT_MAX_MESSAGE_CHARS, and rejects the status `streaming`.
+    CHAT_MAX_MESSAGE_CHARS, and allows the status `streaming` for role `assistant` alone.
     """
     if from_client:
         _apply_client_rules(draft)
@@ -82,10 +83,8 @@ def _apply_client_rules(draft: MessageDraft) -> None:
         limit = settings.CHAT_MAX_MESSAGE_CHARS
         if len(draft.content) > limit:
             raise InvalidValue(TOO_LONG.format(limit=limit), field="content", code="max_length")
-    if draft.status == Status.STREAMING:
-        raise InvalidValue(
-            "Only the server sets the status `streaming`; append finished answers.", field="status"
-        )
+    if draft.status == Status.STREAMING and draft.role != Role.ASSISTANT:
+        raise InvalidValue(NOT_AN_ANSWER, field="status", code="not_an_answer")
 
 
 def _is_empty(draft: MessageDraft) -> bool:
