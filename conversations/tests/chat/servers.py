@@ -35,6 +35,11 @@ class Server:
         )
         return [int(line) for line in found.stdout.split()]
 
+    def kill(self):
+        """The server with its workers, at once."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
     def kill_workers(self):
         self.signal_workers(signal.SIGKILL)
 
