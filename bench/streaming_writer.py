@@ -146,7 +146,7 @@ def tell_costs() -> None:
 
 def random_words(length: int) -> str:
     """Text that PostgreSQL compresses worse than prose."""
-    chance = random.Random(1)  # noqa: S311 (no secret)
+    chance = random.Random(1)
     words = [
         "".join(chance.choices(string.ascii_lowercase, k=chance.randint(2, 9)))
         for _ in range(5_000)
