@@ -178,6 +178,9 @@ class MessageChangesSerializer(StrictSerializer):
         return [*self.fields, *ANSWER_NAMES]
 
 
+END_CHOICES = [(status.value, status.label) for status in END_STATUSES]
+
+
 class PieceSerializer(StrictSerializer):
     """What is added to a running answer; empty, it says that the application still runs."""
 
@@ -205,7 +208,7 @@ class AnswerWriteSerializer(StrictSerializer):
     )
     status = serializers.ChoiceField(
         required=False,
-        choices=[(status.value, status.label) for status in END_STATUSES],
+        choices=END_CHOICES,
         help_text="Ends the answer; the fields below may be sent with it alone.",
     )
 

@@ -31,7 +31,7 @@ KINDS = ("owner", "stranger", "crm", "other", "lister", "reader", "superuser")
 
 # (method, path, body), and for each of KINDS the status; with `!` staff leave a record.
 OPEN = (200, 200, 200, 200, 200, 200, 200)
-TABLE = [
+TABLE: list[tuple] = [
     ("get", LIST, None, OPEN),
     ("get", LIST + "?user_id={owner}", None, (200, 404, 200, 200, 404, "200!", "200!")),
     ("get", LIST + "?user_id=*", None, (403, 403, 200, 200, 403, "200!", "200!")),
