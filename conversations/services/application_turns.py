@@ -132,7 +132,11 @@ def _checked(changes: dict[str, Any]) -> _Write:
     if offsets.get("content", 0) + len(added.get("content", "")) > limit:
         field = "content" if whole is not None else "append.content"
         raise InvalidValue(TOO_LONG.format(limit=limit), field=field, code="max_length")
-    return _Write(added, offsets, _checked_end(status, changes))
+    end = _checked_end(status, changes)
+    # An end says where it is, also where it adds nothing; of other writes an offset without
+    # anything to add says nothing.
+    told = offsets if end else {name: offsets[name] for name in added}
+    return _Write(added, told, end)
 
 
 def _checked_end(status: str | None, changes: dict[str, Any]) -> dict[str, Any]:

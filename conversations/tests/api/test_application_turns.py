@@ -145,6 +145,15 @@ def test_the_whole_text_so_far_may_be_sent_instead(answer):
         assert answer.stored.content == stored
 
 
+def test_an_offset_counts_only_with_what_it_is_of(answer):
+    said = answer.say("Hello", 0, parts_offset=7)
+    assert (said.status_code, said.json()["parts_offset"]) == (200, 0)
+    assert answer.patch(append={}, offset=99).json()["offset"] == 5
+    assert answer.say("lo you", 3, tool_calls_offset=7).json()["offset"] == 9
+    # An end is compared with all of them.
+    assert code_of(answer.end(parts_offset=1)) == (409, "offset_mismatch", "parts_offset")
+
+
 def test_parts_and_tool_calls_are_added_to(answer):
     longer = THOUGHT | {"text": "Let me think about it."}
     other = CALL | {"id": "d"}
