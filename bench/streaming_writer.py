@@ -54,7 +54,7 @@ def stream(count: int, seconds: float) -> None:
     from conversations.models import Message
     from conversations.tests.chat.scripted_provider import ScriptedProvider
     from conversations.tests.chat.servers import serving
-    from conversations.tests.chat.streaming_writer import Reader, start_writer, text_written
+    from conversations.tests.chat.streaming_writer import Reader, text_written, writing
     from conversations.tests.factories import make_token, make_user
 
     alice = make_user("bench")
@@ -68,13 +68,12 @@ def stream(count: int, seconds: float) -> None:
             Reader(token, answer["id"], urls[::-1]),
             Reader(token, answer["id"], urls[::-1], leaves_after=5),
         ]
-        first = start_writer(token, path, urls, count=count, seconds=seconds)
-        sent = read(first, until=len(whole) / 3)
-        first.kill()
-        second = start_writer(token, path, urls, count=count, seconds=seconds)
-        sent += read(second, until=len(whole) * 2 / 3)
-        one.kill()
-        sent += read(second)
+        with writing(token, path, urls, count=count, seconds=seconds) as writer:
+            sent = read(writer, until=len(whole) / 3)
+        with writing(token, path, urls, count=count, seconds=seconds) as writer:
+            sent += read(writer, until=len(whole) * 2 / 3)
+            one.kill()
+            sent += read(writer)
         for reader in readers:
             reader.join(30)
     message = Message.objects.get(id=answer["id"])

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from itertools import accumulate, cycle
 from pathlib import Path
 
@@ -72,10 +73,15 @@ class Writer:
         self.patch({"status": "complete", "offset": ends[-1], "finish_reason": "stop"})
 
 
-def start_writer(token, message, urls, *, count, seconds):
-    """The writer as a process, whose output can be read."""
+@contextmanager
+def writing(token, message, urls, *, count, seconds):
+    """The writer as a process, whose output can be read; killed afterwards."""
     command = [sys.executable, "-m", __spec__.name, token, message, str(count), str(seconds)]
-    return subprocess.Popen([*command, *urls], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    with subprocess.Popen([*command, *urls], cwd=ROOT, stdout=subprocess.PIPE, text=True) as writer:
+        try:
+            yield writer
+        finally:
+            writer.kill()
 
 
 class Reader(threading.Thread):
