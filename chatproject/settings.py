@@ -284,7 +284,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "Role": "conversations.models.Role",
         "Status": "conversations.models.Status",
-        "RecordedStatus": "conversations.api.serializers.RECORDED_STATUSES",
+        "EndStatus": "conversations.api.serializers.END_CHOICES",
     },
 }
 

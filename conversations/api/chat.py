@@ -152,10 +152,7 @@ class ChatViewSet(ApiViewSet):
         watched = self._ask(body, idempotency_key_of(request))
         if MEDIA_TYPE in request.headers.get("Accept", ""):
             return stream_of(watched)
-        turn = watched.result()
-        if not turn.succeeded:
-            raise TurnError(turn, watched.retry_after)
-        return Response(outcome_of(turn))
+        return _end_of(watched)
 
     @extend_schema(
         operation_id="chat_ask_stream",
@@ -193,15 +190,24 @@ class ChatViewSet(ApiViewSet):
 
     @extend_schema(
         operation_id="chat_stream",
-        summary="Join a turn again, on any process",
+        summary="Join a turn, the server's or an application's, on any process",
+        description=(
+            "As events; with `Accept: application/json` the turn at its end, waited for, as "
+            "`POST /api/chat` answers it."
+        ),
         parameters=[_STREAM, _LAST_EVENT_ID],
         responses={
             (200, MEDIA_TYPE): _EVENTS,
+            (200, "application/json"): ChatResponseSerializer,
             204: OpenApiResponse(description="All events were received before."),
         },
     )
     def stream(self, request: Request, message_id: str) -> HttpResponseBase:
         stream_id, seen = uuid_of(message_id, "message_id"), seen_by(request)
+        if request.headers.get("Accept") == "application/json":
+            watched = join(access=self.access, message_id=stream_id)
+            release_connection()
+            return _end_of(watched)
         return self._go_on(stream_id, seen[1] if seen else BEFORE_ALL)
 
     @extend_schema(
@@ -235,3 +241,11 @@ class ChatViewSet(ApiViewSet):
             # To an EventSource this says: do not come back.
             return HttpResponse(status=204)
         return stream_of(watched, seen)
+
+
+def _end_of(watched: WatchedTurn) -> Response:
+    """The turn at its end, waited for. Raises TurnError."""
+    turn = watched.result()
+    if not turn.succeeded:
+        raise TurnError(turn, watched.retry_after)
+    return Response(outcome_of(turn))

@@ -13,7 +13,12 @@ from typing import Any
 from drf_spectacular.utils import PolymorphicProxySerializer, inline_serializer
 from rest_framework.serializers import CharField, IntegerField, Serializer, URLField, UUIDField
 
-from conversations.api.serializers import ConversationSerializer, MessageSerializer, fields_of
+from conversations.api.serializers import (
+    AnswerStateSerializer,
+    ConversationSerializer,
+    MessageSerializer,
+    fields_of,
+)
 from conversations.db.bulk_rows import Row
 from conversations.models import as_read
 
@@ -85,6 +90,14 @@ class Contract:
         return PolymorphicProxySerializer(
             component_name=either,
             serializers=[self.message_shape, messages],
+            resource_type_field_name=None,
+        )
+
+    def written_schema(self) -> PolymorphicProxySerializer:
+        name = self.message_shape.__name__.removesuffix("Serializer")
+        return PolymorphicProxySerializer(
+            component_name=f"{name}Written",
+            serializers=[self.message_shape, AnswerStateSerializer],
             resource_type_field_name=None,
         )
 

@@ -76,7 +76,7 @@ def to_api_exception(error: ServiceError) -> exceptions.APIException:
     for kind, status in _STATUSES.items():
         if isinstance(error, kind):
             field = REASON_HEADER if isinstance(error, ReasonRequired) else error.field
-            return ApiError(status, error.detail, error.code, field=field)
+            return ApiError(status, error.detail, error.code, field=field, extra=error.stored)
     raise error
 
 

@@ -218,6 +218,11 @@ class StrictSerializer(serializers.Serializer[Any]):
     # Names that are accepted although no field has them, for the nearest one to an unknown name.
     other_names: frozenset[str] = frozenset()
 
+    @property
+    def known_names(self) -> list[str]:
+        """Among which the nearest to an unknown name is looked for."""
+        return list(self.fields)
+
     def to_internal_value(self, data: Any) -> Any:
         if not isinstance(data, Mapping) or not (unknown := data.keys() - self.fields.keys()):
             return super().to_internal_value(data)
@@ -235,7 +240,7 @@ class StrictSerializer(serializers.Serializer[Any]):
     def _refusal(self, name: str) -> str:
         if name in self.read_only_names:
             return serializers.ErrorDetail(READ_ONLY, "read_only")
-        known = [*self.fields, *sorted(self.other_names)]
+        known = [*self.known_names, *sorted(self.other_names)]
         return serializers.ErrorDetail(unknown_name(name, known), "unknown_field")
 
 

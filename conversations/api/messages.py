@@ -40,6 +40,7 @@ from conversations.api.views import (
     read_body,
     uuid_of,
 )
+from conversations.chat.runtime.process_liveness import is_dead
 from conversations.db.bulk_rows import Row
 from conversations.models import AccessAction, Message
 from conversations.services import (
@@ -49,6 +50,7 @@ from conversations.services import (
     owner_of,
     update_message,
 )
+from conversations.services.application_turns import write_answer
 
 ORDERS = {
     "asc": Order(columns=("sequence",), descending=False),
@@ -58,12 +60,18 @@ ORDERS = {
 TWO_IDENTITIES = "Send ids or an Idempotency-Key, not both."
 NOT_JSON = "Not a list in JSON."
 TWO_PLACES = "With a body, give this in it and not in the query string."
+TWO_WRITES = "Send this in a request of its own: the others write the answer."
 NO_BODY_FIELDS = ("role", "content", "tool_calls")
 
 
 NEW_MESSAGES = PolymorphicProxySerializer(
     component_name="NewMessages",
     serializers=[serializers.AppendSerializer, serializers.BulkAppendSerializer],
+    resource_type_field_name=None,
+)
+MESSAGE_WRITES = PolymorphicProxySerializer(
+    component_name="MessageWrite",
+    serializers=[serializers.MessageChangesSerializer, serializers.AnswerWriteSerializer],
     resource_type_field_name=None,
 )
 
@@ -84,7 +92,9 @@ def message_operations(contract: Contract) -> Any:
             description=(
                 f"`expected_last_sequence` answers 409 when the {contract.name} has moved on. "
                 "Without a body, `role`, `content` and `tool_calls` are taken from the query "
-                "string; this is discouraged, since query strings end up in access logs."
+                "string; this is discouraged, since query strings end up in access logs. A message "
+                "with `role: assistant` and `status: streaming` opens an answer, which PATCH "
+                "continues and ends; a conversation has at most one (409 `turn_running`)."
             ),
             parameters=[parameters.IDEMPOTENCY_KEY, *parameters.MESSAGE_AS_QUERY],
             request=NEW_MESSAGES,
@@ -97,9 +107,16 @@ def message_operations(contract: Contract) -> Any:
         ),
         retrieve=extend_schema(summary=f"One message of a {contract.name}", responses=message),
         partial_update=extend_schema(
-            summary=f"Rate a message of a {contract.name} or change its metadata",
-            request=serializers.MessageChangesSerializer,
-            responses=message,
+            summary=f"Rate a message of a {contract.name}, change its metadata, or write an answer",
+            description=(
+                "`append` adds to a running answer at its `offset`, `status` ends it; only who "
+                "opened the answer may. What is stored already is answered 200 and not stored "
+                "again; a piece that does not continue what is stored is answered 409 "
+                "(`offset_mismatch`), as is one of an answer that has ended (`turn_ended`); both "
+                "say what is stored."
+            ),
+            request=MESSAGE_WRITES,
+            responses=contract.written_schema(),
         ),
         destroy=extend_schema(
             summary=f"Delete a message of a {contract.name}",
@@ -147,12 +164,15 @@ class MessageViewSet(ApiViewSet):
         return Response(self.contract.message(read_message(self.access, self.conversation_id, key)))
 
     def partial_update(self, request: Request, message_id: str, **path: str) -> Response:
-        message = update_message(
-            conversation_id=self.conversation_id,
-            message_id=uuid_of(message_id, "message_id"),
-            changes=read_body(request, serializers.MessageChangesSerializer),
-            access=self.access,
-        )
+        place = {
+            "conversation_id": self.conversation_id,
+            "message_id": uuid_of(message_id, "message_id"),
+        }
+        if _writes_answer(request):
+            body = read_body(request, serializers.AnswerWriteSerializer)
+            return Response(write_answer(**place, changes=body, access=self.access))
+        body = read_body(request, serializers.MessageChangesSerializer)
+        message = update_message(**place, changes=body, access=self.access)
         row = {name: getattr(message, name) for name in MESSAGE_COLUMNS}
         return Response(self.contract.message(row))
 
@@ -215,9 +235,22 @@ class MessageViewSet(ApiViewSet):
             key=key,
             expected_last_sequence=expected,
             single=single,
+            is_dead=is_dead,
         )
 
     def _answer(self, appended: tuple[builtins.list[Row], bool], *, single: bool) -> Response:
         stored, created = appended
         rows = [self.contract.message(message_from_row(row)) for row in stored]
         return Response(rows[0] if single else {"messages": rows}, status=201 if created else 200)
+
+
+def _writes_answer(request: Request) -> bool:
+    """Whether a PATCH is about what was said, and not about what the owner thinks of it."""
+    if not isinstance(request.data, dict):
+        return False
+    if not request.data.keys() & set(serializers.ANSWER_NAMES):
+        return False
+    apart = request.data.keys() & {"rating", "rating_comment", "metadata"}
+    if apart:
+        raise ValidationError({name: [ErrorDetail(TWO_WRITES, "ambiguous")] for name in apart})
+    return True

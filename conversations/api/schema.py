@@ -18,7 +18,11 @@ from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiRespo
 from conversations.api import message_shapes, parameters
 from conversations.api.contracts import CONVERSATIONS
 from conversations.api.examples import example_of_error, examples_of
-from conversations.api.serializers import ErrorSerializer, ValidationErrorSerializer
+from conversations.api.serializers import (
+    AnswerWriteSerializer,
+    ErrorSerializer,
+    ValidationErrorSerializer,
+)
 
 MALFORMED = "Something is malformed, unknown or out of range; the body names it."
 _ALWAYS = {
@@ -152,7 +156,9 @@ class StrictBody(OpenApiSerializerExtension):
 
     def map_serializer(self, auto_schema: Any, direction: Any) -> dict[str, Any]:
         shape = auto_schema._map_serializer(self.target, direction, bypass_extensions=True)
-        return {**shape, "additionalProperties": False}
+        # Of two shapes without a required field, `{}` is one.
+        least = {"minProperties": 1} if isinstance(self.target, AnswerWriteSerializer) else {}
+        return {**shape, **least, "additionalProperties": False}
 
 
 class BearerScheme(OpenApiAuthenticationExtension):

@@ -36,9 +36,8 @@ from conversations.formats.checks import MISSING
 from conversations.formats.sdk_keys import KNOWN_KEYS
 from conversations.models import Conversation, Message, Status
 from conversations.services.appending import MAX_BATCH
+from conversations.services.application_turns import END_FIELDS, END_STATUSES, OFFSETS
 
-# What a client may record of an answer; `streaming` is a running turn's alone.
-RECORDED_STATUSES = [choice for choice in Status.choices if choice[0] != Status.STREAMING]
 ONLY_TRUSTED = (
     "Only a trusted client sets it, and at most a day ahead. It does not change the order."
 )
@@ -151,8 +150,6 @@ def _field_of(column: Any) -> serializers.Field[Any, Any, Any, Any]:
         return CostField(**options)
     if isinstance(column, DateTimeField):
         return TimeField(help_text=ONLY_TRUSTED, **options)
-    if column.name == "status":
-        return serializers.ChoiceField(choices=RECORDED_STATUSES, **options)
     if column.choices:
         return serializers.ChoiceField(choices=column.choices, **options)
     if column.null:
@@ -186,7 +183,7 @@ class BulkAppendSerializer(StrictSerializer):
 
 
 class MessageChangesSerializer(StrictSerializer):
-    """The fields of a message that a PATCH may change: never its content."""
+    """The fields of a message that its owner may change at any time: never what was said."""
 
     read_only_names = _SERVER_SETS | {
         name for name in MessageSerializer.Meta.fields if name not in {"rating", "metadata"}
@@ -195,6 +192,66 @@ class MessageChangesSerializer(StrictSerializer):
     rating = RatingField(required=False)
     rating_comment = StrictCharField(required=False, allow_null=True, max_length=10_000)
     metadata = ObjectField(required=False)
+
+    @property
+    def known_names(self) -> list[str]:
+        return [*self.fields, *ANSWER_NAMES]
+
+
+END_CHOICES = [(status.value, status.label) for status in END_STATUSES]
+
+
+class PieceSerializer(StrictSerializer):
+    """What is added to a running answer; empty, it says that the application still runs."""
+
+    content = StrictCharField(required=False)
+    parts = ListField(required=False)
+    tool_calls = ToolCallsField(required=False)
+
+
+def _offset(counted: str) -> StrictIntegerField:
+    text = f"How many {counted} are stored before what is sent."
+    return StrictIntegerField(required=False, min_value=0, max_value=2**31 - 1, help_text=text)
+
+
+class AnswerWriteSerializer(StrictSerializer):
+    """A piece of a running answer, its end, or both."""
+
+    read_only_names = MessageChangesSerializer.read_only_names
+
+    append = PieceSerializer(required=False)
+    offset = _offset("characters (Unicode code points) of `content`")
+    parts_offset = _offset("elements of `parts`")
+    tool_calls_offset = _offset("elements of `tool_calls`")
+    content = StrictCharField(
+        required=False, help_text="The whole text so far, instead of `append.content`."
+    )
+    status = serializers.ChoiceField(
+        required=False,
+        choices=END_CHOICES,
+        help_text="Ends the answer; the fields below may be sent with it alone.",
+    )
+
+    def get_fields(self) -> dict[str, Any]:
+        columns = {name: _field_of(Message._meta.get_field(name)) for name in END_FIELDS}
+        return super().get_fields() | columns
+
+
+# A PATCH with any of these writes a running answer.
+ANSWER_NAMES = ("append", "content", *OFFSETS.values(), "status", *END_FIELDS)
+
+
+class AnswerStateSerializer(serializers.Serializer[Any]):
+    """What is stored of an answer: where the next piece belongs."""
+
+    id = serializers.UUIDField()
+    status = serializers.ChoiceField(choices=Status.choices)
+    offset = serializers.IntegerField(help_text="Characters (Unicode code points) of `content`.")
+    parts_offset = serializers.IntegerField(help_text="Elements of `parts`.")
+    tool_calls_offset = serializers.IntegerField(help_text="Elements of `tool_calls`.")
+    stopping = serializers.BooleanField(
+        help_text="Somebody has asked for the end of the answer: end it as `stopped`."
+    )
 
 
 class ClientIdField(StrictUUIDField):

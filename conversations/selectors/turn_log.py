@@ -10,7 +10,8 @@ from typing import Any
 from django.db.models import F, Q, Subquery
 from django.db.models.functions import Now
 
-from conversations.models import AccessContext, Message, Role
+from conversations.models import AccessContext, Message, Role, Status
+from conversations.models.runner import is_application
 from conversations.models.turn import Step, ToolCall, ToolResult, Turn, TurnPk
 from conversations.models.turn_ids import MAX_STEPS, result_id, step_id, step_ids
 
@@ -123,10 +124,13 @@ def _turn(pk: TurnPk, rows: _Rows, results: _Rows) -> Turn | None:
 def _step(row: Message, results: list[Message]) -> Step:
     # Results in the order in which they came, as a client that watched saw them.
     results.sort(key=lambda result: result.sequence)
+    # Events have a step's text before its calls. An application may add text after calls, so those
+    # are told at the end of its answer.
+    grows = row.status == Status.STREAMING and is_application(row.runner)
     return Step(
         message_id=row.id,
         content=row.content,
-        calls=[ToolCall.from_json(call) for call in row.tool_calls or ()],
+        calls=[] if grows else [ToolCall.from_json(call) for call in row.tool_calls or ()],
         results=[
             ToolResult(result.tool_call_id or "", result.name or "", result.content)
             for result in results

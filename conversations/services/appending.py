@@ -21,6 +21,8 @@ from conversations.models import (
     id_from_key,
     new_id,
 )
+from conversations.models.runner import application_runner
+from conversations.services.abandoned_turns import IsDead, interrupt_abandoned
 from conversations.services.audit import owner_of
 from conversations.services.drafts import check_draft, check_drafts, first_difference
 from conversations.services.errors import (
@@ -28,6 +30,7 @@ from conversations.services.errors import (
     Deleted,
     InvalidValue,
     KeyReused,
+    NotAllowed,
     NotFound,
     StaleSequence,
     TurnRunning,
@@ -41,6 +44,8 @@ TOO_MANY = f"A request may append at most {MAX_BATCH:,} messages."
 NONE_GIVEN = "At least one message is required."
 REPEATED_ID = "Two messages of the request have the same id."
 DELETED_MESSAGE = "This id or Idempotency-Key was used for a message that was deleted."
+TWO_ANSWERS = "One answer of a conversation can be `streaming`."
+NOT_AN_OPENER = "Only its owner or a trusted client opens an answer in a conversation."
 
 # The columns in which a repeated request has to equal the stored row. Ratings and metadata may
 # have been changed since, and `runner` is internal to the server.
@@ -49,6 +54,8 @@ _COMPARED = tuple(
     for name in DRAFT_FIELDS
     if name not in {"id", "rating", "rating_comment", "metadata", "runner", "created_at"}
 )
+# Those of an answer that was opened: it has grown since, or ended.
+_COMPARED_WHEN_OPENED = ("role", "tool_call_id", "name")
 
 
 _WAS_DELETED = """EXISTS (
@@ -72,6 +79,7 @@ def append_drafts(
     owner_id: int | None = None,
     from_client: bool = True,
     single: bool = False,
+    is_dead: IsDead = lambda runner: False,
 ) -> tuple[list[Row], bool]:
     """Append all of the drafts, in order, or none; the stored rows and whether they are new.
 
@@ -79,10 +87,11 @@ def append_drafts(
     idempotent, as do the drafts' own ids: a repeated call returns the stored rows and False.
     `owner_id` is for callers that have checked already whose conversation it is.
     `from_client` applies the rules for clients, and those for people unless the caller is a script
-    or trusted (`check_draft`). `single` leaves the index out of the field names in errors. Raises
-    InvalidValue, NotFound, NotAllowed, ReasonRequired, StaleSequence, KeyReused (an id belongs to
-    another message), Deleted (an id belonged to a deleted message) and TurnRunning (two
-    `streaming` messages).
+    or trusted (`check_draft`); one of the drafts may then be `streaming`: an answer that the caller
+    opens (`services/application_turns.py`), for which an abandoned one makes room. `single` leaves
+    the index out of the field names in errors. Raises InvalidValue, NotFound, NotAllowed,
+    ReasonRequired, StaleSequence, KeyReused (an id belongs to another message), Deleted (an id
+    belonged to a deleted message) and TurnRunning (two `streaming` messages).
     """
     caller = access.caller
     by_person = from_client and caller is not None and not caller.trusted
@@ -92,6 +101,8 @@ def append_drafts(
     # response also tells something about the conversation, is not rolled back.
     if owner_id is None:
         owner_id = owner_of(access, conversation_id, action=AccessAction.CHANGE).pk
+    if from_client and any(draft.status == Status.STREAMING for draft in drafts):
+        _prepare_opening(conversation_id, drafts, access, owner_id, is_dead)
     try:
         with transaction.atomic():
             last = _reserve(conversation_id, drafts, owner_id)
@@ -119,6 +130,23 @@ def _check(
         check_draft(drafts[0], from_client=from_client, by_person=by_person)
     else:
         check_drafts(list(drafts), from_client=from_client, by_person=by_person)
+
+
+def _prepare_opening(
+    conversation_id: uuid.UUID,
+    drafts: Sequence[MessageDraft],
+    access: AccessContext,
+    owner_id: int,
+    is_dead: IsDead,
+) -> None:
+    opened = [draft for draft in drafts if draft.status == Status.STREAMING]
+    if len(opened) > 1:
+        raise InvalidValue(TWO_ANSWERS, field="messages", code="two_answers")
+    runner = application_runner(access, owner_id)
+    if runner is None:
+        raise NotAllowed(NOT_AN_OPENER, field="status")
+    opened[0].runner = runner
+    interrupt_abandoned(owner_id=owner_id, conversation_id=conversation_id, is_dead=is_dead)
 
 
 def _ids_for(
@@ -199,11 +227,17 @@ def _stored_before(
         raise reason if isinstance(reason, StaleSequence) else TurnRunning
     rows = [stored.get(id_) for id_ in ids]
     same = all(
-        row is not None and first_difference(row, draft, _COMPARED) is None
-        for row, draft in zip(rows, drafts, strict=True)
+        row is not None and _is_same(row, draft) for row, draft in zip(rows, drafts, strict=True)
     )
     # An id that follows the last one: the first request with this key had more messages.
     beyond = key and id_from_key(conversation_id, f"{key}:{len(drafts)}")
     if not same or (beyond and messages.filter(id=beyond).exists()):
         raise KeyReused(ANOTHER_MESSAGE, field="id" if key is None else "Idempotency-Key")
     return [row for row in rows if row is not None], False
+
+
+def _is_same(row: Row, draft: MessageDraft) -> bool:
+    if draft.status != Status.STREAMING:
+        return first_difference(row, draft, _COMPARED) is None
+    same = all(row[name] == getattr(draft, name) for name in _COMPARED_WHEN_OPENED)
+    return same and bool(row["content"].startswith(draft.content))

@@ -27,6 +27,7 @@ EMPTY_CONTENT = "The content may not be empty."
 UNKNOWN_ROLE = "Unknown role. Roles are {roles} (in lower case)."
 UNKNOWN_STATUS = "Unknown status. Statuses are {statuses}."
 TOO_LONG = "Longer than {limit:,} characters."
+NOT_AN_ANSWER = "Only a message with the role `assistant` can be `streaming`."
 NOT_AN_OBJECT = "Not an object."
 SERVER_SETS_TIME = "The server sets this field; only a trusted client may."
 IN_THE_FUTURE = "More than a day in the future."
@@ -59,9 +60,10 @@ _LARGEST_COUNT = 2**31 - 1
 def check_draft(draft: MessageDraft, *, from_client: bool, by_person: bool = False) -> None:
     """Raise InvalidValue, naming the field, unless the message can be stored.
 
-    `from_client` rejects user messages without any text but white space, and the status
-    `streaming`. `by_person`: the client is neither a script nor trusted; it sets no times, and the
-    length of its user messages is limited to CHAT_MAX_MESSAGE_CHARS.
+    `from_client` rejects user messages without any text but white space, and allows the status
+    `streaming` for the role `assistant` alone. `by_person`: the client is neither a script nor
+    trusted; it sets no times, and the length of its user messages is limited to
+    CHAT_MAX_MESSAGE_CHARS.
     """
     if from_client:
         _check_client_rules(draft)
@@ -89,10 +91,8 @@ def _check_client_rules(draft: MessageDraft) -> None:
     blank = draft.role == Role.USER and not draft.content.strip()
     if blank and not draft.parts and not draft.tool_calls:
         raise InvalidValue(EMPTY_CONTENT, field="content", code="blank")
-    if draft.status == Status.STREAMING:
-        raise InvalidValue(
-            "Only the server sets the status `streaming`; append finished answers.", field="status"
-        )
+    if draft.status == Status.STREAMING and draft.role != Role.ASSISTANT:
+        raise InvalidValue(NOT_AN_ANSWER, field="status", code="not_an_answer")
 
 
 def _check_rules_for_people(draft: MessageDraft) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from django.db import IntegrityError
 
 NO_SUCH_CONVERSATION = "No such conversation."
@@ -10,6 +13,7 @@ NO_REASON = "A reason is required. It is stored in the audit log."
 NO_SUCH_MESSAGE = "No such message in this conversation."
 CANNOT_CHANGE = "This conversation cannot be changed now."
 RUNNING = "A turn runs in this conversation. Wait for its end, or stop it."
+NOT_RUNNING_ANY_MORE = "This answer is not running any more."
 ON_HOLD = "This conversation is on legal hold: it cannot be changed or deleted."
 # The constraint name in the errors of the legal hold triggers (migration 0007).
 HOLD_CONSTRAINT = "conversation_legal_hold"
@@ -18,10 +22,12 @@ HOLD_CONSTRAINT = "conversation_legal_hold"
 class ServiceError(Exception):
     """Base of all errors that are the caller's fault: `code` is stable, `detail` is a text.
 
-    `field` is the path of the invalid value ("messages.3.content"), or None.
+    `field` is the path of the invalid value ("messages.3.content"), or None. `stored` is what a
+    client needs to know of the stored state; it stands beside the error in the response.
     """
 
     code = "error"
+    stored: Mapping[str, Any] | None = None
 
     def __init__(self, detail: str, *, field: str | None = None, code: str | None = None) -> None:
         super().__init__(detail)
@@ -122,8 +128,8 @@ class TurnRunning(Conflict):
 
     code = "turn_running"
 
-    def __init__(self) -> None:
-        super().__init__(RUNNING, field="conversation_id")
+    def __init__(self, detail: str = RUNNING, *, field: str = "conversation_id") -> None:
+        super().__init__(detail, field=field)
 
 
 class TurnEnded(Conflict):
@@ -131,8 +137,21 @@ class TurnEnded(Conflict):
 
     code = "turn_ended"
 
-    def __init__(self) -> None:
-        super().__init__("This answer is not running any more.")
+    def __init__(
+        self, detail: str = NOT_RUNNING_ANY_MORE, *, stored: Mapping[str, Any] | None = None
+    ) -> None:
+        super().__init__(detail)
+        self.stored = stored
+
+
+class OffsetMismatch(Conflict):
+    """A piece of an answer that does not continue what is stored of it."""
+
+    code = "offset_mismatch"
+
+    def __init__(self, detail: str, *, field: str, stored: Mapping[str, Any]) -> None:
+        super().__init__(detail, field=field)
+        self.stored = stored
 
 
 def refusal_of(error: Exception) -> ServiceError | None:

@@ -31,7 +31,7 @@ KINDS = ("owner", "stranger", "crm", "other", "lister", "reader", "superuser")
 
 # (method, path, body), and for each of KINDS the status; with `!` staff leave a record.
 OPEN = (200, 200, 200, 200, 200, 200, 200)
-TABLE = [
+TABLE: list[tuple] = [
     ("get", LIST, None, OPEN),
     ("get", LIST + "?user_id={owner}", None, (200, 404, 200, 200, 404, "200!", "200!")),
     ("get", LIST + "?user_id=*", None, (403, 403, 200, 200, 403, "200!", "200!")),
@@ -48,6 +48,8 @@ TABLE = [
     ("get", MESSAGE, None, (200, 404, 200, 404, 404, "200!", "200!")),
     ("patch", MESSAGE, {"rating": 1}, (200, 404, 200, 404, 404, 403, "200!")),
     ("patch", MESSAGE, {}, (200, 404, 200, 404, 404, 403, "200!")),
+    # Of a message that has ended, for those who may change it.
+    ("patch", MESSAGE, {"append": {}}, (409, 404, 409, 404, 404, 403, "409!")),
     ("delete", MESSAGE, None, (200, 404, 200, 404, 404, 403, "200!")),
     ("delete", ONE, None, (200, 404, 200, 404, 404, 403, "200!")),
     ("get", SESSIONS, None, OPEN),

@@ -74,6 +74,7 @@ SAY = '{"role": "user", "content": "x", %s}'
         (SAY % '"tool_calls": {}', 400, "tool_calls"),
         (SAY % '"tool_calls": "[]"', 400, "tool_calls"),
         (SAY % '"status": "streaming"', 400, "status"),
+        (SAY % '"status": "running"', 400, "status"),
         (SAY % '"detected_mode": "%s"' % ("m" * 51), 400, "detected_mode"),
         (SAY % '"expected_last_sequence": -1', 400, "expected_last_sequence"),
         ('{"messages": []}', 400, "messages"),

@@ -159,9 +159,12 @@ def test_a_message_can_be_rated_and_what_was_said_cannot_change(api, url):
     assert rated.status_code == 200
     assert (rated.json()["rating"], rated.json()["metadata"]) == (-1, {"seen": True})
     assert rated.json()["updated_at"] > message["updated_at"]
-    for body in ({"content": "x"}, {"role": "user"}):
+    for body, status, code in (
+        ({"content": "x"}, 409, "turn_ended"),
+        ({"role": "user"}, 400, "read_only"),
+    ):
         refused = api.patch(one, body)
-        assert (refused.status_code, refused.json()["errors"][0]["code"]) == (400, "read_only")
+        assert (refused.status_code, refused.json()["errors"][0]["code"]) == (status, code)
     assert api.patch(one, {"rating": 2}).status_code == 400
     assert api.patch(one, {"rating": None}).json()["rating"] is None
 

@@ -47,6 +47,18 @@ def requests(api, chat, message):
     yield "search for a phrase", lambda: api.get('/api/search?q="hello there" OR x')
     yield "sessions", lambda: api.get(sessions)
     yield "session", lambda: api.get(f"{sessions}/{chat.pk}")
+    opened = api.post(messages, {"role": "assistant", "status": "streaming"}, format="json").json()
+    answer = f"{messages}/{opened['id']}"
+    yield (
+        "write an answer",
+        lambda: api.patch(answer, {"append": {"content": "x"}, "offset": 0}, format="json"),
+    )
+    yield "write it again", lambda: api.patch(answer, {"content": "xy"}, format="json")
+    yield "end it", lambda: api.patch(answer, {"status": "complete"}, format="json")
+    yield (
+        "open another",
+        lambda: api.post(messages, {"role": "assistant", "status": "streaming"}, format="json"),
+    )
     yield (
         "archive",
         lambda: api.patch(f"/api/conversations/{chat.pk}", {"archived": True}, format="json"),

@@ -26,6 +26,22 @@ BEYOND_THE_SCHEMA = {
     # Which text may be empty depends on role, status, tool_calls and parts.
     ("content", "blank"),
     ("content", "string_too_short"),
+    # Only an answer can be open, and one of a conversation.
+    ("status", "not_an_answer"),
+    ("messages", "two_answers"),
+    # A piece says where it belongs, an end why it failed; what is known at the end comes with it.
+    ("offset", "required"),
+    ("offset", "missing"),
+    ("parts_offset", "required"),
+    ("parts_offset", "missing"),
+    ("tool_calls_offset", "required"),
+    ("tool_calls_offset", "missing"),
+    ("error", "required"),
+    ("error", "missing"),
+    ("*", "without_status"),
+    # At that offset it would be longer than a request may be.
+    ("content", "max_length"),
+    ("content", "string_too_long"),
     # The value of a key, without the key.
     ("metadata_value", "invalid"),
     ("metadata_value", "value_error"),

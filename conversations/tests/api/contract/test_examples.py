@@ -86,6 +86,10 @@ def tell_of_conversations(story, client):
     tell("search", "A message and its snippet", "get", "search?q=weather&role=user")
     changes = {"title": "Rome", "pinned": True}
     tell("conversations_partial_update", "Pin it", "patch", f"conversations/{chat}", changes)
+    opening = {"role": "assistant", "status": "streaming", "model": "llama3.2"}
+    answer = tell("conversations_messages_create", "Open an answer", "post", append, opening)["id"]
+    for name, body in WRITES.items():
+        tell("conversations_messages_partial_update", name, "patch", f"{append}/{answer}", body)
     tell("conversations_messages_destroy", "Gone", "delete", f"{append}/{message}")
     tell("conversations_destroy", "Gone", "delete", f"conversations/{chat}")
 
@@ -152,6 +156,19 @@ COMPLETION = {
         "completion_tokens": 12,
         "total_tokens": 73,
         "prompt_tokens_details": {"cached_tokens": 32},
+    },
+}
+WRITES = {
+    "The first piece of an answer": {"append": {"content": "Take an "}, "offset": 0},
+    "The next one": {"append": {"content": "umbrella."}, "offset": 8},
+    "A piece that is not the next": {"append": {"content": "!"}, "offset": 99},
+    "A sign of life": {"append": {}},
+    "The end of the answer": {
+        "status": "complete",
+        "offset": 17,
+        "finish_reason": "stop",
+        "prompt_tokens": 88,
+        "completion_tokens": 5,
     },
 }
 TURN = [
