@@ -114,6 +114,8 @@ def append_drafts(
                 for offset, (id_, draft) in enumerate(zip(ids, drafts, strict=True), start=1)
             ]
             _insert(rows, repeatable=bool(key) or any(draft.id for draft in drafts))
+            if from_client:
+                _read_heartbeats(rows)
     except (_IdsExist, StaleSequence) as reason:
         return _stored_before(owner_id, conversation_id, drafts, ids, key, reason)
     return rows, True
@@ -208,6 +210,14 @@ def _row(
         # Of a running answer it is the first heartbeat.
         "updated_at": DATABASE_TIME if draft.status == Status.STREAMING else created_at,
     }
+
+
+def _read_heartbeats(rows: Sequence[Row]) -> None:
+    """The first heartbeat of an answer that a client opens, which is told the whole row."""
+    for row in rows:
+        if row["updated_at"] is DATABASE_TIME:
+            opened = Message.objects.of(row["user_id"], row["conversation_id"]).filter(id=row["id"])
+            row["updated_at"] = opened.values_list("updated_at", flat=True).get()
 
 
 def _stored_before(
