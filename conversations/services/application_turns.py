@@ -15,8 +15,7 @@ from typing import Any
 from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import F, Value
-from django.db.models.functions import Concat, Length, Substr
-from django.utils import timezone
+from django.db.models.functions import Concat, Length, Now, Substr
 
 from conversations.db.bulk_rows import Row
 from conversations.formats import DRAFT_FIELDS, MessageDraft
@@ -29,7 +28,6 @@ from conversations.models import (
     Status,
     as_read,
 )
-from conversations.models.interrupted import oldest_sign_of_life
 from conversations.models.message import MessageQuerySet
 from conversations.models.runner import application_runner, is_application
 from conversations.models.turn import TurnPk
@@ -161,18 +159,20 @@ def _append(pk: TurnPk, runner: str | None, write: _Write) -> Row | None:
     None where that is not so, or where this caller may not write the answer.
     """
     text, offset = write.added.get("content", ""), write.offsets.get("content")
-    found = [*pk, Status.STREAMING, runner, oldest_sign_of_life(), offset]
+    found = [*pk, Status.STREAMING, runner, settings.CHAT_TURN_STALE_SECONDS, offset]
     with connection.cursor() as cursor:
-        cursor.execute(_APPEND, [text, timezone.now(), *found])
+        cursor.execute(_APPEND, [text, *found])
         row = cursor.fetchone()
     return row and _state_of(pk, dict(zip(_RETURNED, row, strict=True)))
 
 
 _RETURNED = ("status", "length", "parts", "tool_calls", "finish_reason")
 _APPEND = """
-    UPDATE conversations_message SET content = content || %s, updated_at = %s
+    UPDATE conversations_message SET
+        content = content || %s, updated_at = statement_timestamp()
     WHERE user_id = %s AND conversation_id = %s AND id = %s
-        AND status = %s AND runner = %s AND updated_at >= %s
+        AND status = %s AND runner = %s
+        AND updated_at >= statement_timestamp() - make_interval(secs => %s)
         AND length(content) = COALESCE(%s, length(content))
     RETURNING status, length(content), jsonb_array_length(parts), jsonb_array_length(tool_calls),
         finish_reason
@@ -202,7 +202,7 @@ def _write_locked(pk: TurnPk, runner: str | None, write: _Write) -> Row:
         new |= {"finish_reason": reason, "runner": None} | write.end
     if text:
         new["content"] = Concat(F("content"), Value(text))
-    rows.update(**new, updated_at=timezone.now())
+    rows.update(**new, updated_at=Now())
     return _state_of(pk, after)
 
 
