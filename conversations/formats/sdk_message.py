@@ -25,7 +25,7 @@ UNKNOWN_TYPE = "Not a known type of message or item; a message has a `role`."
 _NEVER_NULL = frozenset({"provider", "model", "status", "metadata", "created_at"})
 _INSTEAD_OF_CONTENT = ("audio", "images")
 # Of the columns: what an SDK says beyond them is only in `extra`.
-_MAX_CHARS = {"finish_reason": 50, "model": 255, "provider": 100}
+MAX_CHARS = {"finish_reason": 50, "model": 255, "provider": 100}
 
 Values = dict[str, Any]
 # The fields as far as they are read, and what `extra` is to keep.
@@ -168,7 +168,7 @@ def derive_fields(message: Values, fields: Values) -> None:
     texts = {
         name: text
         for name, text in said.items()
-        if isinstance(text, str) and 0 < len(text) <= _MAX_CHARS.get(name, len(text))
+        if isinstance(text, str) and 0 < len(text) <= MAX_CHARS.get(name, len(text))
     }
     for name, value in (usage_columns(message) | texts).items():
         fields.setdefault(name, value)

@@ -27,7 +27,8 @@ def test_a_question_is_answered_and_both_are_stored(chat, scripted):
     assert body["sources"] is None
     assert body["detected_mode"] is None
     asked, said = chat.messages(body["conversation_id"])
-    assert (asked["role"], asked["content"]) == ("user", "Who are you?")
+    assert (asked["role"], asked["content"]) == ("user", "  Who are you?  ")
+    assert scripted.chats[-1].body["messages"][-1]["content"] == "  Who are you?  "
     assert (said["role"], said["content"], said["status"]) == ("assistant", "Hello", "complete")
     assert said["id"] == body["message_id"] == body["stream_id"]
     assert (said["prompt_tokens"], said["completion_tokens"]) == (8, 2)

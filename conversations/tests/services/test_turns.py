@@ -134,10 +134,11 @@ def test_of_equal_requests_at_the_same_moment_one_begins(existing):
 
 def test_a_key_stands_for_one_question(alice, bob):
     first = begin(alice, key="k")
-    again = begin_turn(**question(alice, key="k", content=" Hi "))
+    again = begin_turn(**question(alice, key="k", content="Hi"))
     assert again == (first, False)
-    with pytest.raises(Conflict):
-        begin(alice, key="k", content="Ho")
+    for other in ("Ho", " Hi "):
+        with pytest.raises(Conflict):
+            begin(alice, key="k", content=other)
     assert begin(bob, key="k").conversation_id != first.conversation_id
     assert Conversation.objects.count() == 2
 
