@@ -188,8 +188,8 @@ def _fill_empty(message: Values, fields: Values, extra: Values) -> None:
         found["content"] = text
     elif parts := _parts_from_keys(message, extra):
         found["parts"] = parts
-    if found and "content" in fields:
-        extra.setdefault("content", fields["content"])
+    if found and "content" in message:
+        extra.setdefault("content", message["content"])
     fields.update(found)
 
 

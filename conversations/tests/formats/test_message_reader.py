@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 
 from conversations.formats import Malformed, MessageDraft, as_own_fields
 from conversations.formats.message_reader import KEPT_TWICE, NOT_ONE_CHOICE
@@ -252,6 +252,7 @@ def test_reasoning_is_found_where_each_puts_it(parts, extra, reasoning):
     assert reasoning_of(parts, extra) == reasoning
 
 
+@example({"role": "user", "content": [], "audio": [None]})
 @settings(max_examples=300, deadline=None)
 @given(BY_ROLE | BY_TYPE | WHOLE | WRAPPED | CALL_ITEMS | RESULTS)
 def test_any_message_can_be_built_again_from_what_is_stored(message):
