@@ -139,7 +139,7 @@ def test_what_a_write_costs(answer, backend, alice, api, statements):
         for body, expected in (
             ({"append": {"content": "Hello"}, "offset": 0}, 2),
             ({"append": {}}, 2),
-            ({"append": {"content": "Hello"}, "offset": 0}, 5),  # repeated; the database is asked for its time
+            ({"append": {"content": "Hello"}, "offset": 0}, 5),  # repeated
             ({"append": {"parts": [1]}, "parts_offset": 0}, 4),
             ({"content": "Hello you"}, 5),
             ({"status": "complete", "offset": 9}, 4),
