@@ -50,6 +50,8 @@ NOT_ONE_CHOICE = "Must have one choice: send each as a message of its own."
 ROLES = frozenset({"user", "assistant", "system", "tool", "developer"})
 # What a request may say of a message; `expected_last_sequence` is about the conversation.
 OWN_FIELDS = frozenset({*RECORDED_FIELDS, "id", "expected_last_sequence"})
+# Those whose values no SDK spells otherwise, where only our names are used.
+_NEVER_FOREIGN = OWN_FIELDS - {"id", "status", "tool_calls"}
 
 # An item that is kept whole has these keys itself; all other names of ours are ours.
 _OF_AN_ITEM = frozenset({"id", "role", "content", "name", "status", "error"})
@@ -61,7 +63,7 @@ def as_own_fields(message: Values, *, own: frozenset[str] = OWN_FIELDS) -> Value
     `own` are the names that mean our fields; others are known keys of SDKs or unknown. Raises
     Malformed with the path of the value, in the message as it was sent.
     """
-    if message.keys() <= own and _is_ours(message):
+    if own.issuperset(message) and _is_ours(message):
         return message
     fields, extra = _read(message, own)
     if extra:
@@ -71,10 +73,10 @@ def as_own_fields(message: Values, *, own: frozenset[str] = OWN_FIELDS) -> Value
 
 def _is_ours(message: Values) -> bool:
     """Whether the values are in our form too, where the names are."""
-    return (
-        isinstance(message.get("content", ""), str)
-        and message.get("role") != "function"
-        and fits("id", message.get("id"), from_sdk=False)
+    if not isinstance(message.get("content", ""), str) or message.get("role") == "function":
+        return False
+    return _NEVER_FOREIGN.issuperset(message) or (
+        fits("id", message.get("id"), from_sdk=False)
         and fits("status", message.get("status"), from_sdk=False)
         and not _has_foreign_calls(message.get("tool_calls"))
     )
