@@ -17,6 +17,7 @@ from rest_framework.response import Response
 from conversations.api import parameters
 from conversations.api.authentication import refuse_cross_site
 from conversations.api.fields import (
+    CostField,
     ListField,
     StrictCharField,
     StrictSerializer,
@@ -65,6 +66,9 @@ class ActionSerializer(serializers.Serializer[Any]):
 class UsageSerializer(serializers.Serializer[Any]):
     prompt_tokens = serializers.IntegerField(allow_null=True)
     completion_tokens = serializers.IntegerField(allow_null=True)
+    cached_tokens = serializers.IntegerField(allow_null=True)
+    reasoning_tokens = serializers.IntegerField(allow_null=True)
+    cost = CostField()
 
 
 class ChatResponseSerializer(serializers.Serializer[Any]):
@@ -105,8 +109,8 @@ class TurnError(exceptions.APIException):
 
 _EVENTS = OpenApiResponse(
     OpenApiTypes.STR,
-    description="Events `start`, `sources`, `mode`, `delta`, `tool_call`, `tool_result`, "
-    "`done`, `error`; each has an `id`.",
+    description="Events `start`, `sources`, `mode`, `reasoning`, `delta`, `tool_call`, "
+    "`tool_result`, `done`, `error`; each has an `id`.",
 )
 _LAST_EVENT_ID = OpenApiParameter(
     "Last-Event-ID",

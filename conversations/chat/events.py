@@ -7,19 +7,24 @@ gets the rest from whoever answers.
 | event | step | part | nth | data beside the ids |
 |---|---|---|---|---|
 | start, sources, mode | 0 | OPENING | 1, 2, 3 | the turn's messages; what was found; the mode |
+| reasoning | step | TEXT | characters of the step's text before it | a piece of what it thinks |
 | delta | step | TEXT | characters of the step's text up to its end | a piece of the answer |
 | tool_call | step | CALL | which call of the step | arguments as the model wrote them |
 | tool_result | step | RESULT | which result of the step, as they came | the result as JSON |
 | done, error | 9999 | END | 0 | the whole turn (`outcome_of`); an error says why it failed |
+
+A model may think and speak by turns, so `reasoning` and `delta` have a fourth number: the
+characters of the step's reasoning up to their end.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from conversations.chat.tool_results import parsed, task_id_of
+from conversations.formats import cost_as_text
 from conversations.models.turn import Step, ToolResult, Turn
 
 OPENING = TEXT = 0
@@ -29,11 +34,12 @@ END = 3
 
 
 class EventPosition(NamedTuple):
-    """Compares as the events follow each other."""
+    """Compares as the events follow each other: both counts of characters only grow."""
 
     step: int
     part: int
     nth: int
+    reasoning: int = 0
 
 
 BEFORE_ALL = EventPosition(0, OPENING, 0)
@@ -62,10 +68,6 @@ def events_after(turn: Turn, seen: EventPosition) -> list[Event]:
 
 def outcome_of(turn: Turn) -> dict[str, Any]:
     """The whole turn at its end. `response` is all text of all steps: every delta, joined."""
-    prompt = [step.prompt_tokens for step in turn.steps if step.prompt_tokens is not None]
-    completion = [
-        step.completion_tokens for step in turn.steps if step.completion_tokens is not None
-    ]
     return {
         "response": "".join(step.content for step in turn.steps),
         "conversation_id": turn.conversation_id,
@@ -78,13 +80,24 @@ def outcome_of(turn: Turn) -> dict[str, Any]:
         "finish_reason": turn.finish_reason,
         "sources": turn.sources,
         "detected_mode": turn.mode,
-        "usage": {
-            "prompt_tokens": sum(prompt) if prompt else None,
-            "completion_tokens": sum(completion) if completion else None,
-        },
+        "usage": _usage(turn),
         "latency_ms": turn.latency_ms,
         "first_token_ms": turn.first_token_ms,
     }
+
+
+def _usage(turn: Turn) -> dict[str, Any]:
+    """The sums of what is known of the steps; the cost as text, as messages have it."""
+    counts = ("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens")
+    cost = _sum(step.cost for step in turn.steps)
+    return {name: _sum(getattr(step, name) for step in turn.steps) for name in counts} | {
+        "cost": None if cost is None else cost_as_text(cost)
+    }
+
+
+def _sum(values: Iterable[Any]) -> Any:
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
 
 
 def _opening(turn: Turn) -> Iterator[Event]:
@@ -103,12 +116,16 @@ def _opening(turn: Turn) -> Iterator[Event]:
 
 
 def _events_of_step(number: int, step: Step, seen: EventPosition) -> Iterator[Event]:
-    start = 0
-    if seen.step == number:
-        start = seen.nth if seen.part == TEXT else len(step.content)
-    if len(step.content) > start:
-        text = {"text": step.content[start:], "message_id": step.message_id, "step": number}
-        yield Event("delta", EventPosition(number, TEXT, len(step.content)), text)
+    said, thought = _seen_of_step(number, step, seen)
+    ids = {"message_id": step.message_id, "step": number}
+    if len(step.reasoning) > thought:
+        text = {"text": step.reasoning[thought:]}
+        position = EventPosition(number, TEXT, said, len(step.reasoning))
+        yield Event("reasoning", position, text | ids)
+    if len(step.content) > said:
+        text = {"text": step.content[said:]}
+        position = EventPosition(number, TEXT, len(step.content), len(step.reasoning))
+        yield Event("delta", position, text | ids)
     for count, call in enumerate(step.calls, start=1):
         if (position := EventPosition(number, CALL, count)) > seen:
             called = {"tool_call_id": call.id, "tool": call.tool, "arguments": call.arguments}
@@ -117,6 +134,15 @@ def _events_of_step(number: int, step: Step, seen: EventPosition) -> Iterator[Ev
         if (position := EventPosition(number, RESULT, count)) > seen:
             returned = {"tool_call_id": result.tool_call_id} | _action(result)
             yield Event("tool_result", position, returned)
+
+
+def _seen_of_step(number: int, step: Step, seen: EventPosition) -> tuple[int, int]:
+    """How many characters of the step's text and of its reasoning were seen."""
+    if seen.step != number:
+        return 0, 0
+    if seen.part == TEXT:
+        return seen.nth, seen.reasoning
+    return len(step.content), len(step.reasoning)
 
 
 def _end(turn: Turn) -> Event:

@@ -10,6 +10,7 @@ import json
 import uuid
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from conversations.models.message import Status
@@ -54,16 +55,22 @@ class ToolResult:
 
 @dataclass(slots=True)
 class Step:
-    """One answer of the model, stored as an assistant message: its text, the tools it calls, what
-    those returned so far. `first_token_ms` belongs to the step with the turn's first text."""
+    """One answer of the model, stored as an assistant message: what it thought and said, the tools
+    it calls, what those returned so far. `first_token_ms` belongs to the step with the turn's first
+    text. `extra`, which has what the model said beyond these, is not read back from rows."""
 
     message_id: uuid.UUID
     content: str = ""
+    reasoning: str = ""
     calls: list[ToolCall] = field(default_factory=list)
     results: list[ToolResult] = field(default_factory=list)
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    cost: Decimal | None = None
     first_token_ms: int | None = None
+    extra: dict[str, Any] | None = field(default=None, compare=False)
 
 
 @dataclass(slots=True)

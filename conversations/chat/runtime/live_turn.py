@@ -18,12 +18,21 @@ from typing import TypeVar
 from django.conf import settings
 
 from conversations.chat.errors import FAILURES, failure_of
-from conversations.chat.llm.agent_loop import AgentEvent, StepEnded, converse, library
+from conversations.chat.llm.agent_loop import (
+    AgentEvent,
+    Reasoning,
+    StepEnded,
+    converse,
+    library,
+)
 from conversations.chat.llm.context_window import history_before
+from conversations.chat.llm.extras import storable_extra
 from conversations.chat.llm.intent import detect_mode
 from conversations.chat.llm.mcp_servers import McpServers
+from conversations.chat.llm.observed_model import Observed
 from conversations.chat.llm.providers import Provider
 from conversations.chat.llm.retrieval import retrieve_sources, with_sources
+from conversations.chat.llm.token_usage import cost_of
 from conversations.chat.llm.tools import tools
 from conversations.chat.runtime.db_worker import DatabaseWorker
 from conversations.chat.runtime.watched_turn import WatchedTurn
@@ -62,6 +71,7 @@ class LiveTurn(WatchedTurn):
         self._provider, self._question, self._database = provider, question, database
         # Whose data the request wrote that began it, and the turn goes on to write.
         self._written = replicas.written_by_request() | {turn.owner_id}
+        self._observed = Observed()
         # Why it is to end before the model does: "stopped", "interrupted" or "lost".
         self._ended_by = ""
 
@@ -89,17 +99,14 @@ class LiveTurn(WatchedTurn):
         await self._finish(ended)
 
     async def _answer(self, mcp_servers: McpServers) -> Turn:
-        finish_reason = None
         async with asyncio.timeout(settings.CHAT_TURN_SECONDS):
             agent_events = await self._ask_model(mcp_servers)
             async with aclosing(agent_events):
                 async for agent_event in agent_events:
                     await self._take(agent_event)
-                    if isinstance(agent_event, StepEnded):
-                        finish_reason = agent_event.finish_reason
         if not self.turn.last.content:
             return self._ended(Status.FAILED, "empty_answer", FAILURES["empty_answer"].text)
-        return self._ended(Status.COMPLETE, finish_reason)
+        return self._ended(Status.COMPLETE, self._observed.finish_reason)
 
     async def _ask_model(self, mcp_servers: McpServers) -> AsyncGenerator[AgentEvent, None]:
         """Gather what the model is given, all at once, and begin its answer."""
@@ -129,6 +136,7 @@ class LiveTurn(WatchedTurn):
             tools=tools(),
             mcp_servers=servers,
             max_tool_rounds=settings.CHAT_MAX_TOOL_ROUNDS,
+            observed=self._observed,
         )
 
     async def _take(self, agent_event: AgentEvent) -> None:
@@ -141,6 +149,9 @@ class LiveTurn(WatchedTurn):
             await self._open_step()
         if isinstance(agent_event, StepEnded):
             await self._take_end_of_step(agent_event)
+        elif isinstance(agent_event, Reasoning):
+            with self.change() as turn:
+                turn.last.reasoning += agent_event.text
         elif agent_event:
             with self.change() as turn:
                 turn.last.content += agent_event
@@ -157,9 +168,7 @@ class LiveTurn(WatchedTurn):
         self.writing = False
 
     async def _take_end_of_step(self, ended: StepEnded) -> None:
-        with self.change() as turn:
-            turn.last.prompt_tokens = ended.prompt_tokens
-            turn.last.completion_tokens = ended.completion_tokens
+        self._take_observed()
         if not ended.calls:
             return
         await self._store(partial(record_tool_calls, turn=self.turn, calls=ended.calls))
@@ -176,11 +185,22 @@ class LiveTurn(WatchedTurn):
 
         return await self._database.run(stored)
 
+    def _take_observed(self) -> None:
+        """What the model said of its answer beside the text, as far as it came."""
+        usage = self._observed.usage
+        with self.change() as turn:
+            for name in ("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens"):
+                setattr(turn.last, name, getattr(usage, name))
+            turn.last.cost = cost_of(usage, self._provider, turn.model)
+            turn.last.extra = storable_extra(self._observed.extra)
+
     def _milliseconds(self) -> int:
         return round((time.monotonic() - self.begun_at) * 1000)
 
     def _ended(self, status: Status, finish_reason: str | None, error: str | None = None) -> Turn:
         """The turn at its end, which is told to nobody before it is stored."""
+        if not self.turn.last.calls:  # or the answer that follows the last step had begun
+            self._take_observed()
         return replace(
             self.turn,
             status=status.value,
@@ -193,7 +213,7 @@ class LiveTurn(WatchedTurn):
         if isinstance(error, TimeoutError):
             failure = FAILURES["provider_timeout"]
         else:
-            failure = failure_of(error, begun=bool(self.turn.last.content))
+            failure = failure_of(error, self.turn.last)
         if failure.code == "internal_error":
             log.exception("A turn failed", exc_info=error)
         else:
