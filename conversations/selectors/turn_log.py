@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from django.db.models import Q, Subquery
 
-from conversations.formats.reasoning import reasoning_text
+from conversations.formats.reasoning import reasoning_of
 from conversations.models import AccessContext, Message, Role
 from conversations.models.turn import Step, ToolCall, ToolResult, Turn, TurnPk
 from conversations.models.turn_ids import MAX_STEPS, result_id, step_id, step_ids
@@ -124,7 +124,7 @@ def _step(row: Message, results: list[Message]) -> Step:
     return Step(
         message_id=row.id,
         content=row.content,
-        reasoning=reasoning_text(row.parts),
+        reasoning=reasoning_of(row.parts, None),
         calls=[ToolCall.from_json(call) for call in row.tool_calls or ()],
         results=[
             ToolResult(result.tool_call_id or "", result.name or "", result.content)

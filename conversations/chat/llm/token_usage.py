@@ -8,9 +8,8 @@ from typing import Any
 
 from conversations.chat.llm.providers import Provider
 from conversations.formats import COST_PLACES
+from conversations.formats.token_usage import usage_columns
 
-_LARGEST_COUNT = 2**31 - 1
-_COST_LIMIT = 10**8
 _MILLION = 1_000_000
 # Counts that columns hold, or that are the sum of others.
 _PLAIN = {"prompt_tokens", "completion_tokens", "total_tokens", "cost"}
@@ -35,13 +34,12 @@ class TokenUsage:
 
 
 def usage_from(sent: dict[str, Any]) -> TokenUsage:
-    """From `usage` of OpenAI's chat completions. `cost` is OpenRouter's and LiteLLM's."""
+    """From `usage` of OpenAI's chat completions."""
+    columns = usage_columns({"usage": sent})
+    cost = columns.pop("cost", None)
     return TokenUsage(
-        prompt_tokens=_count(sent.get("prompt_tokens")),
-        completion_tokens=_count(sent.get("completion_tokens")),
-        cached_tokens=_detail(sent, "prompt_tokens_details"),
-        reasoning_tokens=_detail(sent, "completion_tokens_details"),
-        cost=_amount(sent.get("cost")),
+        **columns,
+        cost=None if cost is None else round(Decimal(str(cost)), COST_PLACES),
         beyond=sent if _says_more(sent) else None,
     )
 
@@ -61,25 +59,6 @@ def cost_of(usage: TokenUsage, provider: Provider, model: str) -> Decimal | None
         + usage.completion_tokens * price["output"]
     )
     return round(cost / _MILLION, COST_PLACES)
-
-
-def _count(value: object) -> int | None:
-    is_count = isinstance(value, int) and not isinstance(value, bool)
-    return value if is_count and 0 <= value <= _LARGEST_COUNT else None  # type: ignore[operator, return-value]
-
-
-def _amount(value: object) -> Decimal | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    amount = Decimal(str(value))
-    if not amount.is_finite() or not 0 <= amount < _COST_LIMIT:
-        return None
-    return round(amount, COST_PLACES)
-
-
-def _detail(sent: dict[str, Any], details: str) -> int | None:
-    found = sent.get(details)
-    return _count(found.get(_IN_DETAILS[details])) if isinstance(found, dict) else None
 
 
 def _says_more(sent: dict[str, Any]) -> bool:

@@ -117,6 +117,7 @@ class LiveTurn(WatchedTurn):
             turn.conversation_id,
             last_sequence=turn.question_sequence,
             tokens=provider.context_tokens,
+            vision=provider.vision,
         )
         history, sources, mode, servers = await asyncio.gather(
             self._database.run(read_history),
