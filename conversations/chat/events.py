@@ -19,7 +19,8 @@ characters of the step's reasoning up to their end.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -60,7 +61,7 @@ def events_after(turn: Turn, seen: EventPosition) -> list[Event]:
     found = [event for event in _opening(turn) if event.position > seen]
     for number, step in enumerate(turn.steps, start=1):
         if number >= seen.step:
-            found += _events_of_step(number, step, seen)
+            found += _events_of_step(turn, number, step, seen)
     if turn.ended and seen < AT_END:
         found.append(_end(turn))
     return found
@@ -70,9 +71,9 @@ def outcome_of(turn: Turn) -> dict[str, Any]:
     """The whole turn at its end. `response` is all text of all steps: every delta, joined."""
     return {
         "response": "".join(step.content for step in turn.steps),
-        "conversation_id": turn.conversation_id,
-        "message_id": turn.last.message_id,
-        "stream_id": turn.id,
+        "conversation_id": _shown(turn, turn.conversation_id),
+        "message_id": _shown(turn, turn.last.message_id),
+        "stream_id": _shown(turn, turn.id),
         "actions_taken": [_action(result) for step in turn.steps for result in step.results],
         "provider": turn.provider,
         "model": turn.model,
@@ -87,24 +88,21 @@ def outcome_of(turn: Turn) -> dict[str, Any]:
 
 
 def _usage(turn: Turn) -> dict[str, Any]:
-    """The sums of what is known of the steps; the cost as text, as messages have it."""
-    counts = ("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens")
-    cost = _sum(step.cost for step in turn.steps)
-    return {name: _sum(getattr(step, name) for step in turn.steps) for name in counts} | {
-        "cost": None if cost is None else cost_as_text(cost)
-    }
+    """The cost is text, as messages have it."""
+    usage = turn.usage
+    return usage | {"cost": None if usage["cost"] is None else cost_as_text(usage["cost"])}
 
 
-def _sum(values: Iterable[Any]) -> Any:
-    known = [value for value in values if value is not None]
-    return sum(known) if known else None
+def _shown(turn: Turn, id_: uuid.UUID | None) -> uuid.UUID | None:
+    """An id as a client is told it: none of what is not stored."""
+    return id_ if turn.stored else None
 
 
 def _opening(turn: Turn) -> Iterator[Event]:
     ids = {
-        "conversation_id": turn.conversation_id,
-        "message_id": turn.id,
-        "user_message_id": turn.user_message_id,
+        "conversation_id": _shown(turn, turn.conversation_id),
+        "message_id": _shown(turn, turn.id),
+        "user_message_id": _shown(turn, turn.user_message_id),
         "provider": turn.provider,
         "model": turn.model,
     }
@@ -115,9 +113,10 @@ def _opening(turn: Turn) -> Iterator[Event]:
         yield Event("mode", EventPosition(0, OPENING, 3), {"mode": turn.mode})
 
 
-def _events_of_step(number: int, step: Step, seen: EventPosition) -> Iterator[Event]:
+def _events_of_step(turn: Turn, number: int, step: Step, seen: EventPosition) -> Iterator[Event]:
+    message_id = _shown(turn, step.message_id)
     said, thought = _seen_of_step(number, step, seen)
-    ids = {"message_id": step.message_id, "step": number}
+    ids = {"message_id": message_id, "step": number}
     if len(step.reasoning) > thought:
         text = {"text": step.reasoning[thought:]}
         position = EventPosition(number, TEXT, said, len(step.reasoning))
@@ -129,7 +128,7 @@ def _events_of_step(number: int, step: Step, seen: EventPosition) -> Iterator[Ev
     for count, call in enumerate(step.calls, start=1):
         if (position := EventPosition(number, CALL, count)) > seen:
             called = {"tool_call_id": call.id, "tool": call.tool, "arguments": call.arguments}
-            yield Event("tool_call", position, {"message_id": step.message_id} | called)
+            yield Event("tool_call", position, {"message_id": message_id} | called)
     for count, result in enumerate(step.results, start=1):
         if (position := EventPosition(number, RESULT, count)) > seen:
             returned = {"tool_call_id": result.tool_call_id} | _action(result)

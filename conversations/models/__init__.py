@@ -14,6 +14,7 @@ from conversations.models.review import Review
 from conversations.models.rights import ACT_FOR_ANY_USER, VIEW_CONVERSATION
 from conversations.models.saved_view import SavedView
 from conversations.models.tombstone import Tombstone
+from conversations.models.unstored_turn import UnstoredTurn
 from conversations.models.write_position import WritePosition
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "SavedView",
     "Status",
     "Tombstone",
+    "UnstoredTurn",
     "WritePosition",
     "as_read",
     "derived_id",

@@ -21,6 +21,7 @@ from conversations.models import (
     Message,
     Review,
     Tombstone,
+    UnstoredTurn,
 )
 from conversations.services.errors import Conflict
 
@@ -33,7 +34,15 @@ NO_NODES = "This cluster has no worker: run SELECT citus_add_node('host', port) 
 UNMIGRATED = "Migrations are missing: run manage.py migrate first."
 
 # The conversations come first: the others lie beside them, and refer to them.
-BY_OWNER = (Conversation, Message, ConversationNote, Review, Tombstone, LegalHoldRecord)
+BY_OWNER = (
+    Conversation,
+    Message,
+    ConversationNote,
+    Review,
+    Tombstone,
+    LegalHoldRecord,
+    UnstoredTurn,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from conversations.chat.llm.observed_model import Observed, observed_model
 from conversations.chat.llm.providers import Provider, client_for
+from conversations.chat.question import Question
 from conversations.chat.tool_results import as_text, storable
 from conversations.models.turn import ToolCall, ToolResult
 
@@ -63,22 +64,28 @@ async def converse(
     history: list[dict[str, Any]],
     tools: Sequence[Any],
     mcp_servers: Sequence[Any],
+    question: Question,
     max_tool_rounds: int,
     observed: Observed,
 ) -> AsyncGenerator[AgentEvent, None]:
-    """What the model does, as it does it. `history` ends with the question.
+    """What the model does, as it does it. `history` ends with the question, whose options count.
 
     `observed` is filled meanwhile. Raises what the client and the library raise.
     """
     agents = library()
     observed.call_ids |= {item["call_id"] for item in history if "call_id" in item}
-    agent = agents.Agent(
+    temperature = question.temperature
+    agent = _agent_with(question.tools)(
         name="assistant",
         instructions=instructions,
-        model=observed_model(library(), model, _client(provider), observed),
+        model=observed_model(agents, model, _client(provider), observed),
         tools=list(tools),
         mcp_servers=list(mcp_servers),
-        model_settings=agents.ModelSettings(include_usage=True, temperature=provider.temperature),
+        model_settings=agents.ModelSettings(
+            include_usage=True,
+            temperature=provider.temperature if temperature is None else temperature,
+            max_tokens=question.max_tokens,
+        ),
     )
     run = agents.Runner.run_streamed(
         agent,
@@ -94,6 +101,21 @@ async def converse(
                 yield agent_event
     finally:
         run.cancel()
+
+
+def _agent_with(names: Sequence[str] | None) -> Any:
+    """The library's agent, with the tools of these names alone, of MCP servers too."""
+    base = library().Agent
+    if names is None:
+        return base
+    allowed = frozenset(names)
+
+    class AgentWithFewTools(base):  # type: ignore[misc, valid-type]
+        async def get_all_tools(self, run_context: Any) -> list[Any]:
+            found = await super().get_all_tools(run_context)
+            return [tool for tool in found if tool.name in allowed]
+
+    return AgentWithFewTools
 
 
 def _agent_event(event: Any, observed: Observed) -> AgentEvent | None:

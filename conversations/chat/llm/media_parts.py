@@ -98,19 +98,18 @@ def _media(part: Item) -> Item | None:
 
 
 def _image(part: Item) -> Item | None:
-    image = part.get("image_url") or _url_of_source(part.get("source"))
-    detail = part.get("detail")
-    if isinstance(image, dict):
-        image, detail = image.get("url"), image.get("detail")
-    if not _string(image).lower().startswith(("https://", "data:image/")):
+    inner = part.get("image_url")
+    image = inner if isinstance(inner, dict) else {"url": inner, "detail": part.get("detail")}
+    url, detail = _string(image.get("url")), _string(image.get("detail"))
+    url = url or _url_of_source(part.get("source"))
+    if not url.lower().startswith(("https://", "data:image/")):
         return None
-    known = {"detail": detail} if isinstance(detail, str) else {}
-    return {"type": "input_image", "image_url": image} | known
+    return {"type": "input_image", "image_url": url} | ({"detail": detail} if detail else {})
 
 
 def _file(part: Item) -> Item | None:
     inner = part.get("file")
-    file = inner if isinstance(inner, dict) else part
+    file: Item = inner if isinstance(inner, dict) else part
     data = _string(file.get("file_data")) or _url_of_source(part.get("source"))
     if not data or data.startswith("http"):
         return None  # chat completions have no files by URL
