@@ -62,6 +62,8 @@ def ask(
         raise InvalidValue(NO_MODEL.format(name=found.name), field="model", code="required")
     _check_options(access, question, metadata, store)
     _check_tools(question)
+    if not store:
+        _check_unstored(conversation_id=conversation_id, metadata=metadata, key=key)
     asked: dict[str, Any] = {
         "owner": _owner(access, owner, conversation_id),
         "content": question.text,
@@ -70,16 +72,12 @@ def ask(
         "provider": found.name,
         "model": wanted,
     }
-    if not store:
-        _check_unstored(conversation_id=conversation_id, metadata=metadata, key=key)
-        turn, created = begin_unstored_turn(**asked), True
+    if store:
+        place: dict[str, Any] = {"conversation_id": conversation_id, "key": key}
+        running: dict[str, Any] = {"runner": runner().name, "is_dead": is_dead}
+        turn, created = begin_turn(**asked, **place, **running, metadata=metadata)
     else:
-        place: dict[str, Any] = {
-            "conversation_id": conversation_id,
-            "key": key,
-            "metadata": metadata,
-        }
-        turn, created = begin_turn(**asked, **place, runner=runner().name, is_dead=is_dead)
+        turn, created = begin_unstored_turn(**asked), True
     watched = runner().start(turn, found, question) if created else runner().watch(turn)
     release_connection()
     return watched

@@ -80,7 +80,7 @@ def _openai_message(message: RecordedMessage) -> dict[str, Any]:
     extras = message.metadata.get(EXTRAS)
     extras = extras if isinstance(extras, dict) else {}
     parts_are_extras = message.parts is not None and message.parts == parts_from_extras(extras)
-    content: Any = message.content if message.parts is None else message.parts
+    content: Any = message.content if message.parts is None else _parts_with_text(message)
     if parts_are_extras or (content == "" and message.tool_calls):
         content = None
     data = {"role": message.role, "content": content}
@@ -88,6 +88,15 @@ def _openai_message(message: RecordedMessage) -> dict[str, Any]:
         if (value := getattr(message, name)) is not None:
             data[name] = value
     return data | extras
+
+
+def _parts_with_text(message: RecordedMessage) -> list[Any]:
+    """The parts, with the text ahead where none of them has any, such as images and reasoning."""
+    parts = message.parts or []
+    has_text = any(isinstance(part, dict) and part.get("text") for part in parts)
+    if has_text or not message.content:
+        return parts
+    return [{"type": "text", "text": message.content}, *parts]
 
 
 def _as_dict(message: RecordedMessage) -> dict[str, Any]:

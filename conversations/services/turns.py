@@ -32,6 +32,8 @@ CONVERSATION_DELETED = "The conversation was deleted while it was answered."
 ANSWER_DELETED = "The answer was deleted while it was written."
 # What `finish_reason` says while somebody has asked for an end that has not come yet.
 STOPPING = "stopping"
+# The parts of a step with reasoning, whose text is put into it.
+_PARTS = json.dumps([reasoning_part("")])
 # The columns that a step has under the names of the message's.
 _OF_STEP = (
     "prompt_tokens",
@@ -66,7 +68,7 @@ def save_progress(turns: Sequence[Turn]) -> dict[uuid.UUID, bool]:
 
 
 def _save(turns: Sequence[Turn]) -> dict[uuid.UUID, bool]:
-    place = "(%s::integer, %s::uuid, %s::uuid, %s::text, %s::jsonb, %s::integer)"
+    place = "(%s::integer, %s::uuid, %s::uuid, %s::text, %s::text, %s::integer)"
     values = [
         value
         for turn in turns
@@ -75,7 +77,7 @@ def _save(turns: Sequence[Turn]) -> dict[uuid.UUID, bool]:
             turn.conversation_id,
             turn.last.message_id,
             turn.last.content,
-            _parts_as_json(turn.last),
+            turn.last.reasoning or None,
             turn.last.first_token_ms,
         )
     ]
@@ -85,7 +87,7 @@ def _save(turns: Sequence[Turn]) -> dict[uuid.UUID, bool]:
     with connection.cursor() as cursor:
         cursor.execute(
             _SAVE.format(rows=", ".join([place] * len(turns)), owner=owner),
-            [*values, Status.STREAMING, timezone.now(), STOPPING, Status.STREAMING],
+            [*values, Status.STREAMING, _PARTS, timezone.now(), STOPPING, Status.STREAMING],
         )
         return {row[0]: row[1] for row in cursor.fetchall()}
 
@@ -93,7 +95,7 @@ def _save(turns: Sequence[Turn]) -> dict[uuid.UUID, bool]:
 _SAVE = """
     WITH new AS (
         SELECT * FROM (VALUES {rows})
-            AS given (user_id, conversation_id, id, content, parts, first_token_ms)
+            AS given (user_id, conversation_id, id, content, reasoning, first_token_ms)
     ),
     unlocked AS MATERIALIZED (
         SELECT user_id, conversation_id, id
@@ -105,9 +107,10 @@ _SAVE = """
         UPDATE conversations_message AS stored SET
             content = CASE WHEN starts_with(new.content, stored.content)
                            THEN new.content ELSE stored.content END,
-            parts = CASE WHEN new.parts IS NULL
-                              OR length(new.parts::text) <= length(stored.parts::text)
-                         THEN stored.parts ELSE new.parts END,
+            parts = CASE WHEN octet_length(new.reasoning)
+                              > COALESCE(octet_length(stored.parts #>> '{{0,content,0,text}}'), 0)
+                         THEN jsonb_set(%s, '{{0,content,0,text}}', to_jsonb(new.reasoning))
+                         ELSE stored.parts END,
             first_token_ms = COALESCE(new.first_token_ms, stored.first_token_ms),
             updated_at = %s
         FROM new JOIN unlocked USING (user_id, conversation_id, id)
@@ -274,7 +277,3 @@ def _columns_at_end(turn: Turn) -> dict[str, Any]:
 def _parts(step: Step) -> dict[str, Any]:
     """The column `parts` of a step with reasoning."""
     return {"parts": [reasoning_part(step.reasoning)]} if step.reasoning else {}
-
-
-def _parts_as_json(step: Step) -> str | None:
-    return json.dumps(_parts(step)["parts"], ensure_ascii=False) if step.reasoning else None

@@ -221,3 +221,18 @@ def test_another_process_streams_it_from_its_rows(provider):
             assert (thought(whole), text_of(whole)) == ("Six by seven.", "It is 42.")
             assert whole[-1].name == "done"
         list(stream)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_a_killed_process_had_saved_of_it_stays(provider):
+    provider.script(says(*thinks("Six ", "by "), threading.Event()))
+    token = make_token(make_user("alice"))
+    with serving(provider) as first, serving(provider) as second:
+        start = next(iter(first.client(token).stream()))
+        answer = Message.objects.filter(id=start.data["message_id"])
+        wait_until(lambda: answer.get().parts == [part("Six by ")])
+        first.kill_workers()
+        events = list(second.client(token).join(start.data["message_id"]))
+        assert (thought(events), events[-1].data["status"]) == ("Six by ", "interrupted")
+        stored = answer.get()
+        assert (stored.status, stored.parts) == ("interrupted", [part("Six by ")])

@@ -2,6 +2,8 @@
 
 import json
 import logging
+import os
+import signal
 import threading
 
 import pytest
@@ -19,6 +21,7 @@ from conversations.tests.chat.scripted_behaviours import (
     says,
     thinks,
 )
+from conversations.tests.chat.servers import serving
 from conversations.tests.factories import make_token, make_user
 
 COUNTS = ("status", "finish_reason", "prompt_tokens", "completion_tokens", "reasoning_tokens")
@@ -104,6 +107,29 @@ def test_it_ends_with_its_client(chat, scripted):
     wait_until(lambda: scripted.chats[0].outcome == "left")
 
 
+def test_it_ends_with_the_client_of_a_web_server_too(provider, transactional_db):
+    provider.script(says(*["x"] * 600, pause=0.05))
+    token = make_token(make_user("alice"))
+    with serving(provider) as server:
+        stream = server.client(token).stream(store=False)
+        next(iter(stream))
+        stream.close()
+        wait_until(lambda: UnstoredTurn.objects.exists())
+    assert counted()["status"] == "stopped"
+
+
+def test_a_server_that_is_stopped_counts_it(provider, transactional_db):
+    provider.script(says("Hel", threading.Event()))
+    token = make_token(make_user("alice"))
+    with serving(provider) as server:
+        events = iter(server.client(token).stream(store=False))
+        while next(events).name != "delta":
+            pass
+        os.kill(server.process.pid, signal.SIGTERM)
+        assert list(events)[-1].data["status"] == "interrupted"
+    assert counted()["status"] == "interrupted"
+
+
 def test_nobody_can_join_or_stop_it(chat, scripted):
     gate = threading.Event()
     scripted.script(says("Hel", gate, "lo"))
@@ -127,11 +153,8 @@ def test_nobody_can_join_or_stop_it(chat, scripted):
 )
 def test_what_would_have_to_be_stored_is_refused(chat, scripted, field, options):
     answer = chat.ask(store=False, **options)
-    if field == "conversation_id":
-        assert answer.status in (400, 404)
-    else:
-        assert answer.status == 400
-        assert answer.body["errors"][0]["attr"] == field
+    assert answer.status == 400
+    assert answer.body["errors"][0]["attr"] == field
     assert not scripted.chats
 
 
