@@ -41,6 +41,7 @@ class UnstoredTurn(models.Model):
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
+        default_permissions = ()
         # The figures of the dashboard.
         indexes = [models.Index(fields=["created_at"], name="unstoredturn_created_idx")]
 

@@ -18,7 +18,7 @@ CREATE TRIGGER unstoredturn_keep_owner BEFORE UPDATE OF user_id ON conversations
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('conversations', '0019_message_details'),
+        ('conversations', '0020_write_positions'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
@@ -43,6 +43,7 @@ class Migration(migrations.Migration):
                 ('user', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to=settings.AUTH_USER_MODEL)),
             ],
             options={
+                'default_permissions': (),
                 'indexes': [models.Index(fields=['created_at'], name='unstoredturn_created_idx')],
             },
         ),
