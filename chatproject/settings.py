@@ -180,8 +180,15 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = CHAT_MAX_BODY_BYTES
 # The maximum length in characters of a question to a model, and of a user message that a person's
 # own token appends.
 CHAT_MAX_MESSAGE_CHARS = env.int("CHAT_MAX_MESSAGE_CHARS", default=10_000)
-# The maximum size of `metadata` in bytes of JSON, and the maximum nesting depth of JSON values.
+# What a request of a person's own token may say of its turn; trusted clients may say all of it.
+CHAT_PERSONAL_OPTIONS = env.list(
+    "CHAT_PERSONAL_OPTIONS",
+    default=["system", "temperature", "max_tokens", "tools", "metadata", "parts", "store"],
+)
+# The maximum size of an image that is sent with a question, in bytes.
+CHAT_MAX_IMAGE_BYTES = env.int("CHAT_MAX_IMAGE_BYTES", default=5 * 1024 * 1024)
 CHAT_COST_CURRENCY = env.str("CHAT_COST_CURRENCY", default="USD")
+# The maximum size of `metadata` in bytes of JSON, and the maximum nesting depth of JSON values.
 CHAT_MAX_METADATA_BYTES = env.int("CHAT_MAX_METADATA_BYTES", default=64 * 1024)
 CHAT_MAX_JSON_DEPTH = env.int("CHAT_MAX_JSON_DEPTH", default=32)
 

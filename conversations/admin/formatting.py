@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from copy import copy
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, TypeVar
 
 from django.db.models import Model
@@ -12,9 +13,11 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from conversations.formats import cost_as_text
 from conversations.templatetags.visible_text import visible, visible_html, visible_text
 
 __all__ = [
+    "amount",
     "clipped",
     "counted",
     "duration",
@@ -71,6 +74,13 @@ def seconds(milliseconds: float) -> str:
     """A duration: `0.21 s`, `17.1 s`, `1,204.0 s`."""
     value = milliseconds / 1_000
     return f"{value:.2f} s" if value < 1 else f"{value:,.1f} s"
+
+
+def amount(cost: Decimal) -> str:
+    """A cost in CHAT_COST_CURRENCY: `1,204.50`, and three digits of less than 1: `0.000123`."""
+    if cost >= 1 or not cost:
+        return f"{cost:,.2f}"
+    return cost_as_text(Decimal(f"{cost:.3g}"))
 
 
 def duration(seconds: float) -> str:

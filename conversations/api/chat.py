@@ -17,8 +17,13 @@ from rest_framework.response import Response
 from conversations.api import parameters
 from conversations.api.authentication import refuse_cross_site
 from conversations.api.fields import (
+    CostField,
     ListField,
+    ObjectField,
+    StrictBooleanField,
     StrictCharField,
+    StrictIntegerField,
+    StrictNumberField,
     StrictSerializer,
     StrictUUIDField,
     UserIdField,
@@ -29,6 +34,7 @@ from conversations.api.sse import MEDIA_TYPE, seen_by, stream_of
 from conversations.api.views import ApiViewSet, idempotency_key_of, read_body, uuid_of
 from conversations.chat.errors import failure_named
 from conversations.chat.events import AT_END, BEFORE_ALL, EventPosition, outcome_of
+from conversations.chat.question import OPTIONS, Question
 from conversations.chat.runtime.watched_turn import WatchedTurn
 from conversations.chat.turn import ask, join, release_connection, stop
 from conversations.models import Message
@@ -37,19 +43,35 @@ from conversations.services import InvalidValue, owner_to_write_for
 
 
 class QuestionSerializer(StrictSerializer):
-    """A message to be answered."""
+    """A message to be answered, and how."""
 
-    message = StrictCharField(trim_whitespace=True, allow_blank=False)
+    message = StrictCharField(help_text="May be empty beside `parts`.")
+    parts = ListField(
+        required=False,
+        help_text="Images: `image_url` or `input_image`, each with a data: or an https: URL.",
+    )
     conversation_id = StrictUUIDField(required=False, allow_null=True)
     provider = StrictCharField(required=False, max_length=100)
     model = StrictCharField(required=False, max_length=255)
     user_id = UserIdField(required=False)
+    metadata = ObjectField(required=False, help_text="Of the question's message.")
+    system = StrictCharField(required=False, help_text="Instead of CHAT_SYSTEM_PROMPT.")
+    temperature = StrictNumberField(required=False, min_value=0, max_value=2)
+    max_tokens = StrictIntegerField(required=False, min_value=1, max_value=2**31 - 1)
+    tools = serializers.ListField(
+        child=StrictCharField(),
+        required=False,
+        help_text="The names of the configured tools that the model may call; [] for none.",
+    )
+    store = StrictBooleanField(
+        required=False, help_text="false: nothing is kept of the turn but what it used."
+    )
 
 
 class AskedByQuerySerializer(StrictSerializer):
     """The same in a query string."""
 
-    question = StrictCharField(trim_whitespace=True, allow_blank=False)
+    question = StrictCharField()
     session_id = StrictUUIDField(required=False)
     provider = StrictCharField(required=False, max_length=100)
     model = StrictCharField(required=False, max_length=255)
@@ -65,15 +87,24 @@ class ActionSerializer(serializers.Serializer[Any]):
 class UsageSerializer(serializers.Serializer[Any]):
     prompt_tokens = serializers.IntegerField(allow_null=True)
     completion_tokens = serializers.IntegerField(allow_null=True)
+    cached_tokens = serializers.IntegerField(allow_null=True)
+    reasoning_tokens = serializers.IntegerField(allow_null=True)
+    cost = CostField()
 
 
 class ChatResponseSerializer(serializers.Serializer[Any]):
     """A turn at its end."""
 
     response = serializers.CharField(help_text="All text of the turn: its deltas, joined.")
-    conversation_id = serializers.UUIDField()
-    message_id = serializers.UUIDField(help_text="The message that holds the answer.")
-    stream_id = serializers.UUIDField(help_text="Names the turn in /api/chat/streams/.")
+    conversation_id = serializers.UUIDField(
+        allow_null=True, help_text="This and the next two are null with `store: false`."
+    )
+    message_id = serializers.UUIDField(
+        allow_null=True, help_text="The message that holds the answer."
+    )
+    stream_id = serializers.UUIDField(
+        allow_null=True, help_text="Names the turn in /api/chat/streams/."
+    )
     actions_taken = ActionSerializer(many=True)
     provider = serializers.CharField()
     model = serializers.CharField()
@@ -92,7 +123,7 @@ class StopSerializer(serializers.Serializer[Any]):
 
 
 class TurnError(exceptions.APIException):
-    """A turn that failed. The answer names its ids: the question is stored."""
+    """A turn that failed. The answer names its ids where the question is stored."""
 
     def __init__(self, turn: Turn, retry_after: int | None) -> None:
         failure = failure_named(turn.finish_reason)
@@ -100,13 +131,14 @@ class TurnError(exceptions.APIException):
         self.status_code = failure.status
         if retry_after is not None:
             self.wait = retry_after
-        self.extra = {"conversation_id": turn.conversation_id, "message_id": turn.id}
+        if turn.stored:
+            self.extra = {"conversation_id": turn.conversation_id, "message_id": turn.id}
 
 
 _EVENTS = OpenApiResponse(
     OpenApiTypes.STR,
-    description="Events `start`, `sources`, `mode`, `delta`, `tool_call`, `tool_result`, "
-    "`done`, `error`; each has an `id`.",
+    description="Events `start`, `sources`, `mode`, `reasoning`, `delta`, `tool_call`, "
+    "`tool_result`, `done`, `error`; each has an `id`.",
 )
 _LAST_EVENT_ID = OpenApiParameter(
     "Last-Event-ID",
@@ -229,7 +261,9 @@ class ChatViewSet(ApiViewSet):
             owner = None
             if user_id is not None:
                 owner = owner_to_write_for(self.access, user_id, detail={"start": True})
-            return ask(access=self.access, owner=owner, key=key, **body)
+            asked = {name: body.pop(name) for name in ("parts", *OPTIONS) if name in body}
+            question = Question(text=body.pop("message"), **asked)
+            return ask(access=self.access, question=question, owner=owner, key=key, **body)
         except InvalidValue as error:
             error.field = named if error.field == "message" else error.field
             raise

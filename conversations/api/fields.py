@@ -62,6 +62,17 @@ class StrictIntegerField(serializers.IntegerField):
         return data
 
 
+class StrictNumberField(serializers.FloatField):
+    """A JSON number, never one in a string."""
+
+    default_error_messages = {"invalid": NOT_A_NUMBER}
+
+    def to_internal_value(self, data: Any) -> float:
+        if not isinstance(data, int | float) or isinstance(data, bool):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
 class StrictBooleanField(serializers.BooleanField):
     default_error_messages = {"invalid": NOT_A_BOOLEAN}
 

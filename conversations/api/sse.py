@@ -1,7 +1,8 @@
 """Server-sent events: the events of a turn as bytes, and the position at which a client resumes.
 
 An event's id is `<stream>:<step>.<part>.<count>`: the turn's first answer message, and the
-position that follows from what is stored. Any process can take it up from there.
+position that follows from what is stored. Any process can take it up from there. Where the model
+has thought, `.<count of its reasoning>` follows.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ KEEP_ALIVE_SECONDS = 15
 RETRY = b"retry: 1000\n\n"
 BAD_ID = "Not an id of this API's events."
 
-_id = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}):(\d{1,9})\.(\d)\.(\d{1,9})")
+_id = re.compile(
+    r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}):(\d{1,9})\.(\d)\.(\d{1,9})(?:\.(\d{1,9}))?"
+)
 
 
 def seen_by(request: Request) -> tuple[uuid.UUID, EventPosition] | None:
@@ -38,7 +41,7 @@ def seen_by(request: Request) -> tuple[uuid.UUID, EventPosition] | None:
     if not (match := _id.fullmatch(text)):
         raise ValidationError({"Last-Event-ID": [ErrorDetail(BAD_ID, "invalid")]})
     stream, *numbers = match.groups()
-    return uuid.UUID(stream), EventPosition(*map(int, numbers))
+    return uuid.UUID(stream), EventPosition(*(int(number or 0) for number in numbers))
 
 
 def stream_of(watched: WatchedTurn, seen: EventPosition = BEFORE_ALL) -> StreamingHttpResponse:
@@ -76,7 +79,8 @@ class _Frames:
 
 
 def frame(stream: str, event: Event, request_id: str) -> bytes:
-    step, part, count = event.position
-    head = f"id: {stream}:{step}.{part}.{count}\nevent: {event.name}\ndata: "
+    step, part, count, reasoning = event.position
+    thought = f".{reasoning}" if reasoning else ""
+    head = f"id: {stream}:{step}.{part}.{count}{thought}\nevent: {event.name}\ndata: "
     data = event.data | ({"request_id": request_id} if event.name == "error" else {})
     return head.encode() + orjson.dumps(data, default=str) + b"\n\n"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+from conversations.models.turn import Step
 from conversations.services import ServiceError
 
 
@@ -61,10 +62,11 @@ def failure_named(code: str | None) -> Failure:
     return FAILURES.get(code or "", FAILURES["provider_error"])
 
 
-def failure_of(error: BaseException, *, begun: bool) -> Failure:
-    """What an exception of the model's client means. `begun`: the answer had started."""
+def failure_of(error: BaseException, step: Step) -> Failure:
+    """What an exception of the model's client means, of which this step had come."""
     import openai
 
+    begun = bool(step.content or step.reasoning)
     if isinstance(error, TurnFailed):
         return error.failure
     if isinstance(error, openai.APITimeoutError):
@@ -75,7 +77,7 @@ def failure_of(error: BaseException, *, begun: bool) -> Failure:
         return _of_status(error.status_code, error.response.headers.get("retry-after"))
     if isinstance(error, openai.APIError):  # an error as an event of the stream
         return FAILURES["provider_broke_off" if begun else "provider_error"]
-    return _of_other(error, begun=begun)
+    return _of_other(error, step, begun=begun)
 
 
 def _of_status(status: int, retry_after: str | None) -> Failure:
@@ -90,7 +92,7 @@ def _of_status(status: int, retry_after: str | None) -> Failure:
     return FAILURES["provider_error" if status >= 500 else "provider_rejected"]
 
 
-def _of_other(error: BaseException, *, begun: bool) -> Failure:
+def _of_other(error: BaseException, step: Step, *, begun: bool) -> Failure:
     import agents
 
     if isinstance(error, agents.MaxTurnsExceeded):
@@ -98,7 +100,8 @@ def _of_other(error: BaseException, *, begun: bool) -> Failure:
     if isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
         return FAILURES["provider_unreadable"]
     if isinstance(error, agents.ModelBehaviorError):
-        return FAILURES["provider_unreadable" if begun else "empty_answer"]
+        # The library says so of an answer that was cut off while the model still thought.
+        return FAILURES["provider_unreadable" if step.content else "empty_answer"]
     if type(error).__module__.partition(".")[0] in ("httpx", "httpx2", "httpcore"):
         return FAILURES["provider_broke_off" if begun else "provider_unreachable"]
     return FAILURES["internal_error"]

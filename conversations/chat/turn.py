@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import uuid
+from typing import Any
 
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import connection
 
 from conversations.chat.llm.providers import provider_named
+from conversations.chat.llm.tools import tool_names
+from conversations.chat.question import OPTIONS, Question
 from conversations.chat.runtime.process_liveness import is_dead
 from conversations.chat.runtime.runner import runner
 from conversations.chat.runtime.watched_turn import WatchedTurn
@@ -15,32 +19,40 @@ from conversations.db import replicas
 from conversations.models import AccessAction, AccessContext
 from conversations.models.turn import Turn
 from conversations.selectors.turn_log import find_turn
-from conversations.services import InvalidValue, NotFound, owner_of
+from conversations.services import InvalidValue, NotAllowed, NotFound, owner_of
 from conversations.services.abandoned_turns import interrupt_abandoned
 from conversations.services.audit import note_write
 from conversations.services.begin_turn import begin_turn
 from conversations.services.errors import NO_SUCH_CONVERSATION
 from conversations.services.turns import request_stop
+from conversations.services.unstored_turns import begin_unstored_turn
 
 NO_SUCH_TURN = "No such answer."
+FOR_TRUSTED = "Only a trusted client may send this field here."
+NOT_WITHOUT_STORE = "Not with `store: false`, of which nothing is kept."
+UNKNOWN_TOOL = "There is no tool {name}. Configured: {known}."
 NO_MODEL = "The provider {name} has no default model: name one in `model`."
 
 
 def ask(
     *,
     access: AccessContext,
-    message: str,
+    question: Question,
+    metadata: dict[str, Any] | None = None,
     owner: User | None = None,
     conversation_id: uuid.UUID | None = None,
     provider: str | None = None,
     model: str | None = None,
     key: str | None = None,
+    store: bool = True,
 ) -> WatchedTurn:
     """Store the question, begin the turn in the background, and return it at once.
 
+    `metadata` is that of the question's message, whose `extra` keeps the options of the question.
     `owner` is whose conversation it is, or is to be; None is the caller's own, or whoever's
     conversation is named. An act of staff on another user's conversation is recorded.
-    `key` makes the call repeatable: an equal one later watches the same turn. This thread's
+    `key` makes the call repeatable: an equal one later watches the same turn. Without `store`
+    nothing is kept but the turn's counts, and it ends when its client leaves. This thread's
     database connection is closed: who waits for a model keeps none. Raises NotConfigured,
     InvalidValue, NotFound, NotAllowed, KeyReused, TurnRunning.
     """
@@ -48,19 +60,61 @@ def ask(
     wanted = model or found.model
     if not wanted:
         raise InvalidValue(NO_MODEL.format(name=found.name), field="model", code="required")
-    turn, created = begin_turn(
-        owner=_owner(access, owner, conversation_id),
-        content=message,
-        provider=found.name,
-        model=wanted,
-        conversation_id=conversation_id,
-        key=key,
-        runner=runner().name,
-        is_dead=is_dead,
-    )
-    watched = runner().start(turn, found, message) if created else runner().watch(turn)
+    _check_options(access, question, metadata, store)
+    _check_tools(question)
+    if not store:
+        _check_unstored(conversation_id=conversation_id, metadata=metadata, key=key)
+    asked: dict[str, Any] = {
+        "owner": _owner(access, owner, conversation_id),
+        "content": question.text,
+        "parts": question.parts,
+        "extra": question.as_extra(),
+        "provider": found.name,
+        "model": wanted,
+    }
+    if store:
+        place: dict[str, Any] = {"conversation_id": conversation_id, "key": key}
+        running: dict[str, Any] = {"runner": runner().name, "is_dead": is_dead}
+        turn, created = begin_turn(**asked, **place, **running, metadata=metadata)
+    else:
+        turn, created = begin_unstored_turn(**asked), True
+    watched = runner().start(turn, found, question) if created else runner().watch(turn)
     release_connection()
     return watched
+
+
+def _check_options(
+    access: AccessContext, question: Question, metadata: dict[str, Any] | None, store: bool
+) -> None:
+    """Raise NotAllowed for an option that is kept for trusted clients."""
+    if access.caller is None or access.caller.trusted:
+        return
+    given = {name: getattr(question, name) for name in ("parts", *OPTIONS)}
+    given |= {"metadata": metadata, "store": None if store else store}
+    for name, value in given.items():
+        if value is not None and name not in settings.CHAT_PERSONAL_OPTIONS:
+            raise NotAllowed(FOR_TRUSTED, field=name)
+
+
+def _check_unstored(**given: Any) -> None:
+    for name, value in given.items():
+        if value is not None:
+            field = "Idempotency-Key" if name == "key" else name
+            raise InvalidValue(NOT_WITHOUT_STORE, field=field, code="not_stored")
+
+
+def _check_tools(question: Question) -> None:
+    """Raise InvalidValue for a name that no configured tool has."""
+    if not question.tools:
+        return
+    known = tool_names()
+    if settings.CHAT_MCP_SERVERS and not set(question.tools) <= set(known):
+        known += runner().mcp_tool_names()
+    for index, name in enumerate(question.tools):
+        if name not in known:
+            names = ", ".join(sorted(known)) or "none"
+            text = UNKNOWN_TOOL.format(name=name[:100], known=names)
+            raise InvalidValue(text, field=f"tools.{index}", code="unknown_tool")
 
 
 def _owner(access: AccessContext, named: User | None, conversation_id: uuid.UUID | None) -> User:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-# The keys of a message that hold it as text: of vLLM and DeepSeek, and of OpenRouter.
-_TEXT_KEYS = ("reasoning_content", "reasoning")
+# The keys of a message that hold it as text: of vLLM and DeepSeek, OpenRouter, and Ollama.
+_TEXT_KEYS = ("reasoning_content", "reasoning", "thinking")
 
 
 def reasoning_of(parts: list[Any] | None, extra: dict[str, Any] | None) -> str:

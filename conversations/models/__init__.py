@@ -15,6 +15,7 @@ from conversations.models.review import Review
 from conversations.models.rights import ACT_FOR_ANY_USER, VIEW_CONVERSATION
 from conversations.models.saved_view import SavedView
 from conversations.models.tombstone import Tombstone
+from conversations.models.unstored_turn import UnstoredTurn
 from conversations.models.write_position import WritePosition
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "SavedView",
     "Status",
     "Tombstone",
+    "UnstoredTurn",
     "WritePosition",
     "as_read",
     "derived_id",

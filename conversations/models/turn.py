@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 from conversations.models.message import Status
@@ -17,6 +19,8 @@ from conversations.models.message import Status
 # The primary key of a turn's first assistant message: owner, conversation, id. An id is unique
 # within its conversation alone: a client may give its own messages the ids of somebody else's.
 TurnPk = tuple[int, uuid.UUID, uuid.UUID]
+# What a step counts: columns of its message.
+USAGE = ("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens", "cost")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +58,22 @@ class ToolResult:
 
 @dataclass(slots=True)
 class Step:
-    """One answer of the model, stored as an assistant message: its text, the tools it calls, what
-    those returned so far. `first_token_ms` belongs to the step with the turn's first text."""
+    """One answer of the model, stored as an assistant message: what it thought and said, the tools
+    it calls, what those returned so far. `first_token_ms` belongs to the step with the turn's first
+    text. `extra`, which has what the model said beyond these, is not read back from rows."""
 
     message_id: uuid.UUID
     content: str = ""
+    reasoning: str = ""
     calls: list[ToolCall] = field(default_factory=list)
     results: list[ToolResult] = field(default_factory=list)
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    cost: Decimal | None = None
     first_token_ms: int | None = None
+    extra: dict[str, Any] | None = field(default=None, compare=False)
 
 
 @dataclass(slots=True)
@@ -72,7 +82,8 @@ class Turn:
 
     `id` is that of the first assistant message. Milliseconds count from the turn's begin.
     `question_sequence` is known to the process that began the turn; `silent_for` is how long ago
-    its last row changed, by the database's clock, where it was read from rows.
+    its last row changed, by the database's clock, where it was read from rows. One that is not
+    `stored` has no rows, and its own id in the place of its conversation's.
     """
 
     id: uuid.UUID
@@ -90,6 +101,7 @@ class Turn:
     latency_ms: int | None = None
     question_sequence: int = field(default=0, compare=False)
     silent_for: timedelta | None = field(default=None, compare=False)
+    stored: bool = True
 
     @property
     def pk(self) -> TurnPk:
@@ -113,9 +125,19 @@ class Turn:
         known = (step.first_token_ms for step in self.steps)
         return next((value for value in known if value is not None), None)
 
+    @property
+    def usage(self) -> dict[str, Any]:
+        """The sums of what is known of the steps, by the names of USAGE."""
+        return {name: _sum(getattr(step, name) for step in self.steps) for name in USAGE}
+
     def copy(self) -> Turn:
         """The turn as it is now, whatever is added to this one afterwards."""
         return replace(self, steps=[*self.steps[:-1], replace(self.last)])
+
+
+def _sum(values: Iterable[Any]) -> Any:
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
 
 
 def _text(value: object) -> str:

@@ -1,4 +1,4 @@
-"""Statistics of the dashboard: five statements, each a range scan of an index on created_at."""
+"""Statistics of the dashboard: six statements, each a range scan of an index on created_at."""
 
 from __future__ import annotations
 
@@ -19,14 +19,17 @@ class Statistics:
 
     These rows have day, messages, users, answers, failed, good, bad (counts; users are distinct),
     and latency and first_token as [median, p95] in milliseconds or None. `answers` are rows of
-    provider, model, status, answers, tokens_in, tokens_out; `slowest` and `failed` are at most
-    MAX_LISTED answers each, with the title and the owner of their conversation.
+    provider, model, status, answers, tokens_in, tokens_out, cost (None where no answer has one),
+    `unstored` the same of turns with `store: false`, which all other figures leave out; `slowest`
+    and `failed` are at most MAX_LISTED answers each, with the title and the owner of their
+    conversation.
     """
 
     days: list[Row]
     total: Row
     before: Row
     answers: list[Row]
+    unstored: list[Row]
     slowest: list[Row]
     failed: list[Row]
 
@@ -43,6 +46,7 @@ def statistics_since(start: datetime, zone: str, *, before: datetime) -> Statist
         total=totals.get(True, _NOTHING),
         before=totals.get(False, _NOTHING),
         answers=_rows(_ANSWERS, values),
+        unstored=_rows(_UNSTORED, values),
         slowest=_rows(_SLOWEST, values),
         failed=_rows(_FAILED, values),
     )
@@ -77,15 +81,17 @@ _TOTALS = f"""
     FROM conversations_message WHERE created_at >= %(before)s
     GROUP BY recent
 """  # noqa: S608 (no value comes from outside)
-_ANSWERS = """
+_USED = """
     SELECT provider, model, status, count(*) AS answers,
         coalesce(sum(prompt_tokens), 0)::bigint AS tokens_in,
-        coalesce(sum(completion_tokens), 0)::bigint AS tokens_out
-    FROM conversations_message
-    WHERE role = 'assistant' AND created_at >= %(start)s
+        coalesce(sum(completion_tokens), 0)::bigint AS tokens_out,
+        sum(cost) AS cost
+    FROM {rows} AND created_at >= %(start)s
     GROUP BY provider, model, status
     ORDER BY answers DESC, provider, model, status
 """
+_ANSWERS = _USED.format(rows="conversations_message WHERE role = 'assistant'")
+_UNSTORED = _USED.format(rows="conversations_unstoredturn WHERE true")
 # Conversations and users are joined after the LIMIT.
 _WITH_CONVERSATION = """
     SELECT answer.*, conversation.title, owner.username AS owner

@@ -10,12 +10,13 @@ from typing import Any
 from django.db.models import F, Q, Subquery
 from django.db.models.functions import Now
 
+from conversations.formats.reasoning import reasoning_of
 from conversations.models import AccessContext, Message, Role, Status
 from conversations.models.runner import is_application
 from conversations.models.turn import Step, ToolCall, ToolResult, Turn, TurnPk
 from conversations.models.turn_ids import MAX_STEPS, result_id, step_id, step_ids
 
-_NOT_READ = ("parts", "rating", "rating_comment")
+_NOT_READ = ("extra", "rating", "rating_comment")
 _Rows = dict[TurnPk, Any]  # each a Message with `silent_for`
 
 
@@ -130,6 +131,7 @@ def _step(row: Message, results: list[Message]) -> Step:
     return Step(
         message_id=row.id,
         content=row.content,
+        reasoning=reasoning_of(row.parts, None),
         calls=[] if grows else [ToolCall.from_json(call) for call in row.tool_calls or ()],
         results=[
             ToolResult(result.tool_call_id or "", result.name or "", result.content)
@@ -137,5 +139,8 @@ def _step(row: Message, results: list[Message]) -> Step:
         ],
         prompt_tokens=row.prompt_tokens,
         completion_tokens=row.completion_tokens,
+        cached_tokens=row.cached_tokens,
+        reasoning_tokens=row.reasoning_tokens,
+        cost=row.cost,
         first_token_ms=row.first_token_ms,
     )

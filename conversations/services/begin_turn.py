@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import replace
+from typing import Any
 
 from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
@@ -20,10 +21,13 @@ from conversations.selectors.turn_log import read_turn
 from conversations.services.abandoned_turns import IsDead, interrupt_abandoned
 from conversations.services.appending import append_drafts
 from conversations.services.conversations import create_conversation
-from conversations.services.drafts import check_draft
+from conversations.services.drafts import EMPTY_CONTENT, check_draft, first_difference
 from conversations.services.errors import InvalidValue, KeyReused, TurnRunning
+from conversations.services.images import check_images
 
 ANOTHER_QUESTION = "This Idempotency-Key is already in use for another message."
+# The columns in which a repeated question has to equal the stored one.
+_COMPARED = ("content", "provider", "parts", "extra")
 
 
 def begin_turn(
@@ -32,6 +36,9 @@ def begin_turn(
     content: str,
     provider: str,
     model: str,
+    parts: list[Any] | None = None,
+    extra: dict[str, Any] | None = None,
+    metadata: dict[str, Any] | None = None,
     conversation_id: uuid.UUID | None = None,
     key: str | None = None,
     runner: str = "",
@@ -39,16 +46,20 @@ def begin_turn(
 ) -> tuple[Turn, bool]:
     """Store the user message and the empty answer, both or none, before the model is asked.
 
-    Without `conversation_id` a conversation of the owner's is started. The flag is False where an
-    earlier request with this `key` began the turn, which is then as far as it is stored. Raises
+    `parts` are images; `extra` and `metadata` are those of the user message. Without
+    `conversation_id` a conversation of the owner's is started. The flag is False where an earlier
+    request with this `key` began the turn, which is then as far as it is stored. Raises
     InvalidValue, NotFound, NotAllowed, KeyReused, and TurnRunning while another turn runs there.
     """
-    question = MessageDraft(role=Role.USER, content=content, provider=provider)
-    try:
-        check_draft(question, from_client=True, by_person=True)
-    except InvalidValue as error:
-        error.field = "message" if error.field == "content" else error.field
-        raise
+    question = MessageDraft(
+        role=Role.USER,
+        content=content,
+        provider=provider,
+        parts=parts,
+        extra=extra,
+        metadata=metadata or {},
+    )
+    check_question(question)
     answer = MessageDraft(
         role=Role.ASSISTANT,
         status=Status.STREAMING,
@@ -68,6 +79,19 @@ def begin_turn(
         # An equal request may have come first by a moment.
         if turn := _begun_before(owner, keyed_id, question, answer, is_dead):
             return turn, False
+        raise
+
+
+def check_question(question: MessageDraft) -> None:
+    """Raise InvalidValue, naming the field of the request, unless it can be asked."""
+    check_images(question.parts or [])
+    try:
+        check_draft(question, from_client=True, by_person=True)
+        if not question.content.strip() and not question.parts:
+            raise InvalidValue(EMPTY_CONTENT, field="content", code="blank")
+    except InvalidValue as error:
+        field = (error.field or "").removeprefix("extra.request.")
+        error.field = "message" if field == "content" else field
         raise
 
 
@@ -123,13 +147,14 @@ def _begun_before(
     """The turn that an equal request with this key began; KeyReused when it asked otherwise."""
     assert question.id is not None
     assert answer.id is not None
-    stored = Message.objects.of(owner.pk, conversation_id).filter(id=question.id).first()
+    rows = Message.objects.of(owner.pk, conversation_id).filter(id=question.id)
+    stored = rows.values(*_COMPARED, "id", "metadata", "created_at", "updated_at").first()
     if stored is None:
         return None
     interrupt_abandoned(owner_id=owner.pk, conversation_id=conversation_id, is_dead=is_dead)
     turn = read_turn((owner.pk, conversation_id, answer.id))
     if turn is None:
         return None
-    if (stored.content, stored.provider) != (question.content, question.provider):
+    if first_difference(stored, question, _COMPARED):
         raise KeyReused(ANOTHER_QUESTION, field="Idempotency-Key")
-    return replace(turn, user_message_id=stored.id)
+    return replace(turn, user_message_id=stored["id"])

@@ -23,6 +23,7 @@ from conversations.models import (
     PendingChange,
     Review,
     Tombstone,
+    UnstoredTurn,
 )
 from conversations.services.errors import Conflict
 
@@ -44,6 +45,7 @@ BY_OWNER = (
     LegalHoldRecord,
     PendingChange,
     Change,
+    UnstoredTurn,
 )
 
 

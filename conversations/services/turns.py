@@ -8,6 +8,7 @@ turn touches what belongs to the client: `metadata` and ratings.
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,8 +20,9 @@ from django.db.models.functions import Now
 
 from conversations.db.owners import is_distributed
 from conversations.formats import MessageDraft
+from conversations.formats.reasoning import reasoning_part
 from conversations.models import Conversation, Message, Role, Status
-from conversations.models.turn import ToolCall, ToolResult, Turn
+from conversations.models.turn import Step, ToolCall, ToolResult, Turn
 from conversations.models.turn_ids import result_id, step_id, step_ids
 from conversations.services.appending import append_drafts
 from conversations.services.audit import SCRIPT
@@ -30,13 +32,25 @@ CONVERSATION_DELETED = "The conversation was deleted while it was answered."
 ANSWER_DELETED = "The answer was deleted while it was written."
 # What `finish_reason` says while somebody has asked for an end that has not come yet.
 STOPPING = "stopping"
+# The parts of a step with reasoning, whose text is put into it.
+_PARTS = json.dumps([reasoning_part("")])
+# The columns that a step has under the names of the message's.
+_OF_STEP = (
+    "prompt_tokens",
+    "completion_tokens",
+    "cached_tokens",
+    "reasoning_tokens",
+    "cost",
+    "first_token_ms",
+    "extra",
+)
 
 
 def save_progress(turns: Sequence[Turn]) -> dict[uuid.UUID, bool]:
-    """Write the text of the last step of many running turns, in one statement, and show that they
-    live.
+    """Write the text and the reasoning of the last step of many running turns, in one statement,
+    and show that they live.
 
-    Text only grows: of two writes that overtake each other the longer stays. A row that another
+    Both only grow: of two writes that overtake each other the longer stays. A row that another
     transaction has locked is left to the next call: if one waited for it, all would look
     abandoned. Maps the messages that are still `streaming` to whether somebody asked them to stop;
     one that is missing was ended or deleted by another process or user.
@@ -54,7 +68,7 @@ def save_progress(turns: Sequence[Turn]) -> dict[uuid.UUID, bool]:
 
 
 def _save(turns: Sequence[Turn]) -> dict[uuid.UUID, bool]:
-    place = "(%s::integer, %s::uuid, %s::uuid, %s::text, %s::integer)"
+    place = "(%s::integer, %s::uuid, %s::uuid, %s::text, %s::text, %s::integer)"
     values = [
         value
         for turn in turns
@@ -63,6 +77,7 @@ def _save(turns: Sequence[Turn]) -> dict[uuid.UUID, bool]:
             turn.conversation_id,
             turn.last.message_id,
             turn.last.content,
+            turn.last.reasoning or None,
             turn.last.first_token_ms,
         )
     ]
@@ -72,7 +87,7 @@ def _save(turns: Sequence[Turn]) -> dict[uuid.UUID, bool]:
     with connection.cursor() as cursor:
         cursor.execute(
             _SAVE.format(rows=", ".join([place] * len(turns)), owner=owner),
-            [*values, Status.STREAMING, STOPPING, Status.STREAMING],
+            [*values, Status.STREAMING, _PARTS, STOPPING, Status.STREAMING],
         )
         return {row[0]: row[1] for row in cursor.fetchall()}
 
@@ -80,7 +95,7 @@ def _save(turns: Sequence[Turn]) -> dict[uuid.UUID, bool]:
 _SAVE = """
     WITH new AS (
         SELECT * FROM (VALUES {rows})
-            AS given (user_id, conversation_id, id, content, first_token_ms)
+            AS given (user_id, conversation_id, id, content, reasoning, first_token_ms)
     ),
     unlocked AS MATERIALIZED (
         SELECT user_id, conversation_id, id
@@ -92,6 +107,10 @@ _SAVE = """
         UPDATE conversations_message AS stored SET
             content = CASE WHEN starts_with(new.content, stored.content)
                            THEN new.content ELSE stored.content END,
+            parts = CASE WHEN octet_length(new.reasoning)
+                              > COALESCE(octet_length(stored.parts #>> '{{0,content,0,text}}'), 0)
+                         THEN jsonb_set(%s, '{{0,content,0,text}}', to_jsonb(new.reasoning))
+                         ELSE stored.parts END,
             first_token_ms = COALESCE(new.first_token_ms, stored.first_token_ms),
             updated_at = statement_timestamp()
         FROM new JOIN unlocked USING (user_id, conversation_id, id)
@@ -114,9 +133,8 @@ def record_tool_calls(*, turn: Turn, calls: Sequence[ToolCall]) -> None:
 
     Raises TurnEnded.
     """
-    _update_last_step(
-        turn, content=turn.last.content, tool_calls=[call.as_json() for call in calls]
-    )
+    said = {"content": turn.last.content} | _parts(turn.last)
+    _update_last_step(turn, **said, tool_calls=[call.as_json() for call in calls])
 
 
 def record_tool_result(*, turn: Turn, result: ToolResult) -> None:
@@ -174,12 +192,12 @@ def open_step(*, turn: Turn, latency_ms: int | None = None) -> uuid.UUID:
 
 def finish_turn(turn: Turn) -> bool:
     """Store the end of a turn that has ended; False if the row was ended or deleted meanwhile."""
-    columns = _columns_at_end(turn)
-    if _running(turn, turn.last.message_id).update(**columns):
+    if _running(turn, turn.last.message_id).update(**_columns_at_end(turn)):
         return True
     # Where time was up while the next step was being opened, the caller does not know of it.
-    following = _running(turn, step_id(turn.id, len(turn.steps) + 1))
-    return bool(following.update(**columns | {"content": ""}))
+    following = Step(step_id(turn.id, len(turn.steps) + 1))
+    columns = _columns_at_end(replace(turn, steps=[*turn.steps, following]))
+    return bool(_running(turn, following.message_id).update(**columns))
 
 
 def why_not_stored(turn: Turn) -> str:
@@ -236,19 +254,26 @@ def _running(turn: Turn, message_id: uuid.UUID) -> QuerySet[Message]:
 
 def _columns_at_end(turn: Turn) -> dict[str, Any]:
     """What the row of the last step says once it has ended; unknown values leave it as it was."""
-    known = {
+    known = {name: getattr(turn.last, name) for name in _OF_STEP} | {
         "provider": turn.provider,
         "model": turn.model,
-        "prompt_tokens": turn.last.prompt_tokens,
-        "completion_tokens": turn.last.completion_tokens,
         "latency_ms": turn.latency_ms,
-        "first_token_ms": turn.last.first_token_ms,
     }
-    return {name: value for name, value in known.items() if value not in (None, "")} | {
-        "status": turn.status,
-        "finish_reason": turn.finish_reason,
-        "error": turn.error,
-        "content": turn.last.content,
-        "runner": None,
-        "updated_at": Now(),
-    }
+    found = {name: value for name, value in known.items() if value not in (None, "")}
+    return (
+        found
+        | _parts(turn.last)
+        | {
+            "status": turn.status,
+            "finish_reason": turn.finish_reason,
+            "error": turn.error,
+            "content": turn.last.content,
+            "runner": None,
+            "updated_at": Now(),
+        }
+    )
+
+
+def _parts(step: Step) -> dict[str, Any]:
+    """The column `parts` of a step with reasoning."""
+    return {"parts": [reasoning_part(step.reasoning)]} if step.reasoning else {}

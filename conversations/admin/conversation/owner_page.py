@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlencode
 
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.admin import ModelAdmin
 from django.contrib.auth.models import User
@@ -15,7 +16,7 @@ from django.urls import reverse
 from conversations.admin.access_reasons import given_reason
 from conversations.admin.audit import access_of
 from conversations.admin.conversation.listed import held_of, newest_of
-from conversations.admin.formatting import counted, visible_text
+from conversations.admin.formatting import amount, counted, visible_text
 from conversations.admin.username_urls import owner_url
 from conversations.models.rights import DELETE, DELETE_USER, EXPORT, VIEW_CONTENT
 from conversations.selectors.usage import MAX_CONVERSATIONS, usage_of
@@ -44,6 +45,11 @@ def owner_page(request: HttpRequest, model_admin: ModelAdmin, username: str) -> 
         "media": model_admin.media,
         "owner": owner,
         "usage": usage,
+        "currency": settings.CHAT_COST_CURRENCY,
+        "models": [
+            row | {"cost": "\u2013" if row["cost"] is None else amount(row["cost"])}
+            for row in usage["models"]
+        ],
         "tokens": valid_tokens().filter(user=owner).count(),
         "newest_counted": MAX_CONVERSATIONS,
         "newest": list(newest_of(owner.pk)[:SHOWN]),

@@ -8,6 +8,7 @@ from datetime import date, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
+from django.conf import settings
 from django.core.cache import cache
 from django.http import HttpRequest
 from django.urls import reverse
@@ -16,7 +17,7 @@ from django.utils import timezone
 from conversations.admin.conversation.listed import any_conversation
 from conversations.admin.dashboard.charts import Chart, Column
 from conversations.admin.filters import start_of
-from conversations.admin.formatting import seconds
+from conversations.admin.formatting import amount, seconds
 from conversations.admin.navigation import may_see_any_list
 from conversations.admin.username_urls import owner_url
 from conversations.db.bulk_rows import Row
@@ -27,6 +28,7 @@ from conversations.selectors.statistics import Statistics, statistics_since
 WINDOWS = (7, 14, 30)
 DEFAULT_WINDOW = 14
 KEPT_SECONDS = 60
+LISTED_MODELS = 8
 TITLE = "Dashboard"
 
 Values = Callable[[Row], tuple[float | None, ...]]
@@ -75,6 +77,8 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         "charts": _charts(found, days),
         "statuses": _statuses(found, first),
         "models": _models(found, first),
+        "costs": _costs(found, first),
+        "currency": settings.CHAT_COST_CURRENCY,
         "ratings": _ratings(found, first),
         "slowest": [_answer(row) for row in found.slowest],
         "failed": [_answer(row) for row in found.failed],
@@ -93,7 +97,7 @@ def _statistics(first: date, window: int) -> Statistics:
     """Computed once a minute for all viewers in one time zone."""
     zone = timezone.get_current_timezone_name()
     start, before = start_of(first), start_of(first - timedelta(days=window))
-    key = f"conversations.dashboard.2.{first}.{window}.{zone.replace(' ', '')}"
+    key = f"conversations.dashboard.3.{first}.{window}.{zone.replace(' ', '')}"
     found: Statistics | None = cache.get(key)
     if found is None:
         found = statistics_since(start, zone, before=before)
@@ -203,20 +207,37 @@ def _statuses(found: Statistics, first: date) -> list[Share]:
 
 
 def _models(found: Statistics, first: date) -> list[Share]:
-    """Prompt and completion tokens by model, of the eight models with most."""
-    totals: dict[tuple[str, str], int] = {}
-    for row in found.answers:
+    """Prompt and completion tokens by model, of the LISTED_MODELS with most."""
+    return _by_model(found, first, lambda row: row["tokens_in"] + row["tokens_out"])
+
+
+def _costs(found: Statistics, first: date) -> list[Share]:
+    """What the models cost whose provider or prices say so, of the LISTED_MODELS with most."""
+    return _by_model(found, first, lambda row: row["cost"] or 0, text=amount)
+
+
+def _by_model(
+    found: Statistics,
+    first: date,
+    value: Callable[[Row], Any],
+    text: Callable[[Any], str] = "{:,}".format,
+) -> list[Share]:
+    totals: dict[tuple[str, str], Any] = {}
+    for row in [*found.answers, *found.unstored]:
         key = (row["provider"], row["model"])
-        totals[key] = totals.get(key, 0) + row["tokens_in"] + row["tokens_out"]
-    largest = sorted(totals.items(), key=lambda item: -item[1])[:8]
+        totals[key] = totals.get(key, 0) + value(row)
+    largest = sorted(totals.items(), key=lambda item: -item[1])[:LISTED_MODELS]
     return _shares(
         (
-            f"{provider} {model}".strip() if model else "No data",
-            total,
-            _list_url(provider=provider, answer_model=model, said_from=first),
-        )
-        for (provider, model), total in largest
-        if total
+            (
+                f"{provider} {model}".strip() if model else "No data",
+                total,
+                _list_url(provider=provider, answer_model=model, said_from=first),
+            )
+            for (provider, model), total in largest
+            if total
+        ),
+        text,
     )
 
 
@@ -227,11 +248,11 @@ def _ratings(found: Statistics, first: date) -> list[Share]:
     )
 
 
-def _shares(rows: Any) -> list[Share]:
+def _shares(rows: Any, text: Callable[[Any], str] = "{:,}".format) -> list[Share]:
     found = list(rows)
     whole = sum(total for _, total, _ in found) or 1
     return [
-        Share(label, f"{total:,}", round(100 * total / whole), url) for label, total, url in found
+        Share(label, text(total), round(100 * total / whole), url) for label, total, url in found
     ]
 
 

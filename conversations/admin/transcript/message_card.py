@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
+from django.conf import settings
 from django.utils import timezone
 from django.utils.safestring import SafeString
 from django.utils.timesince import timesince
 
-from conversations.admin.formatting import counted, indented_json, seconds
+from conversations.admin.formatting import amount, counted, indented_json, seconds
 from conversations.admin.transcript.images import images_of, is_web_address
 from conversations.admin.transcript.markdown import as_html
 from conversations.admin.transcript.queries import CUT_AT, TranscriptPage
@@ -78,8 +79,9 @@ class MessageCard:
 
     `time`: how long after the time shown above it, "" within SAME_TIME of that. `html`: the text,
     from Markdown where `laid_out`, "" without any. `cut` is said of the text, `truncated` of
-    anything on the card. `images`: label, URL and whether this site serves it. `missing`: how many
-    messages were deleted ahead of it. `call`: the sequence of the message whose tool call it
+    anything on the card. `reasoning` stays folded, whatever is searched for. `images`: label, URL
+    and whether this site serves it. `missing`: how many messages were deleted ahead of it. `call`:
+    the sequence of the message whose tool call it
     answers. `own_review` is the one of `reviews` that the reader wrote.
     """
 
@@ -90,6 +92,7 @@ class MessageCard:
     laid_out: bool
     cut: bool
     truncated: bool
+    reasoning: Collapsible | None
     collapsibles: list[Collapsible]
     images: list[tuple[str, str, bool]]
     facts: list[str]
@@ -175,6 +178,7 @@ def _card(
     limit = None if whole else CUT_AT
     cut = len(text) < len(message.content_text)
     result = text if message.role == Role.TOOL and not whole else ""
+    reasoning = _cut("Reasoning", message.reasoning_text, limit) if message.reasoning_text else None
     collapsibles = list(_collapsibles(message, page, limit, result))
     if opens is not None:
         collapsibles = [replace(one, open=_has_match(one, opens)) for one in collapsibles]
@@ -188,7 +192,8 @@ def _card(
         html=shown,
         laid_out=html is not None,
         cut=cut,
-        truncated=cut or any(one.cut for one in collapsibles),
+        truncated=cut or any(one.cut for one in [*filter(None, [reasoning]), *collapsibles]),
+        reasoning=reasoning,
         collapsibles=collapsibles,
         images=list(images_of(message)),
         facts=list(_facts(message)),
@@ -223,6 +228,8 @@ def _collapsibles(
             yield Collapsible(counted(len(cards), "source"), sources=cards)
     if message.metadata_text not in (None, "{}"):
         yield _json("Metadata", message.metadata_text, limit)
+    if message.extra_text not in (None, "{}"):
+        yield _json("Further fields", message.extra_text, limit)
 
 
 def _array(text: str, limit: int | None) -> list[Any] | None:
@@ -232,9 +239,14 @@ def _array(text: str, limit: int | None) -> list[Any] | None:
 
 
 def _json(label: str, text: str, limit: int | None) -> Collapsible:
+    block = _cut(label, text, limit)
+    return block if block.cut else replace(block, text=_indented(text))
+
+
+def _cut(label: str, text: str, limit: int | None) -> Collapsible:
     if limit is not None and len(text) > limit:
         return Collapsible(label, text[:limit], cut=True)
-    return Collapsible(label, _indented(text))
+    return Collapsible(label, text)
 
 
 def _tool_call(call: Any, sequence: int, page: TranscriptPage) -> Collapsible:
@@ -298,9 +310,12 @@ def _facts(message: Any) -> Iterator[str]:
     if message.model:  # without one the provider is only the column's default
         yield f"{message.provider} {message.model}".strip()
     if message.prompt_tokens is not None:
-        yield f"{message.prompt_tokens:,} tokens in"
+        yield counted_tokens(message.prompt_tokens, "tokens in", message.cached_tokens, "cached")
     if message.completion_tokens is not None:
-        yield f"{message.completion_tokens:,} tokens out"
+        thought = message.reasoning_tokens
+        yield counted_tokens(message.completion_tokens, "tokens out", thought, "reasoning")
+    if message.cost is not None:
+        yield f"{amount(message.cost)} {settings.CHAT_COST_CURRENCY}"
     if message.first_token_ms is not None:
         yield f"first token {seconds(message.first_token_ms)}"
     if message.latency_ms is not None:
@@ -309,3 +324,8 @@ def _facts(message: Any) -> Iterator[str]:
         yield f"finish reason {message.finish_reason}"
     if message.detected_mode:
         yield f"mode {message.detected_mode}"
+
+
+def counted_tokens(count: int, what: str, part: int | None, kind: str) -> str:
+    """`1,200 tokens in (800 cached)`."""
+    return f"{count:,} {what}" + (f" ({part:,} {kind})" if part else "")

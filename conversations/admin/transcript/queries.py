@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -17,6 +17,7 @@ from django.db.models import (
     F,
     Func,
     IntegerField,
+    JSONField,
     Max,
     Min,
     Q,
@@ -47,7 +48,7 @@ NEAR = 200
 
 _WHOLE = 2**31 - 1
 _TEXTS = ("content", "error", "rating_comment")
-_JSON = ("tool_calls", "parts", "sources", "metadata")
+_JSON = ("tool_calls", "parts", "sources", "metadata", "extra")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,7 @@ def read_page(
     if first is not None:
         # One character beyond the cut tells that there is more.
         texts = {f"{name}_text": Left(name, CUT_AT + 1) for name in _TEXTS}
-        texts |= {f"{name}_text": Left(Cast(name, TextField()), CUT_AT + 1) for name in _JSON}
+        texts |= {f"{name}_text": Left(text, CUT_AT + 1) for name, text in _json_texts()}
         within = stored.filter(sequence__gte=first, sequence__lte=last).in_order()
         messages = _rows(conversation, within, texts)
     has_tools = any(message.role == Role.TOOL or message.tool_calls_text for message in messages)
@@ -126,7 +127,7 @@ def read_whole(
     or part.
     """
     texts: dict[str, Any] = {f"{name}_text": F(name) for name in _TEXTS}
-    texts |= {f"{name}_text": Cast(name, TextField()) for name in _JSON}
+    texts |= {f"{name}_text": text for name, text in _json_texts()}
     texts["content_text"] = Substr("content", (part - 1) * PART_SIZE + 1, PART_SIZE)
     stored = _messages(conversation).filter(id=message_id)
     for message in _rows(conversation, stored.annotate(characters=Length("content")), texts):
@@ -151,12 +152,16 @@ def read_excerpts(conversation: Opened, sequences: Sequence[int]) -> Iterable[tu
 
 
 def read_totals(conversation: Opened) -> dict[str, Any]:
-    """The sums of the newest TOTALLED messages: `prompt_tokens`, `completion_tokens`, `good` and
-    `bad` ratings, the names of `models`, `first` and `last` time. One query."""
+    """The sums of the newest TOTALLED messages: `prompt_tokens`, `completion_tokens`,
+    `cached_tokens`, `reasoning_tokens`, `total_cost` (None without any), `good` and `bad` ratings,
+    the names of `models`, `first` and `last` time. One query."""
     newest = _messages(conversation).order_by("-sequence")[:TOTALLED]
     return newest.aggregate(
         prompt_tokens=Sum("prompt_tokens", default=0),
         completion_tokens=Sum("completion_tokens", default=0),
+        cached_tokens=Sum("cached_tokens", default=0),
+        reasoning_tokens=Sum("reasoning_tokens", default=0),
+        total_cost=Sum("cost"),
         good=Sum(Case(When(rating=1, then=1), default=0), default=0),
         bad=Sum(Case(When(rating=-1, then=1), default=0), default=0),
         models=ArrayAgg("model", distinct=True, filter=~Q(model=""), default=Value([])),
@@ -201,6 +206,43 @@ def _rows(conversation: Opened, messages: QuerySet[Message], texts: dict[str, An
         if as_read(message).status != stored:  # an abandoned answer, whose error is then shown
             message.error_text = message.error
     return found
+
+
+def _json_texts() -> Iterator[tuple[str, Any]]:
+    """The JSON columns as text, and as `reasoning` the text of the parts that hold reasoning,
+    which `parts` is then without."""
+    for name in _JSON:
+        yield name, Cast(_OTHER_PARTS if name == "parts" else name, TextField())
+    yield "reasoning", _REASONING
+
+
+# The types of parts that hold reasoning, and the text of such a part: Anthropic's, else OpenAI's,
+# of which the summary counts where the text is not there (as in formats/reasoning.py).
+_IS_REASONING = "part ->> 'type' IN ('reasoning', 'thinking', 'redacted_thinking')"
+_TEXTS_OF = (
+    "(SELECT string_agg(item ->> 'text', E'\\n' ORDER BY at) FROM jsonb_path_query(part, "
+    "'$.{}[*] ? (@.text != \"\")') WITH ORDINALITY AS items(item, at))"
+)
+_REASONING = Func(
+    F("parts"),
+    template=(
+        "(SELECT string_agg(coalesce(part ->> 'thinking', "  # noqa: S608 (only constants)
+        f"{_TEXTS_OF.format('content')}, {_TEXTS_OF.format('summary')}), "
+        "E'\\n\\n' ORDER BY place) "
+        "FROM jsonb_array_elements(%(expressions)s) WITH ORDINALITY AS list(part, place) "
+        f"WHERE {_IS_REASONING})"
+    ),
+    output_field=TextField(),
+)
+_OTHER_PARTS = Func(
+    F("parts"),
+    template=(
+        "(SELECT jsonb_agg(part ORDER BY place) "  # noqa: S608 (only constants)
+        "FROM jsonb_array_elements(%(expressions)s) WITH ORDINALITY AS list(part, place) "
+        f"WHERE NOT coalesce({_IS_REASONING}, false))"
+    ),
+    output_field=JSONField(),
+)
 
 
 def _image_urls(characters: int) -> Func:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlencode
 
+from django.conf import settings
 from django.contrib.admin import ModelAdmin
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -17,13 +18,14 @@ from conversations.admin.conversation.legal_holds import placed_by
 from conversations.admin.conversation.listed import listed, newer_of, older_of
 from conversations.admin.conversation.opened import Opened, open_conversation
 from conversations.admin.formatting import (
+    amount,
     duration,
     indented_json,
     named_visibly,
     visible_text,
 )
 from conversations.admin.transcript.images import image_response
-from conversations.admin.transcript.message_card import blocks_of
+from conversations.admin.transcript.message_card import blocks_of, counted_tokens
 from conversations.admin.transcript.navigation import (
     FILTERS,
     FIND,
@@ -236,7 +238,14 @@ def _summary(conversation: Opened) -> Iterator[tuple[str, str]]:
     """Label and value of each total that is known."""
     totals = read_totals(conversation)
     if totals["prompt_tokens"] or totals["completion_tokens"]:
-        yield "Tokens", f"{totals['prompt_tokens']:,} in, {totals['completion_tokens']:,} out"
+        cached, thought = totals["cached_tokens"], totals["reasoning_tokens"]
+        counts = (
+            counted_tokens(totals["prompt_tokens"], "in", cached, "cached"),
+            counted_tokens(totals["completion_tokens"], "out", thought, "reasoning"),
+        )
+        yield "Tokens", ", ".join(counts)
+    if totals["total_cost"] is not None:
+        yield "Cost", f"{amount(totals['total_cost'])} {settings.CHAT_COST_CURRENCY}"
     models = sorted(totals["models"])[:MODELS_SHOWN] or [conversation.model_used or "No data"]
     yield ("Model" if len(models) == 1 else "Models"), ", ".join(models)
     if totals["first"] != totals["last"]:

@@ -8,14 +8,14 @@ import, so only a process that runs a turn does.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from conversations.chat.errors import FAILURES, TurnFailed
-from conversations.chat.llm.call_ids import unique_call_id
+from conversations.chat.llm.observed_model import Observed, observed_model
 from conversations.chat.llm.providers import Provider, client_for
+from conversations.chat.question import Question
 from conversations.chat.tool_results import as_text, storable
 from conversations.models.turn import ToolCall, ToolResult
 
@@ -24,17 +24,21 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class Reasoning:
+    """A piece of what the model thinks."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class StepEnded:
-    """One answer of the model is complete."""
+    """One answer of the model is complete; `Observed` has what else the model said of it."""
 
-    finish_reason: str | None
     calls: list[ToolCall]
-    prompt_tokens: int | None
-    completion_tokens: int | None
 
 
-# A piece of text, the end of one answer, or the result of a tool that it called.
-AgentEvent = str | StepEnded | ToolResult
+# A piece of text or of reasoning, the end of one answer, or the result of a tool that it called.
+AgentEvent = str | Reasoning | StepEnded | ToolResult
 
 
 @cache
@@ -60,21 +64,28 @@ async def converse(
     history: list[dict[str, Any]],
     tools: Sequence[Any],
     mcp_servers: Sequence[Any],
+    question: Question,
     max_tool_rounds: int,
+    observed: Observed,
 ) -> AsyncGenerator[AgentEvent, None]:
-    """What the model does, as it does it. `history` ends with the question.
+    """What the model does, as it does it. `history` ends with the question, whose options count.
 
-    Raises what the client and the library raise.
+    `observed` is filled meanwhile. Raises what the client and the library raise.
     """
     agents = library()
-    observed = _Observed({item["call_id"] for item in history if "call_id" in item})
-    agent = agents.Agent(
+    observed.call_ids |= {item["call_id"] for item in history if "call_id" in item}
+    temperature = question.temperature
+    agent = _agent_with(question.tools)(
         name="assistant",
         instructions=instructions,
-        model=_observed_model(model, provider, observed),
+        model=observed_model(agents, model, _client(provider), observed),
         tools=list(tools),
         mcp_servers=list(mcp_servers),
-        model_settings=agents.ModelSettings(include_usage=True, temperature=provider.temperature),
+        model_settings=agents.ModelSettings(
+            include_usage=True,
+            temperature=provider.temperature if temperature is None else temperature,
+            max_tokens=question.max_tokens,
+        ),
     )
     run = agents.Runner.run_streamed(
         agent,
@@ -92,7 +103,22 @@ async def converse(
         run.cancel()
 
 
-def _agent_event(event: Any, observed: _Observed) -> AgentEvent | None:
+def _agent_with(names: Sequence[str] | None) -> Any:
+    """The library's agent, with the tools of these names alone, of MCP servers too."""
+    base = library().Agent
+    if names is None:
+        return base
+    allowed = frozenset(names)
+
+    class AgentWithFewTools(base):  # type: ignore[misc, valid-type]
+        async def get_all_tools(self, run_context: Any) -> list[Any]:
+            found = await super().get_all_tools(run_context)
+            return [tool for tool in found if tool.name in allowed]
+
+    return AgentWithFewTools
+
+
+def _agent_event(event: Any, observed: Observed) -> AgentEvent | None:
     if event.type == "run_item_stream_event" and event.name == "tool_output":
         raw = event.item.raw_item
         call_id = raw["call_id"] if isinstance(raw, dict) else raw.call_id
@@ -102,6 +128,8 @@ def _agent_event(event: Any, observed: _Observed) -> AgentEvent | None:
     data = event.data
     if data.type in ("response.output_text.delta", "response.refusal.delta"):
         return storable(data.delta)
+    if data.type in ("response.reasoning_summary_text.delta", "response.reasoning_text.delta"):
+        return Reasoning(storable(data.delta))
     if data.type == "response.completed":
         calls = [
             ToolCall(item.call_id, item.name, storable(item.arguments))
@@ -109,72 +137,5 @@ def _agent_event(event: Any, observed: _Observed) -> AgentEvent | None:
             if item.type == "function_call"
         ]
         observed.tools.update({call.id: call.tool for call in calls})
-        return StepEnded(observed.finish_reason, calls, *observed.tokens)
+        return StepEnded(calls)
     return None
-
-
-@dataclass(slots=True)
-class _Observed:
-    """What the library does not pass on of the model's chunks, and which tool each call names.
-
-    `call_ids` are those that the model was shown or has given.
-    """
-
-    call_ids: set[str]
-    finish_reason: str | None = None
-    tokens: tuple[int | None, int | None] = (None, None)
-    tools: dict[str, str] = field(default_factory=dict)
-
-
-class _ObservedStream:
-    """The model's chunks; an end without a finish reason is a connection that broke off."""
-
-    def __init__(self, stream: Any, observed: _Observed) -> None:
-        self._stream, self._observed = stream, observed
-        self._chunks = aiter(stream)
-        self.response = stream.response
-        self._ids: dict[int, str] = {}
-        observed.finish_reason, observed.tokens = None, (None, None)
-
-    def __aiter__(self) -> _ObservedStream:
-        return self
-
-    async def __anext__(self) -> Any:
-        try:
-            chunk = await anext(self._chunks)
-        except StopAsyncIteration:
-            if self._observed.finish_reason is None:
-                raise TurnFailed(FAILURES["provider_broke_off"]) from None
-            raise
-        for choice in chunk.choices or ():
-            self._observed.finish_reason = choice.finish_reason or self._observed.finish_reason
-            for call in (choice.delta and choice.delta.tool_calls) or ():
-                self._make_id_unique(call)
-        if usage := chunk.usage:
-            self._observed.tokens = (usage.prompt_tokens, usage.completion_tokens)
-        return chunk
-
-    def _make_id_unique(self, call: Any) -> None:
-        """Give each call of this answer an id that no other call of the turn has."""
-        if not call.id:
-            return
-        if call.index not in self._ids:
-            self._ids[call.index] = unique_call_id(call.id, self._observed.call_ids)
-        call.id = self._ids[call.index]
-
-    async def close(self) -> None:
-        await self._stream.close()
-
-
-def _observed_model(model: str, provider: Provider, observed: _Observed) -> Any:
-    base = library().OpenAIChatCompletionsModel
-
-    class ObservedModel(base):  # type: ignore[misc, valid-type]
-        async def _fetch_response(self, *args: Any, **options: Any) -> Any:
-            answer = await super()._fetch_response(*args, **options)
-            if not isinstance(answer, tuple):
-                return answer
-            response, stream = answer
-            return response, _ObservedStream(stream, observed)
-
-    return ObservedModel(model, _client(provider))

@@ -7,12 +7,15 @@ conversation is.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from django.conf import settings
+from django.db.models import IntegerField
+from django.db.models.expressions import RawSQL
 
 from conversations.chat.llm.call_ids import unique_call_id
+from conversations.chat.llm.media_parts import UNREAD, content_of, size_of
 from conversations.models import Message, Role
 from conversations.models.turn import ToolCall
 
@@ -21,31 +24,72 @@ from conversations.models.turn import ToolCall
 CHARS_PER_TOKEN = 4
 TOKENS_PER_MESSAGE = 4
 
-_COLUMNS = ("sequence", "role", "content", "parts", "tool_calls", "tool_call_id")
+# Parts with images are long: so many bytes of them, as stored, are read for one turn.
+BYTES_OF_PARTS = 20_000_000
+
+_COLUMNS = ("sequence", "role", "content", "tool_calls", "tool_call_id")
 Item = dict[str, Any]
 
 
 def history_before(
-    owner_id: int, conversation_id: uuid.UUID, *, last_sequence: int, tokens: int | None = None
+    owner_id: int,
+    conversation_id: uuid.UUID,
+    *,
+    last_sequence: int,
+    tokens: int | None = None,
+    vision: bool = False,
 ) -> list[Item]:
     """The latest messages up to `last_sequence`, oldest first, as openai-agents takes them.
 
     Tool calls stay with their results: what the window or the budget splits is left out whole.
-    The last message is always there, however long it is.
+    The last message is always there, however long it is. Images and files of users are there with
+    `vision`; a line stands for each message's others. One statement, and a second one where there
+    are parts.
     """
     latest = (
         Message.objects.of(owner_id, conversation_id)
         .filter(sequence__lte=last_sequence)
         .order_by("-sequence")
-        .only(*_COLUMNS)[: settings.CHAT_CONTEXT_MESSAGES]
+        .only(*_COLUMNS)
+        .annotate(bytes_of_parts=_BYTES_OF_PARTS)[: settings.CHAT_CONTEXT_MESSAGES]
     )
-    messages = list(latest)[::-1]
+    messages: list[Any] = list(latest)[::-1]
+    _read_parts(owner_id, conversation_id, messages)
     results, call_ids = _results_by_call(messages), set[str]()
     groups = [
-        _items(message, results, call_ids) for message in messages if message.role != Role.TOOL
+        _items(message, results, call_ids, vision=vision)
+        for message in messages
+        if message.role != Role.TOOL
     ]
     kept = _within(groups, tokens or settings.CHAT_CONTEXT_TOKENS)
     return [item for group in _from_a_question(kept) for item in group]
+
+
+# Of messages with parts that the model is shown: with others than its reasoning. PostgreSQL knows
+# their size without reading them.
+_BYTES_OF_PARTS = RawSQL(
+    """CASE WHEN jsonb_path_exists(parts, '$[*] ? (!(@.type == "reasoning"
+        || @.type == "thinking" || @.type == "redacted_thinking"))')
+    THEN pg_column_size(parts) END""",
+    (),
+    output_field=IntegerField(),
+)
+
+
+def _read_parts(owner_id: int, conversation_id: uuid.UUID, messages: Sequence[Any]) -> None:
+    """Read the parts of those that have any, as far as there is room, the newest first."""
+    room, wanted = BYTES_OF_PARTS, set[int]()
+    for message in reversed(messages):
+        message.parts = None if message.bytes_of_parts is None else [UNREAD]
+        room -= message.bytes_of_parts or 0
+        if message.parts and (room >= 0 or not wanted):
+            wanted.add(message.sequence)
+    if not wanted:
+        return
+    stored = Message.objects.of(owner_id, conversation_id).filter(sequence__in=wanted)
+    parts = dict(stored.values_list("sequence", "parts"))
+    for message in messages:
+        message.parts = parts.get(message.sequence, message.parts)
 
 
 def _results_by_call(messages: Sequence[Message]) -> dict[tuple[int, int], Message]:
@@ -69,12 +113,18 @@ def _results_by_call(messages: Sequence[Message]) -> dict[tuple[int, int], Messa
 
 
 def _items(
-    message: Message, results: dict[tuple[int, int], Message], call_ids: set[str]
+    message: Message,
+    results: dict[tuple[int, int], Message],
+    call_ids: set[str],
+    *,
+    vision: bool,
 ) -> list[Item]:
-    """What the model is shown of a message: its text, its calls and their results."""
+    """What the model is shown of a message: its text and parts, its calls and their results."""
     items: list[Item] = []
-    if text := message.content or _text_of(message.parts or ()):
-        items.append({"role": message.role, "content": text})
+    # In chat completions only a user's message may have other parts than text.
+    sees = vision and message.role == Role.USER
+    if content := content_of(message.content, message.parts or (), sees=sees):
+        items.append({"role": message.role, "content": content})
     for place, call in enumerate(map(ToolCall.from_json, message.tool_calls or ())):
         result = results.get((message.sequence, place))
         if result is not None and call.tool:
@@ -83,6 +133,7 @@ def _items(
 
 
 def _call_and_result(call: ToolCall, call_id: str, result: Message) -> list[Item]:
+    output = content_of(result.content, result.parts or (), sees=False)
     return [
         {
             "type": "function_call",
@@ -90,13 +141,8 @@ def _call_and_result(call: ToolCall, call_id: str, result: Message) -> list[Item
             "name": call.tool,
             "arguments": call.arguments or "{}",
         },
-        {"type": "function_call_output", "call_id": call_id, "output": result.content},
+        {"type": "function_call_output", "call_id": call_id, "output": output},
     ]
-
-
-def _text_of(parts: Iterable[Any]) -> str:
-    texts = [part.get("text") for part in parts if isinstance(part, dict)]
-    return "\n".join(text for text in texts if isinstance(text, str))
 
 
 def _within(groups: list[list[Item]], tokens: int) -> list[list[Item]]:
@@ -111,8 +157,11 @@ def _within(groups: list[list[Item]], tokens: int) -> list[list[Item]]:
 
 
 def _size(item: Item) -> int:
-    text = "".join(str(item.get(name, "")) for name in ("content", "arguments", "output"))
-    return TOKENS_PER_MESSAGE + len(text) // CHARS_PER_TOKEN
+    content = item.get("content", "")
+    parts = content if isinstance(content, list) else [{"type": "input_text", "text": content}]
+    text = "".join(str(item.get(name, "")) for name in ("arguments", "output"))
+    text += "".join(part.get("text", "") for part in parts)
+    return TOKENS_PER_MESSAGE + len(text) // CHARS_PER_TOKEN + sum(map(size_of, parts))
 
 
 def _from_a_question(groups: list[list[Item]]) -> list[list[Item]]:

@@ -20,9 +20,10 @@ log = logging.getLogger(__name__)
 
 
 async def detect_mode(provider: Provider, model: str, question: str) -> str | None:
-    """One of the configured modes; None when none are, or the model names none of them."""
+    """One of the configured modes; None when none are, the question has no text, or the model
+    names none of them."""
     modes: Mapping[str, str] = settings.CHAT_MODES
-    if not modes:
+    if not modes or not question:
         return None
     try:
         async with asyncio.timeout(SECONDS):

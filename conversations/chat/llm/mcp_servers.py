@@ -42,6 +42,13 @@ class McpServers:
             await self._reconnect()
             return list(self._manager.active_servers)
 
+    async def tool_names(self) -> list[str]:
+        """The names of the tools of the servers that answer now."""
+        # Its import takes seconds, in which this loop has other turns to run.
+        await asyncio.to_thread(library)
+        servers = await self.ready()
+        return [tool.name for server in servers for tool in await server.list_tools()]
+
     async def close(self) -> None:
         if self._manager is not None:
             await self._manager.cleanup_all()

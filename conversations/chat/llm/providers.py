@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.utils.module_loading import import_string
@@ -29,7 +29,8 @@ class Provider:
     """One endpoint. Times are in seconds: `connect` to reach it, `timeout` of silence after.
 
     `start` is the dotted path of a function that starts the endpoint and returns its base URL
-    and key; it raises an exception that says what is missing.
+    and key; it raises an exception that says what is missing. `vision`: it takes images and files.
+    `prices`: by model, `input`, `cached_input` and `output`, each for a million tokens.
     """
 
     name: str
@@ -44,6 +45,8 @@ class Provider:
     temperature: float | None = None
     embedding_model: str = ""
     start: str = ""
+    vision: bool = False
+    prices: dict[str, dict[str, Any]] = field(default_factory=dict, hash=False)
 
     def __repr__(self) -> str:  # settings and logs show it: without the key
         return f"<Provider {self.name}>"

@@ -38,8 +38,8 @@ class Retriever(Protocol):
 
 
 async def retrieve_sources(question: str) -> list[dict[str, Any]] | None:
-    """The sources as they are stored; None when there is no retriever, or it failed."""
-    if not settings.CHAT_RETRIEVER:
+    """The sources as they are stored; None when there is no retriever or no text, or it failed."""
+    if not settings.CHAT_RETRIEVER or not question:
         return None
     try:
         async with asyncio.timeout(SECONDS):

@@ -21,6 +21,12 @@ def tools() -> list[Any]:
     return _tools(tuple(settings.CHAT_TOOLS))
 
 
+def tool_names() -> list[str]:
+    """The names by which the model calls them; without the agent library."""
+    found = map(import_string, settings.CHAT_TOOLS)
+    return [getattr(tool, "name", None) or tool.__name__ for tool in found]
+
+
 @cache
 def _tools(paths: Sequence[str]) -> list[Any]:
     return [_tool(import_string(path)) for path in paths]

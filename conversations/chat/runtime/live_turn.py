@@ -13,24 +13,36 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from django.conf import settings
 
 from conversations.chat.errors import FAILURES, failure_of
-from conversations.chat.llm.agent_loop import AgentEvent, StepEnded, converse, library
+from conversations.chat.llm.agent_loop import (
+    AgentEvent,
+    Reasoning,
+    StepEnded,
+    converse,
+    library,
+)
 from conversations.chat.llm.context_window import history_before
+from conversations.chat.llm.extras import storable_extra
 from conversations.chat.llm.intent import detect_mode
 from conversations.chat.llm.mcp_servers import McpServers
+from conversations.chat.llm.media_parts import content_of
+from conversations.chat.llm.observed_model import Observed
 from conversations.chat.llm.providers import Provider
 from conversations.chat.llm.retrieval import retrieve_sources, with_sources
+from conversations.chat.llm.token_usage import cost_of
 from conversations.chat.llm.tools import tools
+from conversations.chat.question import Question
 from conversations.chat.runtime.db_worker import DatabaseWorker
 from conversations.chat.runtime.watched_turn import WatchedTurn
 from conversations.db import replicas
-from conversations.models import Status
+from conversations.models import Role, Status
 from conversations.models.interrupted import INTERRUPTED
-from conversations.models.turn import Step, ToolResult, Turn
+from conversations.models.turn import USAGE, Step, ToolResult, Turn
+from conversations.models.turn_ids import step_id
 from conversations.selectors.turn_log import read_turn
 from conversations.services.errors import TurnEnded
 from conversations.services.turns import (
@@ -41,6 +53,7 @@ from conversations.services.turns import (
     record_tool_result,
     why_not_stored,
 )
+from conversations.services.unstored_turns import count_turn
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +64,7 @@ class LiveTurn(WatchedTurn):
     """`run` is to be awaited as a task of its own, which is then `task`."""
 
     def __init__(
-        self, turn: Turn, provider: Provider, question: str, database: DatabaseWorker
+        self, turn: Turn, provider: Provider, question: Question, database: DatabaseWorker
     ) -> None:
         super().__init__(turn)
         self.begun_at = time.monotonic()
@@ -62,6 +75,7 @@ class LiveTurn(WatchedTurn):
         self._provider, self._question, self._database = provider, question, database
         # Whose data the request wrote that began it, and the turn goes on to write.
         self._written = replicas.written_by_request() | {turn.owner_id}
+        self._observed = Observed()
         # Why it is to end before the model does: "stopped", "interrupted" or "lost".
         self._ended_by = ""
 
@@ -71,6 +85,11 @@ class LiveTurn(WatchedTurn):
             return
         self._ended_by = why
         self.task.cancel()
+
+    def leave(self) -> None:
+        """Nobody can come back to a turn that is not stored: it ends with its only client."""
+        if not self.turn.stored and not self.turn.ended and self.task is not None:
+            self.task.get_loop().call_soon_threadsafe(self.end, Status.STOPPED)
 
     async def run(self, mcp_servers: McpServers) -> None:
         try:
@@ -89,51 +108,62 @@ class LiveTurn(WatchedTurn):
         await self._finish(ended)
 
     async def _answer(self, mcp_servers: McpServers) -> Turn:
-        finish_reason = None
         async with asyncio.timeout(settings.CHAT_TURN_SECONDS):
             agent_events = await self._ask_model(mcp_servers)
             async with aclosing(agent_events):
                 async for agent_event in agent_events:
                     await self._take(agent_event)
-                    if isinstance(agent_event, StepEnded):
-                        finish_reason = agent_event.finish_reason
         if not self.turn.last.content:
             return self._ended(Status.FAILED, "empty_answer", FAILURES["empty_answer"].text)
-        return self._ended(Status.COMPLETE, finish_reason)
+        return self._ended(Status.COMPLETE, self._observed.finish_reason)
 
     async def _ask_model(self, mcp_servers: McpServers) -> AsyncGenerator[AgentEvent, None]:
         """Gather what the model is given, all at once, and begin its answer."""
-        turn, provider = self.turn, self._provider
+        turn, provider, question = self.turn, self._provider, self._question
         read_history = partial(
             history_before,
             turn.owner_id,
             turn.conversation_id,
             last_sequence=turn.question_sequence,
             tokens=provider.context_tokens,
+            vision=provider.vision,
         )
         history, sources, mode, servers = await asyncio.gather(
-            self._database.run(read_history),
-            retrieve_sources(self._question),
-            detect_mode(provider, turn.model, self._question),
+            self._database.run(read_history) if turn.stored else self._question_alone(),
+            retrieve_sources(question.text.strip()),
+            detect_mode(provider, turn.model, question.text.strip()),
             mcp_servers.ready(),
         )
         if sources is not None or mode is not None:
-            await self._store(partial(record_opening, turn=turn, mode=mode, sources=sources))
+            await self._record(record_opening, mode=mode, sources=sources)
             with self.change():
                 turn.sources, turn.mode = sources, mode
         return converse(
             provider=provider,
             model=turn.model,
-            instructions=with_sources(settings.CHAT_SYSTEM_PROMPT, sources) or None,
+            instructions=with_sources(_system_prompt(question), sources) or None,
             history=history,
             tools=tools(),
             mcp_servers=servers,
+            question=question,
             max_tool_rounds=settings.CHAT_MAX_TOOL_ROUNDS,
+            observed=self._observed,
         )
+
+    async def _question_alone(self) -> list[dict[str, Any]]:
+        """The history of a turn that has no conversation."""
+        question = self._question
+        content = content_of(question.text, question.parts or (), sees=self._provider.vision)
+        return [{"role": Role.USER.value, "content": content}]
+
+    async def _record(self, write: Callable[..., object], **what: Any) -> None:
+        """Do a write of the turn, unless nothing of it is stored."""
+        if self.turn.stored:
+            await self._store(partial(write, turn=self.turn, **what))
 
     async def _take(self, agent_event: AgentEvent) -> None:
         if isinstance(agent_event, ToolResult):
-            await self._store(partial(record_tool_result, turn=self.turn, result=agent_event))
+            await self._record(record_tool_result, result=agent_event)
             with self.change() as turn:
                 turn.last.results.append(agent_event)
             return
@@ -141,6 +171,9 @@ class LiveTurn(WatchedTurn):
             await self._open_step()
         if isinstance(agent_event, StepEnded):
             await self._take_end_of_step(agent_event)
+        elif isinstance(agent_event, Reasoning):
+            with self.change() as turn:
+                turn.last.reasoning += agent_event.text
         elif agent_event:
             with self.change() as turn:
                 turn.last.content += agent_event
@@ -149,20 +182,17 @@ class LiveTurn(WatchedTurn):
 
     async def _open_step(self) -> None:
         self.writing = True
-        message_id = await self._store(
-            partial(open_step, turn=self.turn, latency_ms=self._milliseconds())
-        )
+        await self._record(open_step, latency_ms=self._milliseconds())
+        message_id = step_id(self.turn.id, len(self.turn.steps) + 1)
         with self.change() as turn:
             turn.steps.append(Step(message_id))
         self.writing = False
 
     async def _take_end_of_step(self, ended: StepEnded) -> None:
-        with self.change() as turn:
-            turn.last.prompt_tokens = ended.prompt_tokens
-            turn.last.completion_tokens = ended.completion_tokens
+        self._take_observed()
         if not ended.calls:
             return
-        await self._store(partial(record_tool_calls, turn=self.turn, calls=ended.calls))
+        await self._record(record_tool_calls, calls=ended.calls)
         with self.change() as turn:
             turn.last.calls = ended.calls
 
@@ -176,11 +206,22 @@ class LiveTurn(WatchedTurn):
 
         return await self._database.run(stored)
 
+    def _take_observed(self) -> None:
+        """What the model said of its answer beside the text, as far as it came."""
+        usage = self._observed.usage
+        with self.change() as turn:
+            for name in USAGE:
+                setattr(turn.last, name, getattr(usage, name))
+            turn.last.cost = cost_of(usage, self._provider, turn.model)
+            turn.last.extra = storable_extra(self._observed.extra)
+
     def _milliseconds(self) -> int:
         return round((time.monotonic() - self.begun_at) * 1000)
 
     def _ended(self, status: Status, finish_reason: str | None, error: str | None = None) -> Turn:
         """The turn at its end, which is told to nobody before it is stored."""
+        if not self.turn.last.calls:  # or the answer that follows the last step had begun
+            self._take_observed()
         return replace(
             self.turn,
             status=status.value,
@@ -193,7 +234,7 @@ class LiveTurn(WatchedTurn):
         if isinstance(error, TimeoutError):
             failure = FAILURES["provider_timeout"]
         else:
-            failure = failure_of(error, begun=bool(self.turn.last.content))
+            failure = failure_of(error, self.turn.last)
         if failure.code == "internal_error":
             log.exception("A turn failed", exc_info=error)
         else:
@@ -211,8 +252,15 @@ class LiveTurn(WatchedTurn):
         self.replace(stored)
 
 
+def _system_prompt(question: Question) -> str:
+    return settings.CHAT_SYSTEM_PROMPT if question.system is None else question.system
+
+
 def _store_end(ended: Turn) -> Turn:
     """The end as it is stored: the given one, or what the rows say where they had ended before."""
+    if not ended.stored:
+        count_turn(ended)
+        return ended
     if finish_turn(ended):
         return ended
     stored = read_turn(ended.pk)

@@ -15,6 +15,7 @@ from functools import partial
 
 from conversations.chat.llm.mcp_servers import McpServers
 from conversations.chat.llm.providers import Provider
+from conversations.chat.question import Question
 from conversations.chat.runtime.db_worker import DatabaseWorker
 from conversations.chat.runtime.live_turn import LiveTurn
 from conversations.chat.runtime.process_liveness import announce
@@ -27,6 +28,7 @@ from conversations.services.turns import save_progress
 
 SAVE_SECONDS = 1.0
 END_SECONDS = 5.0
+MCP_SECONDS = 60.0
 
 log = logging.getLogger(__name__)
 
@@ -49,12 +51,17 @@ class Runner:
 
     # From any thread:
 
-    def start(self, turn: Turn, provider: Provider, question: str) -> WatchedTurn:
-        """Run a turn whose question is stored."""
+    def start(self, turn: Turn, provider: Provider, question: Question) -> WatchedTurn:
+        """Run a turn whose question is stored, or which is not to be."""
         live = LiveTurn(turn, provider, question, self._database)
         self._turns[turn.pk] = live
         asyncio.run_coroutine_threadsafe(self._run(live), self._loop)
         return live
+
+    def mcp_tool_names(self) -> list[str]:
+        """The names of the tools of the configured MCP servers, of those that answer."""
+        asked = asyncio.run_coroutine_threadsafe(self._mcp_servers.tool_names(), self._loop)
+        return asked.result(MCP_SECONDS)
 
     def runs(self, pk: TurnPk) -> bool:
         return pk in self._turns
@@ -100,7 +107,7 @@ class Runner:
     async def _save_now_and_then(self) -> None:
         while True:
             await asyncio.sleep(SAVE_SECONDS)
-            turns = list(self._turns.values())
+            turns = [live for live in self._turns.values() if live.turn.stored]
             if not turns:
                 continue
             try:

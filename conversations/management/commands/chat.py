@@ -11,6 +11,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from conversations.chat.events import Event
+from conversations.chat.question import Question
 from conversations.chat.turn import ask, stop
 from conversations.models import AccessAction, AccessContext, Caller, Message, Role
 from conversations.services import (
@@ -31,6 +32,8 @@ STOPPED = "[stopped; the partial answer is stored]"
 
 
 class Command(BaseCommand):
+    # Whether reasoning was written last, in another colour than the answer.
+    _thinks = False
     help = "Chat with a model in the terminal. Without a terminal: one question per line."
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -96,7 +99,7 @@ class Command(BaseCommand):
     def _ask(self, question: str) -> None:
         watched = ask(
             access=self.access,
-            message=question,
+            question=Question(text=question),
             conversation_id=self.conversation_id,
             **self.model_options,
         )
@@ -112,8 +115,12 @@ class Command(BaseCommand):
 
     def _show_event(self, event: Event) -> None:
         match event.name:
+            case "reasoning" if sys.stdout.isatty():
+                self._write(self.style.HTTP_NOT_MODIFIED(event.data["text"]))
+                self._thinks = True
             case "delta":
-                self._write(event.data["text"])
+                self._write("\n\n" * self._thinks + event.data["text"])
+                self._thinks = False
             case "tool_call":
                 call = f"[{event.data['tool']} {event.data['arguments']}]\n"
                 self._write(self.style.WARNING(call))

@@ -20,7 +20,13 @@ def test_a_question_is_answered_and_both_are_stored(chat, scripted):
         "complete",
         "stop",
     )
-    assert body["usage"] == {"prompt_tokens": 8, "completion_tokens": 2}
+    assert body["usage"] == {
+        "prompt_tokens": 8,
+        "completion_tokens": 2,
+        "cached_tokens": None,
+        "reasoning_tokens": None,
+        "cost": None,
+    }
     assert body["latency_ms"] >= body["first_token_ms"] >= 0
     assert (body["provider"], body["model"]) == ("scripted", "scripted")
     assert body["actions_taken"] == []

@@ -12,7 +12,7 @@ from conversations.tests.factories import access_of, make_conversation
 pytestmark = pytest.mark.django_db
 
 TABLES = re.compile(
-    r"conversations_(conversation|message|conversationnote|review|tombstone|legalholdrecord)\b"
+    r"conversations_(conversation|message|conversationnote|review|tombstone|legalholdrecord|unstoredturn)\b"
 )
 # `user_id = 7`, of whichever alias. Of an INSERT the rows say it, an EXISTS in it by a join.
 NAMES_OWNER = re.compile(r"\"?user_id\"? = \(?\d")

@@ -107,8 +107,8 @@ def last_seen(last):
     return {"Last-Event-ID": last} if last else {}
 
 
-def text_of(events):
-    return "".join(event.data["text"] for event in events if event.name == "delta")
+def text_of(events, name="delta"):
+    return "".join(event.data["text"] for event in events if event.name == name)
 
 
 def names_of(events):

@@ -3,7 +3,8 @@
 A behaviour is an async function of an `Exchange`. The functions here make them: `says("a", "b")`,
 `calls(Call("add_task", {"title": "milk"}))`, `unauthorized()`. `says` and `calls` answer streamed
 or whole, as the request asks. Between the pieces of an answer may stand numbers, which are
-seconds to wait, and `threading.Event`s, which hold the answer until the test sets them.
+seconds to wait, and `threading.Event`s, which hold the answer until the test sets them. A piece
+is a text, or a `Chunk` with anything else that a model streams: `thinks("a", "b")` are two.
 What breaks in mid-answer is for requests that stream.
 """
 
@@ -70,9 +71,14 @@ class Exchange:
         self._head(200, {"Content-Type": "text/event-stream", "Transfer-Encoding": "chunked"})
         await self.chunk({"role": "assistant", "content": ""})
 
-    async def chunk(self, delta, finish=None, **extra):
-        choice = {"index": 0, "delta": delta, "finish_reason": finish}
+    async def chunk(self, delta, finish=None, choice=None, **extra):
+        choice = {"index": 0, "delta": delta, "finish_reason": finish} | (choice or {})
         await self.event(self.frame("chat.completion.chunk", [choice], **extra))
+
+    async def piece(self, piece):
+        """A text or a Chunk."""
+        chunk = Chunk({"content": piece}) if isinstance(piece, str) else piece
+        await self.chunk(chunk.delta, choice=chunk.choice, **chunk.beside)
 
     async def event(self, data):
         """One server-sent event; `data` is an object, or text as it is."""
@@ -134,13 +140,27 @@ class Call:
         return self.arguments if isinstance(self.arguments, str) else json.dumps(self.arguments)
 
 
+@dataclass
+class Chunk:
+    """A delta as it is, with what else its choice has, and what stands beside its choices."""
+
+    delta: dict = field(default_factory=dict)
+    choice: dict = field(default_factory=dict)
+    beside: dict = field(default_factory=dict)
+
+
+def thinks(*texts, name="reasoning_content"):
+    """Pieces of reasoning, under the name that a server has for them."""
+    return [Chunk({name: text}) for text in texts]
+
+
 async def texts_of(steps, pause=0.0):
-    """The texts among `steps`, each when its time has come."""
+    """The texts and chunks among `steps`, each when its time has come."""
     for step in steps:
         if isinstance(step, threading.Event):
             while not step.is_set():
                 await asyncio.sleep(0.005)
-        elif isinstance(step, str):
+        elif isinstance(step, str | Chunk):
             yield step
             await asyncio.sleep(pause)
         else:
@@ -148,19 +168,20 @@ async def texts_of(steps, pause=0.0):
 
 
 def says(*steps, pause=0.0, finish="stop", usage=True):
-    """An answer of these deltas, `pause` seconds apart. `usage=False`: a server that counts none.
+    """An answer of these deltas, `pause` seconds apart. `usage=False`: a server that counts none;
+    a dict is what it says of usage beside the counts.
 
     `says()` is an empty answer.
     """
 
     async def behave(exchange):
         if not exchange.request.streams:
-            texts = [text async for text in texts_of(steps, pause)]
+            texts = [text async for text in texts_of(steps, pause) if isinstance(text, str)]
             return await whole(exchange, {"content": "".join(texts)}, finish, len(texts), usage)
         await exchange.begin()
         count = 0
-        async for text in texts_of(steps, pause):
-            await exchange.chunk({"content": text})
+        async for piece in texts_of(steps, pause):
+            await exchange.piece(piece)
             count += 1
         return await finished(exchange, finish, count, usage)
 
@@ -172,8 +193,9 @@ def says_json(value, **options):
     return says(*pieces_of(json.dumps(value), 3), **options)
 
 
-def calls(*tools, text="", pieces=3, pause=0.0, usage=True):
-    """Tool calls, streamed with the arguments of each cut into `pieces`, after some `text`."""
+def calls(*tools, text="", before=(), pieces=3, pause=0.0, usage=True):
+    """Tool calls, streamed with the arguments of each cut into `pieces`, after the chunks `before`
+    and some `text`."""
 
     async def behave(exchange):
         deltas = [tool.as_delta(index) for index, tool in enumerate(tools)]
@@ -183,8 +205,8 @@ def calls(*tools, text="", pieces=3, pause=0.0, usage=True):
             message = {"content": text or None, "tool_calls": deltas}
             return await whole(exchange, message, "tool_calls", len(tools), usage)
         await exchange.begin()
-        if text:
-            await exchange.chunk({"content": text})
+        for piece in [*before, *([text] if text else [])]:
+            await exchange.piece(piece)
         for index, tool in enumerate(tools):
             await exchange.chunk({"tool_calls": [deltas[index]]})
             for piece in pieces_of(tool.text, pieces):
@@ -263,7 +285,7 @@ async def finished(exchange, finish, count, usage):
     await exchange.chunk({}, finish)
     wanted = (exchange.request.body.get("stream_options") or {}).get("include_usage")
     if usage and wanted:
-        counts = exchange.usage(count)
+        counts = exchange.usage(count) | (usage if isinstance(usage, dict) else {})
         await exchange.event(exchange.frame("chat.completion.chunk", [], usage=counts))
     await exchange.end()
 
@@ -287,8 +309,8 @@ def _stream_then(steps, then, *, begin=True):
     async def behave(exchange):
         if begin:
             await exchange.begin()
-        async for text in texts_of(steps):
-            await exchange.chunk({"content": text})
+        async for piece in texts_of(steps):
+            await exchange.piece(piece)
         await then(exchange)
 
     return behave

@@ -22,6 +22,8 @@ def grow(state, action):
     match action:
         case str() if not step.calls:
             step.content += action
+        case "think", text if not step.calls:
+            step.reasoning += text
         case "call", count if not step.calls and len(state.steps) < 4:
             step.calls = [ToolCall(f"c{i}", "tool", "{}") for i in range(count)]
         case "result" if len(step.results) < len(step.calls):
@@ -32,12 +34,17 @@ def grow(state, action):
 
 ACTIONS = st.one_of(
     st.text(min_size=1, max_size=4),
+    st.tuples(st.just("think"), st.text(min_size=1, max_size=4)),
     st.tuples(st.just("call"), st.integers(1, 3)),
     st.just("result"),
     st.just("step"),
     st.just("look"),
     st.just("leave"),
 )
+
+
+def text_of(events, name):
+    return "".join(event.data["text"] for event in events if event.name == name)
 
 
 @given(st.lists(ACTIONS, max_size=40))
@@ -54,16 +61,17 @@ def test_nothing_twice_and_nothing_missing(actions):
             grow(state, action)
     positions = [event.position for event in seen]
     assert positions == sorted(set(positions))
-    text = "".join(event.data["text"] for event in seen if event.name == "delta")
+    text, thoughts = text_of(seen, "delta"), text_of(seen, "reasoning")
     assert text == "".join(step.content for step in state.steps) == seen[-1].data["response"]
+    assert thoughts == "".join(step.reasoning for step in state.steps)
     # What one look at the end shows is what all the looks on the way showed.
-    whole = events_after(state, BEFORE_ALL)
-    assert [e for e in whole if e.name != "delta"] == [e for e in seen if e.name != "delta"]
+    whole, texts = events_after(state, BEFORE_ALL), ("delta", "reasoning")
+    assert [e for e in whole if e.name not in texts] == [e for e in seen if e.name not in texts]
     # Any event, taken up by another process, leads to the same rest.
     for place, event in enumerate(seen):
         rest = events_after(state, event.position)
-        got = "".join(e.data["text"] for e in [*seen[: place + 1], *rest] if e.name == "delta")
-        assert got == text
+        got = [*seen[: place + 1], *rest]
+        assert (text_of(got, "delta"), text_of(got, "reasoning")) == (text, thoughts)
 
 
 def test_results_are_json_where_they_are():

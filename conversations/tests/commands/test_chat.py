@@ -14,7 +14,7 @@ from django.db import connection
 
 from conversations.models import Conversation, Message
 from conversations.tests.chat.fixtures import provider, scripted, wait_until
-from conversations.tests.chat.scripted_behaviours import Call, breaks, calls, says
+from conversations.tests.chat.scripted_behaviours import Call, breaks, calls, says, thinks
 from conversations.tests.chat.servers import environment_of
 from conversations.tests.factories import make_user
 
@@ -78,9 +78,14 @@ def test_without_a_user_or_an_administrator(talk, scripted):
         talk("Hi", user=None)
 
 
+def test_reasoning_is_left_out_where_no_terminal_is(talk, scripted):
+    scripted.script(says(*thinks("Six by seven."), "42."))
+    assert talk("What is it?").out == "42.\n\n"
+
+
 def test_ctrl_c_stops_the_answer_and_keeps_it(scripted):
     make_user("alice")
-    scripted.script(says("a", "b", threading.Event()), says("Again."))
+    scripted.script(says("a", "b", threading.Event()), says(*thinks("Hm."), "Again."))
     ours, theirs = pty.openpty()
     code = (
         "import signal\n"
@@ -111,7 +116,8 @@ def test_ctrl_c_stops_the_answer_and_keeps_it(scripted):
         stopped = Message.objects.get(role="assistant")
         assert (stopped.content, stopped.status) == ("ab", "stopped")
         os.write(ours, b"Go on\n")
-        screen.wait_for("Again.")
+        screen.wait_for("\r\n\r\nAgain.")
+        assert "Hm." in screen.text
         wait_until(lambda: screen.text.endswith("> "))
         os.write(ours, b"\x04")
         screen.wait_for(f"--conversation {stopped.conversation_id}")

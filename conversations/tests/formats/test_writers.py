@@ -81,6 +81,19 @@ def test_an_openai_line_comes_out_as_it_went_in(line):
         assert out["id"] == line["id"]
 
 
+def test_a_text_beside_its_parts_is_written_with_them():
+    image = {"type": "image_url", "image_url": {"url": "https://images.example/a.png"}}
+    text = {"type": "text", "text": "Look"}
+    asked, both, image_alone = (
+        message(1, "user", "Look", parts=[image]),
+        message(2, "user", "Look", parts=[text, image]),
+        message(3, "user", "", parts=[image]),
+    )
+    line = json.loads(written("openai", chat(asked, both, image_alone)))
+    contents = [one["content"] for one in line["messages"]]
+    assert contents == [[text, image], [text, image], [image]]
+
+
 def test_json_keeps_everything_on_one_line_a_chat():
     first = chat(message(1, "assistant", "a\nb", error="E", status="failed", latency_ms=7))
     lines = written("json", first, chat()).splitlines()

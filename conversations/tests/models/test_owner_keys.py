@@ -19,6 +19,7 @@ BY_OWNER = {
     "conversations_pendingchange",
     "conversations_review",
     "conversations_tombstone",
+    "conversations_unstoredturn",
 }
 # Of the whole installation or of staff: on the coordinator alone.
 LOCAL = {

@@ -12,6 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from conversations.chat.runtime import process_liveness as liveness
+from conversations.formats.reasoning import reasoning_part
 from conversations.models import Conversation, Message, Status
 from conversations.models.interrupted import INTERRUPTED
 from conversations.models.turn import ToolCall, ToolResult
@@ -141,6 +142,15 @@ def test_a_key_stands_for_one_question(alice, bob):
             begin(alice, key="k", content=other)
     assert begin(bob, key="k").conversation_id != first.conversation_id
     assert Conversation.objects.count() == 2
+
+
+def test_reasoning_only_grows_and_is_written_where_there_is_any(alice):
+    plain, turn = begin(alice), begin(alice)
+    for reasoning, kept in [("Hm", "Hm"), ("Hm, é", "Hm, é"), ("H", "Hm, é"), ("", "Hm, é")]:
+        save_progress([with_text(plain, "a"), with_text(turn, "a", reasoning=reasoning)])
+        assert answer_of(turn).parts == [reasoning_part(kept)]
+    assert answer_of(plain).parts is None
+    assert find_turn(message_id=turn.id, access=access_of(alice)).last.reasoning == "Hm, é"
 
 
 def test_text_only_grows(alice):

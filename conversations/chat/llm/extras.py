@@ -1,0 +1,129 @@
+"""What a model says that no column holds: collected from its chunks under its own names.
+
+Lists grow, and their items with an `index` are joined with those of the same one; texts that come
+in pieces are joined; of a value that every chunk repeats the latest stays.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import orjson
+from django.conf import settings
+
+from conversations.chat.tool_results import storable
+
+# What chunks, their choices, deltas and tool calls have that is stored in columns, or the same in
+# all of them.
+_OF_CHUNK = {"object", "created", "model", "choices", "usage"}
+_OF_CHOICE = {"index", "delta", "finish_reason"}
+_OF_DELTA = {"role", "content", "reasoning", "reasoning_content", "tool_calls"}
+_OF_CALL = {"index", "id", "type", "function"}
+# Texts of a delta that come whole.
+_WHOLE = {"type", "id", "format", "name", "role", "object", "signature"}
+_EMPTY: tuple[Any, ...] = (None, "", [], {})
+LEFT_OUT = "left_out"
+
+Json = dict[str, Any]
+
+
+def add_chunk(extra: Json, chunk: Any) -> None:
+    """Collect what a chunk of a stream of chat completions has beyond text, calls and counts."""
+    extra.update(_beyond(chunk, _OF_CHUNK))
+    for choice in chunk.choices or ():
+        for name, value in _beyond(choice, _OF_CHOICE).items():
+            extra[name] = value if isinstance(value, str) else _joined(extra.get(name), value)
+        if choice.delta is None:
+            continue
+        for name, value in _beyond(choice.delta, _OF_DELTA).items():
+            extra[name] = _joined(extra.get(name), value, name)
+        for call in choice.delta.tool_calls or ():
+            if beyond := _beyond(call, _OF_CALL):
+                calls = [{"index": call.index} | beyond]
+                extra["tool_calls"] = _joined(extra.get("tool_calls"), calls)
+
+
+def storable_extra(extra: Json) -> Json | None:
+    """As PostgreSQL and JSON can hold it, within CHAT_MAX_BODY_BYTES; None where it is empty.
+
+    What does not fit is named in `left_out`.
+    """
+    kept: Json = {}
+    left_out, room = [], settings.CHAT_MAX_BODY_BYTES
+    for name, value in extra.items():
+        cleaned = _storable(value, settings.CHAT_MAX_JSON_DEPTH - 1)
+        room -= (size := len(orjson.dumps(cleaned)))
+        if room < 0:
+            room += size
+            left_out.append(storable(name))
+        else:
+            kept[storable(name)] = cleaned
+    return kept | ({LEFT_OUT: left_out} if left_out else {}) or None
+
+
+def _beyond(model: Any, known: Iterable[str]) -> Json:
+    return {
+        name: _as_json(value) for name, value in model if name not in known and value not in _EMPTY
+    }
+
+
+def _as_json(value: Any) -> Any:
+    if hasattr(value, "model_dump"):
+        return value.model_dump(exclude_unset=True, warnings=False)
+    if isinstance(value, list):
+        return [_as_json(item) for item in value]
+    return value
+
+
+def _joined(before: Any, new: Any, name: str = "") -> Any:
+    if isinstance(before, dict) and isinstance(new, dict):
+        for key, value in new.items():
+            before[key] = _joined(before.get(key), value, key)
+        return before
+    if isinstance(before, list) and isinstance(new, list):
+        for item in new:
+            _add_item(before, item)
+        return before
+    if isinstance(before, str) and isinstance(new, str) and name not in _WHOLE:
+        return before + new
+    # A null or an empty value takes nothing away.
+    return before if new in _EMPTY and before is not None else new
+
+
+def _add_item(items: list[Any], new: Any) -> None:
+    """Join the item with the one that it continues, or append it."""
+    if isinstance(new, dict):
+        for item in reversed(items):
+            if isinstance(item, dict) and _continues(new, item, is_last=item is items[-1]):
+                _joined(item, new)
+                return
+    items.append(new)
+
+
+def _continues(new: Json, item: Json, *, is_last: bool) -> bool:
+    if "index" in new:
+        same_kind = new.get("type", item.get("type")) == item.get("type")
+        return same_kind and new["index"] == item.get("index")
+    # A thinking block of Anthropic's comes in pieces without an index; its signature ends it.
+    thinks = new.get("type") == item.get("type") == "thinking"
+    return thinks and is_last and not item.get("signature")
+
+
+def _storable(value: Any, depth: int) -> Any:
+    if isinstance(value, str):
+        return storable(value)
+    if isinstance(value, dict | list) and depth <= 0:
+        return None
+    if isinstance(value, dict):
+        return {storable(str(key)): _storable(item, depth - 1) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_storable(item, depth - 1) for item in value]
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int) and -(2**63) <= value < 2**64:
+        return value
+    if isinstance(value, float) and math.isfinite(value):
+        return value
+    return storable(str(value))
