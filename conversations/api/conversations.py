@@ -94,7 +94,7 @@ def conversation_operations(contract: Contract) -> Any:
             responses=contract.detail_schema(),
         ),
         partial_update=extend_schema(
-            summary="Change title, metadata, pinned, archived",
+            summary="Change title, metadata, external_id, tags, pinned, archived",
             request=serializers.ConversationChangesSerializer,
             responses=serializers.ConversationSerializer,
         ),
@@ -109,7 +109,7 @@ CREATED = {
     201: serializers.ConversationSerializer,
     200: OpenApiResponse(
         serializers.ConversationSerializer,
-        description="Already stored: the same request was made before.",
+        description="Already stored: by the same request before, or under its `external_id`.",
     ),
 }
 
@@ -132,7 +132,8 @@ class ConversationViewSet(ApiViewSet):
     @extend_schema(
         summary="Start a conversation, or without a body get or create the latest",
         description=(
-            "With a body (`{}` is one) always a new conversation. Without a body the owner's "
+            "With a body (`{}` is one) a new conversation, unless the owner has one with its "
+            "`external_id`: that is returned as it is. Without a body the owner's "
             "latest conversation that is not archived (200), or a new one (201)."
         ),
         parameters=[parameters.OWNER_ID, parameters.IDEMPOTENCY_KEY],

@@ -130,6 +130,7 @@ class ConversationFilters(Filters):
     may_be_empty = ("metadata_value",)
     title = text_filter(lookup_expr="icontains", help_text="Part of the title.")
     model = text_filter("model_used", help_text="The conversation's `model_used`, exactly.")
+    external_id = text_filter(help_text="The conversation's `external_id`, exactly.")
     archived = yes_no_filter(field_name="archived_at", lookup_expr="isnull", exclude=True)
     pinned = yes_no_filter()
     has_rating = yes_no_filter(

@@ -18,6 +18,7 @@ from conversations.api.fields import (
     UNKNOWN_FIELD,
     CostField,
     CountField,
+    ExternalIdField,
     ListField,
     ObjectField,
     RatingField,
@@ -27,6 +28,7 @@ from conversations.api.fields import (
     StrictSerializer,
     StrictUUIDField,
     TimeField,
+    TagsField,
     TitleField,
     ToolCallsField,
     UserIdField,
@@ -51,6 +53,8 @@ class ConversationSerializer(serializers.ModelSerializer[Conversation]):
 
     user_id = UserIdField()
     metadata = ObjectField()
+    external_id = ExternalIdField()
+    tags = TagsField()
     archived = serializers.BooleanField()
 
     class Meta:
@@ -61,6 +65,8 @@ class ConversationSerializer(serializers.ModelSerializer[Conversation]):
             "title",
             "model_used",
             "metadata",
+            "external_id",
+            "tags",
             "message_count",
             "pinned",
             "archived",
@@ -101,6 +107,14 @@ class NewConversationSerializer(StrictSerializer):
     title = TitleField(required=False)
     model_used = StrictCharField(required=False, max_length=255)
     metadata = ObjectField(required=False)
+    external_id = ExternalIdField(
+        required=False,
+        help_text=(
+            "Your own name for it, unique among the owner's: an existing conversation of this name "
+            "is returned instead (200)."
+        ),
+    )
+    tags = TagsField(required=False)
     id = StrictUUIDField(required=False)
 
 
@@ -111,6 +125,8 @@ class ConversationChangesSerializer(StrictSerializer):
 
     title = TitleField(required=False)
     metadata = ObjectField(required=False)
+    external_id = ExternalIdField(required=False)
+    tags = TagsField(required=False)
     pinned = StrictBooleanField(required=False)
     archived = StrictBooleanField(required=False)
 

@@ -189,6 +189,12 @@ class Conversation(models.Model):
             models.Index(fields=["message_count", "id"], name="conversation_length_idx"),
             models.Index(fields=["title", "id"], name="conversation_title_idx"),
             models.Index(fields=["model_used", "id"], name="conversation_model_idx"),
+            # An external id over all owners: for staff, and for an application over its users.
+            models.Index(
+                fields=["external_id"],
+                condition=Q(external_id__isnull=False),
+                name="conversation_external_id_idx",
+            ),
             # Filters by tag and by metadata. Partial, since most conversations have neither, and an
             # append to a conversation writes to all of its indexes.
             GinIndex(fields=["tags"], condition=~Q(tags=[]), name="conversation_tags_idx"),

@@ -13,6 +13,8 @@ FIELDS = [
     "title",
     "model_used",
     "metadata",
+    "external_id",
+    "tags",
     "message_count",
     "pinned",
     "archived",
