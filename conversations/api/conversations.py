@@ -22,7 +22,7 @@ from conversations.api.contracts import CONVERSATIONS, Contract
 from conversations.api.fields import StrictSerializer
 from conversations.api.filters import ConversationFilters
 from conversations.api.pagination import Listing, Order, page_of
-from conversations.api.parsers import has_body
+from conversations.api.parsers import MERGE_PATCH, has_body
 from conversations.api.queries import (
     CONVERSATION_COLUMNS,
     MESSAGE_COLUMNS,
@@ -37,6 +37,7 @@ from conversations.api.views import (
     idempotency_key_of,
     query_string_of,
     read_body,
+    read_changes,
 )
 from conversations.db.bulk_rows import Row
 from conversations.db.compiled import CompiledSelect, compile_count, slot
@@ -95,7 +96,11 @@ def conversation_operations(contract: Contract) -> Any:
         ),
         partial_update=extend_schema(
             summary="Change title, metadata, external_id, tags, pinned, archived",
-            request=serializers.ConversationChangesSerializer,
+            description=parameters.MERGING,
+            request={
+                "application/json": serializers.ConversationChangesSerializer,
+                MERGE_PATCH: serializers.ConversationMergePatchSerializer,
+            },
             responses=serializers.ConversationSerializer,
         ),
         destroy=extend_schema(
@@ -157,8 +162,12 @@ class ConversationViewSet(ApiViewSet):
     def partial_update(self, request: Request, **path: str) -> Response:
         conversation = update_conversation(
             conversation_id=self.conversation_id,
-            changes=read_body(request, serializers.ConversationChangesSerializer),
             access=self.access,
+            **read_changes(
+                request,
+                serializers.ConversationChangesSerializer,
+                serializers.ConversationMergePatchSerializer,
+            ),
         )
         return Response(self._shown(conversation))
 

@@ -24,7 +24,7 @@ from conversations.api.exceptions import ApiError
 from conversations.api.fields import reader
 from conversations.api.filters import MessageFilters
 from conversations.api.pagination import Listing, Order, page_of
-from conversations.api.parsers import has_body, loads
+from conversations.api.parsers import MERGE_PATCH, has_body, is_merge_patch, loads
 from conversations.api.queries import (
     MESSAGE_COLUMNS,
     check_is_there,
@@ -38,6 +38,7 @@ from conversations.api.views import (
     idempotency_key_of,
     query_string_of,
     read_body,
+    read_changes,
     uuid_of,
 )
 from conversations.chat.runtime.process_liveness import is_dead
@@ -113,9 +114,12 @@ def message_operations(contract: Contract) -> Any:
                 "opened the answer may. What is stored already is answered 200 and not stored "
                 "again; a piece that does not continue what is stored is answered 409 "
                 "(`offset_mismatch`), as is one of an answer that has ended (`turn_ended`); both "
-                "say what is stored."
+                f"say what is stored. {parameters.MERGING}"
             ),
-            request=MESSAGE_WRITES,
+            request={
+                "application/json": MESSAGE_WRITES,
+                MERGE_PATCH: serializers.MessageMergePatchSerializer,
+            },
             responses=contract.written_schema(),
         ),
         destroy=extend_schema(
@@ -164,15 +168,19 @@ class MessageViewSet(ApiViewSet):
         return Response(self.contract.message(read_message(self.access, self.conversation_id, key)))
 
     def partial_update(self, request: Request, message_id: str, **path: str) -> Response:
-        place = {
+        place: dict[str, Any] = {
             "conversation_id": self.conversation_id,
             "message_id": uuid_of(message_id, "message_id"),
         }
-        if _writes_answer(request):
+        if _writes_answer(request) and not is_merge_patch(request):
             body = read_body(request, serializers.AnswerWriteSerializer)
             return Response(write_answer(**place, changes=body, access=self.access))
-        body = read_body(request, serializers.MessageChangesSerializer)
-        message = update_message(**place, changes=body, access=self.access)
+        changes = read_changes(
+            request,
+            serializers.MessageChangesSerializer,
+            serializers.MessageMergePatchSerializer,
+        )
+        message = update_message(**place, **changes, access=self.access)
         row = {name: getattr(message, name) for name in MESSAGE_COLUMNS}
         return Response(self.contract.message(row))
 

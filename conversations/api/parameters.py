@@ -49,6 +49,10 @@ IDEMPOTENCY_KEY = OpenApiParameter(
     ),
 )
 
+MERGING = (
+    "As `application/json`, `metadata` replaces what is stored. As `application/merge-patch+json` "
+    "(RFC 7386) it is merged: a null removes its key, and other keys stay."
+)
 ACCESS_REASON = OpenApiParameter(
     REASON_HEADER,
     {"type": "string", "maxLength": MAX_REASON_CHARS},

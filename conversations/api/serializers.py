@@ -27,8 +27,8 @@ from conversations.api.fields import (
     StrictIntegerField,
     StrictSerializer,
     StrictUUIDField,
-    TimeField,
     TagsField,
+    TimeField,
     TitleField,
     ToolCallsField,
     UserIdField,
@@ -129,6 +129,12 @@ class ConversationChangesSerializer(StrictSerializer):
     tags = TagsField(required=False)
     pinned = StrictBooleanField(required=False)
     archived = StrictBooleanField(required=False)
+
+
+class ConversationMergePatchSerializer(ConversationChangesSerializer):
+    """The same as a JSON merge patch: null removes a key of `metadata`, or all of it."""
+
+    metadata = ObjectField(required=False, allow_null=True)
 
 
 class NewMessageSerializer(StrictSerializer):
@@ -268,6 +274,12 @@ class AnswerStateSerializer(serializers.Serializer[Any]):
     stopping = serializers.BooleanField(
         help_text="Somebody has asked for the end of the answer: end it as `stopped`."
     )
+
+
+class MessageMergePatchSerializer(MessageChangesSerializer):
+    """The same as a JSON merge patch: null removes a key of `metadata`, or all of it."""
+
+    metadata = ObjectField(required=False, allow_null=True)
 
 
 class ClientIdField(StrictUUIDField):

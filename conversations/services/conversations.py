@@ -33,6 +33,7 @@ from conversations.services.errors import (
     OnLegalHold,
     ServiceError,
 )
+from conversations.services.merge_patch import check_patch, merged_metadata
 from conversations.services.users import NO_SUCH_USER, UserId, find_or_create_user, find_user
 from conversations.services.validators import as_stored
 
@@ -193,23 +194,33 @@ def get_user_conversations(*, user_id: UserId, limit: int | None = None) -> list
 
 
 def update_conversation(
-    *, conversation_id: uuid.UUID, changes: dict[str, Any], access: AccessContext
+    *,
+    conversation_id: uuid.UUID,
+    changes: dict[str, Any],
+    access: AccessContext,
+    merge: bool = False,
 ) -> Conversation:
     """Change any of `title`, `metadata`, `external_id`, `tags`, `pinned` and `archived` (True
     archives, False unarchives).
 
-    Raises InvalidValue, NotFound, NotAllowed, ReasonRequired, OnLegalHold, and KeyReused if
-    another conversation of the owner has the external id.
+    With `merge`, `metadata` is a JSON merge patch of what is stored. Raises InvalidValue,
+    NotFound, NotAllowed, ReasonRequired, OnLegalHold, and KeyReused if another conversation of the
+    owner has the external id.
     """
     values = dict(changes)
-    check_conversation_values(values)
     detail = {"fields": sorted(values)}
+    patch = values.pop("metadata", None) if merge else None
+    merges = merge and "metadata" in changes
+    check_patch(patch)
+    check_conversation_values(values)
     with conversation_to_change(
         conversation_id, access, AccessAction.CHANGE, detail
     ) as conversation:
         if "archived" in values and conversation.archived != values.pop("archived"):
             values["archived_at"] = None if conversation.archived else timezone.now()
         values.pop("archived", None)
+        if merges:
+            values["metadata"] = merged_metadata(conversation.metadata, patch)
         for name, value in values.items():
             setattr(conversation, name, value)
         # Differs from `created_at`, so that a repeated create request is not compared with changed

@@ -23,6 +23,7 @@ from conversations.services.appending import append_drafts
 from conversations.services.audit import SCRIPT, owner_of
 from conversations.services.conversations import conversation_to_change
 from conversations.services.errors import NO_SUCH_CONVERSATION, NO_SUCH_MESSAGE, NotFound
+from conversations.services.merge_patch import check_patch, merged_metadata
 from conversations.services.validators import check_metadata, check_rating, check_text
 
 
@@ -95,27 +96,36 @@ def update_message(
     message_id: uuid.UUID,
     changes: dict[str, Any],
     access: AccessContext,
+    merge: bool = False,
 ) -> Message:
     """Change any of `rating`, `rating_comment` and `metadata`, the only mutable fields.
 
-    Raises InvalidValue, NotFound, NotAllowed, ReasonRequired, OnLegalHold.
+    With `merge`, `metadata` is a JSON merge patch of what is stored. Raises InvalidValue,
+    NotFound, NotAllowed, ReasonRequired, OnLegalHold.
     """
     check_rating(changes.get("rating"))
     if (comment := changes.get("rating_comment")) is not None:
         check_text("rating_comment", comment)
-    if "metadata" in changes:
-        check_metadata(changes["metadata"])
+    values = dict(changes)
+    merges = merge and "metadata" in values
+    if merges:
+        check_patch(values["metadata"])
+    elif "metadata" in values:
+        check_metadata(values["metadata"])
     detail = {"message": str(message_id), "fields": sorted(changes)}
     with conversation_to_change(
         conversation_id, access, AccessAction.CHANGE, detail
     ) as conversation:
         stored = Message.objects.of(conversation.user_id, conversation_id).filter(id=message_id)
-        if changes:
+        if merges:
+            held = stored.values_list("metadata", flat=True).first()
+            values["metadata"] = merged_metadata(held or {}, values["metadata"])
+        if values:
             # While an answer streams, `updated_at` is the heartbeat of the process that runs it.
             now = Case(
                 When(status=Status.STREAMING, then=F("updated_at")), default=Value(timezone.now())
             )
-            stored.update(**changes, updated_at=now)
+            stored.update(**values, updated_at=now)
         message = stored.first()
     if message is None:
         raise NotFound(NO_SUCH_MESSAGE)
