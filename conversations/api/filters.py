@@ -27,6 +27,7 @@ from drf_spectacular.drainage import set_override
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
 from conversations.models import Conversation, Message, Role, Status, reads_as
+from conversations.models.conversation import ConversationQuerySet
 from conversations.services.validators import check_text
 
 NEEDS_KEY = "Give `metadata_key` too."
@@ -81,6 +82,18 @@ def yes_no_filter(**options: Any) -> Filter:
     return described(given, type="boolean")
 
 
+class _TextsField(forms.MultipleChoiceField):
+    def valid_value(self, value: str) -> bool:
+        return True
+
+
+def texts_filter(help_text: str, **options: Any) -> Filter:
+    """Any texts, the parameter repeated for each."""
+    given = MultipleChoiceFilter(help_text=help_text, **options)
+    given.field_class = _TextsField  # type: ignore[assignment]
+    return described(given, minLength=1, pattern=r"\S")
+
+
 def choices_filter(choices: type[TextChoices], **options: Any) -> Filter:
     """One or more of the choices, the parameter repeated for each."""
     given = MultipleChoiceFilter(
@@ -131,6 +144,7 @@ class ConversationFilters(Filters):
     title = text_filter(lookup_expr="icontains", help_text="Part of the title.")
     model = text_filter("model_used", help_text="The conversation's `model_used`, exactly.")
     external_id = text_filter(help_text="The conversation's `external_id`, exactly.")
+    tag = texts_filter("One of its tags. Given several times, it has all of them.", method="by_tag")
     archived = yes_no_filter(field_name="archived_at", lookup_expr="isnull", exclude=True)
     pinned = yes_no_filter()
     has_rating = yes_no_filter(
@@ -149,6 +163,11 @@ class ConversationFilters(Filters):
             help_text="The value under `metadata_key`: a text, a number, true, false, null.",
         )
     )
+
+    def by_tag(
+        self, queryset: ConversationQuerySet, name: str, tags: list[str]
+    ) -> ConversationQuerySet:
+        return queryset.tagged([tag.strip() for tag in tags])
 
     def by_rating(
         self, queryset: QuerySet[Conversation], name: str, value: bool

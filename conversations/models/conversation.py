@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +64,10 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
 
     def owned_by(self, owner_id: int | RawSQL) -> ConversationQuerySet:
         return self.filter(user_id=owner_id)
+
+    def tagged(self, tags: Sequence[str]) -> ConversationQuerySet:
+        """Those with all of these tags; by the partial index, which leaves out the untagged."""
+        return self.exclude(tags=[]).filter(tags__contains=list(tags))
 
     def newest_first(self) -> ConversationQuerySet:
         return self.order_by("-updated_at", "-id")
