@@ -109,8 +109,14 @@ class Contract:
 
 
 def page_links() -> dict[str, Any]:
-    """The URLs of the neighbours of a page, beside its rows."""
-    return {"next": URLField(allow_null=True), "previous": URLField(allow_null=True)}
+    """The neighbours of a page, beside its rows."""
+    again = "The same as `cursor` of the same list."
+    return {
+        "next": URLField(allow_null=True),
+        "previous": URLField(allow_null=True),
+        "next_cursor": CharField(allow_null=True, help_text=again),
+        "previous_cursor": CharField(allow_null=True, help_text=again),
+    }
 
 
 def deleted_schema(name: str, id_name: str) -> Serializer[Any]:

@@ -21,7 +21,7 @@ from conversations.api import parameters, serializers
 from conversations.api.contracts import CONVERSATIONS, Contract
 from conversations.api.fields import StrictSerializer
 from conversations.api.filters import ConversationFilters
-from conversations.api.pagination import Listing, Order, page_of
+from conversations.api.pagination import NO_LINKS, Listing, Order, page_of
 from conversations.api.parsers import MERGE_PATCH, has_body
 from conversations.api.queries import (
     CONVERSATION_COLUMNS,
@@ -185,7 +185,7 @@ class ConversationViewSet(ApiViewSet):
         owner = owner_to_read(self.access, user, field=field, detail={"list": True})
         if owner is None:
             ConversationFilters.narrow(query, Conversation.objects.none())
-            return {self.contract.plural: [], "count": 0, "next": None, "previous": None}
+            return {self.contract.plural: [], "count": 0, **NO_LINKS}
         name = self.caller.name_of(owner)
         narrowed = ConversationFilters.narrow(query, _owned()) if asked else None
         rows, links = page_of(self.request, self._listing(owner, asked, narrowed))

@@ -33,7 +33,7 @@ USER_PATH = OpenApiParameter(
     "user", USER, OpenApiParameter.PATH, description="The owner's name, as the caller knows it."
 )
 CURSOR = OpenApiParameter(
-    "cursor", OpenApiTypes.STR, description="Pagination cursor, taken from `next` or `previous`."
+    "cursor", OpenApiTypes.STR, description="`next_cursor` or `previous_cursor` of this list."
 )
 PAGE_SIZE = OpenApiParameter(
     "page_size",

@@ -10,11 +10,12 @@ from drf_spectacular.utils import extend_schema, extend_schema_view, inline_seri
 from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.serializers import CharField, ChoiceField, FloatField, URLField
+from rest_framework.serializers import CharField, ChoiceField, FloatField
 
 from conversations.api import parameters
+from conversations.api.contracts import page_links
 from conversations.api.filters import BAD_TIME, moment_of
-from conversations.api.pagination import Cursor, cut_page
+from conversations.api.pagination import NO_LINKS, Cursor, cut_page
 from conversations.api.queries import check_is_there
 from conversations.api.serializers import ConversationSerializer, MessageSerializer, fields_of
 from conversations.api.views import ApiViewSet, choice_of, query_string_of, uuid_of
@@ -42,12 +43,14 @@ _RESULT: dict[str, Any] = {
         help_text="Null when the title matched.",
     ),
 }
+_PREVIOUS = ("previous", "previous_cursor")
+_FORWARD_ONLY = "Always null: search pages forward only."
 _RESPONSE = inline_serializer(
     "Search",
     {
         "results": inline_serializer("SearchResult", _RESULT, many=True),
-        "next": URLField(allow_null=True),
-        "previous": URLField(allow_null=True, help_text="Always null: search pages forward only."),
+        **page_links(),
+        **{name: CharField(allow_null=True, help_text=_FORWARD_ONLY) for name in _PREVIOUS},
     },
 )
 _NAMES = ["q", "user_id", "conversation_id", "role", "created_after", "created_before"]
@@ -76,7 +79,7 @@ class SearchViewSet(ApiViewSet):
         check_query(text)
         scope = self._scope(request)
         if scope is None:
-            return Response({"results": [], "next": None, "previous": None})
+            return Response({"results": [], **NO_LINKS})
 
         def fetch(cursor: Cursor, limit: int) -> list[Row]:
             at: Any = cursor.at

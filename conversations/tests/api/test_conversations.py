@@ -103,6 +103,8 @@ def test_a_user_not_seen_so_far_has_no_conversations(backend):
         "count": 0,
         "next": None,
         "previous": None,
+        "next_cursor": None,
+        "previous_cursor": None,
     }
 
 

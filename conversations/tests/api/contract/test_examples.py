@@ -30,6 +30,8 @@ SECRETS = {
     "request_id": "0f8fad5bd9cb469fa16570867728950e",
     "expires_at": "2026-01-12T09:30:01Z",
     "rank": 0.12,
+    "next_cursor": "WyJmIiwyXQ:a1b2c3",
+    "previous_cursor": "WyJmIiwyXQ:a1b2c3",
 }
 
 
@@ -232,7 +234,10 @@ def without_secrets(value):
     if isinstance(value, list):
         return [without_secrets(item) for item in value]
     if isinstance(value, dict):
-        return {name: SECRETS.get(name) or without_secrets(item) for name, item in value.items()}
+        return {
+            name: SECRETS[name] if item and name in SECRETS else without_secrets(item)
+            for name, item in value.items()
+        }
     return value
 
 
