@@ -30,12 +30,14 @@ class Contract:
     `errors`: "standard" is this API's own form, "422" answers validation errors as
     `{"detail": [{"loc", "msg", "type"}]}`. `wrapped`: the detail is `{name: {…}, "messages": […]}`.
     `message_shape` and `appended` (many messages, and one or many) are names in the OpenAPI
-    schema. `default_provider` is that of messages that name none.
+    schema, `operations` is what the names of operations begin with. `default_provider` is that of
+    messages that name none.
     """
 
     name: str
     plural: str
     id_name: str
+    operations: str
     messages_route: str
     message_shape: type[Serializer[Any]]
     appended: tuple[str, str]
@@ -78,6 +80,14 @@ class Contract:
 
     def deleted_schema(self) -> Serializer[Any]:
         return deleted_schema(f"{self.name.title()}Deleted", self.id_name)
+
+    def cleared_schema(self) -> Serializer[Any]:
+        status = CharField(help_text="`cleared`")
+        count = IntegerField(help_text="How many messages were deleted.")
+        name = f"{self.name.title()}Cleared"
+        return inline_serializer(
+            name, {"status": status, self.id_name: UUIDField(), "deleted": count}
+        )
 
     def message_list_schema(self) -> Serializer[Any]:
         name = f"{self.message_shape.__name__.removesuffix('Serializer')}List"
@@ -135,6 +145,7 @@ CONVERSATIONS = Contract(
     name="conversation",
     plural="conversations",
     id_name="conversation_id",
+    operations="conversations",
     messages_route="message-list",
     message_shape=MessageSerializer,
     appended=("Appended", "AppendedOneOrMany"),
@@ -143,6 +154,7 @@ SESSIONS = Contract(
     name="session",
     plural="sessions",
     id_name="session_id",
+    operations="chat_history_sessions",
     messages_route="session-message-list",
     message_shape=type(_SESSION_MESSAGE),
     appended=("AppendedSessionMessages", "AppendedToSession"),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import builtins
 import uuid
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from django.contrib.auth.models import User
 from django.db.models import QuerySet
@@ -47,6 +48,7 @@ from conversations.models import AccessAction, Message
 from conversations.services import (
     MessageDraft,
     append_drafts,
+    clear_conversation,
     delete_message,
     owner_of,
     update_message,
@@ -62,9 +64,11 @@ TWO_IDENTITIES = "Send ids or an Idempotency-Key, not both."
 NOT_JSON = "Not a list in JSON."
 TWO_PLACES = "With a body, give this in it and not in the query string."
 TWO_WRITES = "Send this in a request of its own: the others write the answer."
+NO_MESSAGE_ID = "To delete one message, name it; to delete all, leave out the slash at the end."
 NO_BODY_FIELDS = ("role", "content", "tool_calls")
 
 
+ViewMethod = TypeVar("ViewMethod", bound=Callable[..., Any])
 NEW_MESSAGES = PolymorphicProxySerializer(
     component_name="NewMessages",
     serializers=[serializers.AppendSerializer, serializers.BulkAppendSerializer],
@@ -129,6 +133,18 @@ def message_operations(contract: Contract) -> Any:
     )
 
 
+def clear_operation(contract: Contract) -> Callable[[ViewMethod], ViewMethod]:
+    return extend_schema(
+        operation_id=f"{contract.operations}_messages_clear",
+        summary=f"Delete all messages of a {contract.name}, which stays",
+        description=(
+            "All or none, and none while an answer is running (409). A slash at the end is "
+            "refused: so looks the deletion of one message whose id is missing."
+        ),
+        responses={200: contract.cleared_schema()},
+    )
+
+
 @message_operations(CONVERSATIONS)
 @extend_schema(tags=["messages"])
 class MessageViewSet(ApiViewSet):
@@ -188,6 +204,14 @@ class MessageViewSet(ApiViewSet):
         key = uuid_of(message_id, "message_id")
         delete_message(conversation_id=self.conversation_id, message_id=key, access=self.access)
         return Response({"status": "deleted", "message_id": key})
+
+    @clear_operation(CONVERSATIONS)
+    def clear(self, request: Request, **path: str) -> Response:
+        key = self.conversation_id
+        if request.path.endswith("/"):
+            raise ValidationError({"message_id": [ErrorDetail(NO_MESSAGE_ID, "required")]})
+        deleted = clear_conversation(conversation_id=key, access=self.access, is_dead=is_dead)
+        return Response({"status": "cleared", self.contract.id_name: key, "deleted": deleted})
 
     def _listing(self, conversation_id: uuid.UUID, owner: User) -> Listing:
         query = self.request.query_params

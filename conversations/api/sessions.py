@@ -16,7 +16,7 @@ from conversations.api.conversations import (
     ConversationViewSet,
     conversation_operations,
 )
-from conversations.api.messages import MessageViewSet, message_operations
+from conversations.api.messages import MessageViewSet, clear_operation, message_operations
 from conversations.api.queries import read_conversation
 
 
@@ -46,6 +46,10 @@ class SessionViewSet(ConversationViewSet):
 @extend_schema(tags=["sessions"])
 class SessionMessageViewSet(MessageViewSet):
     contract = SESSIONS
+
+    @clear_operation(SESSIONS)
+    def clear(self, request: Request, **path: str) -> Response:
+        return super().clear(request, **path)
 
 
 @extend_schema_view(

@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, URLResolver, include, re_path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
-from rest_framework.routers import SimpleRouter
+from rest_framework.routers import Route, SimpleRouter
 
 from conversations.api.changes import ChangesViewSet
 from conversations.api.chat import ChatViewSet
@@ -17,26 +17,32 @@ from conversations.api.sessions import (
 from conversations.api.tokens import MeViewSet, TokenViewSet
 
 
-def router() -> SimpleRouter:
-    """One with an optional slash at the end of its routes."""
-    made = SimpleRouter()
-    made.trailing_slash = "/?"
-    return made
+class Router(SimpleRouter):
+    """With an optional slash at the end of its routes, and lists that a DELETE clears, where their
+    views can do that."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trailing_slash = "/?"
+        for route in self.routes[:1]:
+            if isinstance(route, Route):
+                clearing = {**route.mapping, "delete": "clear"}
+                self.routes = [route._replace(mapping=clearing), *self.routes[1:]]
 
 
-conversations = router()
+conversations = Router()
 conversations.register("conversations", ConversationViewSet, basename="conversation")
 
-messages = router()
+messages = Router()
 messages.register("messages", MessageViewSet, basename="message")
 
-sessions = router()
+sessions = Router()
 sessions.register("sessions", SessionViewSet, basename="session")
 
-session_messages = router()
+session_messages = Router()
 session_messages.register("messages", SessionMessageViewSet, basename="session-message")
 
-others = router()
+others = Router()
 others.register("search", SearchViewSet, basename="search")
 others.register("tokens", TokenViewSet, basename="token")
 

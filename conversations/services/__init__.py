@@ -33,6 +33,7 @@ from conversations.services.legal_holds import set_legal_hold
 from conversations.services.messages import (
     add_message,
     add_messages,
+    clear_conversation,
     delete_message,
     get_chat_history,
     update_message,
@@ -66,6 +67,7 @@ __all__ = [
     "add_messages",
     "add_note",
     "append_drafts",
+    "clear_conversation",
     "count_user_data",
     "create_conversation",
     "create_token",

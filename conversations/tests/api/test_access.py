@@ -51,6 +51,7 @@ TABLE: list[tuple] = [
     # Of a message that has ended, for those who may change it.
     ("patch", MESSAGE, {"append": {}}, (409, 404, 409, 404, 404, 403, "409!")),
     ("delete", MESSAGE, None, (200, 404, 200, 404, 404, 403, "200!")),
+    ("delete", MANY, None, (200, 404, 200, 404, 404, 403, "200!")),
     ("delete", ONE, None, (200, 404, 200, 404, 404, 403, "200!")),
     ("get", SESSIONS, None, OPEN),
     ("get", SESSIONS + "?user_id={owner}", None, (200, 404, 200, 200, 404, "200!", "200!")),
@@ -67,6 +68,7 @@ TABLE: list[tuple] = [
         (200, 404, 200, 404, 404, 403, "200!"),
     ),
     ("delete", SESSION + "/messages/{message}", None, (200, 404, 200, 404, 404, 403, "200!")),
+    ("delete", SESSION + "/messages", None, (200, 404, 200, 404, 404, 403, "200!")),
     ("delete", SESSION, None, (200, 404, 200, 404, 404, 403, "200!")),
     ("get", "/api/chat/history/{chat}", None, (200, 404, 200, 404, 404, "200!", "200!")),
     ("get", "/api/chat/streams/{answer}", None, (200, 404, 200, 404, 404, "200!", "200!")),

@@ -64,6 +64,7 @@ def requests(api, chat, message):
         lambda: api.patch(f"/api/conversations/{chat.pk}", {"archived": True}, format="json"),
     )
     yield "delete message", lambda: api.delete(one)
+    yield "clear", lambda: api.delete(messages)
     yield "delete", lambda: api.delete(f"/api/conversations/{chat.pk}")
 
 

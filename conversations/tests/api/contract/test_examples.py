@@ -93,6 +93,7 @@ def tell_of_conversations(story, client):
     for name, body in WRITES.items():
         tell("conversations_messages_partial_update", name, "patch", f"{append}/{answer}", body)
     tell("conversations_messages_destroy", "Gone", "delete", f"{append}/{message}")
+    tell("conversations_messages_clear", "All gone", "delete", append)
     tell("conversations_destroy", "Gone", "delete", f"conversations/{chat}")
 
 
@@ -115,6 +116,7 @@ def tell_of_sessions(story, client):
     story.tell(client, "chat_history_retrieve", "A history", "get", history)
     tell("partial_update", "Archive", "patch", f"sessions/{session}", {"archived": True})
     tell("messages_destroy", "Gone", "delete", f"{append}/{message}")
+    tell("messages_clear", "All gone", "delete", append)
     tell("destroy", "Gone", "delete", f"sessions/{session}")
 
 
