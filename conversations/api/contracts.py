@@ -65,6 +65,14 @@ class Contract:
         name = f"{self.name.title()}List"
         return inline_serializer(name, {self.plural: rows, "count": count, **page_links()})
 
+    @cache  # noqa: B019 (as above)
+    def created_schema(self) -> Serializer[Any]:
+        messages = self.message_shape(
+            many=True, required=False, help_text="Those of the request, if it had any."
+        )
+        fields = fields_of(ConversationSerializer) | {"messages": messages}
+        return inline_serializer(f"Created{self.name.title()}", fields)
+
     def detail_schema(self) -> Serializer[Any]:
         conversation = (
             {self.name: ConversationSerializer()}

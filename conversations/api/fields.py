@@ -97,7 +97,7 @@ class TitleField(StrictCharField):
 
 
 @extend_schema_field(
-    {"type": ["string", "null"], "minLength": 1, "maxLength": MAX_TEXT_CHARS, "pattern": r"\S"}
+    {"type": "string", "minLength": 1, "maxLength": MAX_TEXT_CHARS, "pattern": r"\S"}
 )
 class ExternalIdField(StrictCharField):
     """What the application calls the conversation; null where it has no name for it."""

@@ -21,6 +21,7 @@ from rest_framework.response import Response
 
 from conversations.api import parameters, serializers
 from conversations.api.contracts import CONVERSATIONS, Contract, deleted_schema
+from conversations.api.creating import drafts_of
 from conversations.api.exceptions import ApiError
 from conversations.api.fields import reader
 from conversations.api.filters import MessageFilters
@@ -46,7 +47,6 @@ from conversations.chat.runtime.process_liveness import is_dead
 from conversations.db.bulk_rows import Row
 from conversations.models import AccessAction, Message
 from conversations.services import (
-    MessageDraft,
     append_drafts,
     clear_conversation,
     delete_message,
@@ -188,7 +188,7 @@ class MessageViewSet(ApiViewSet):
             "conversation_id": self.conversation_id,
             "message_id": uuid_of(message_id, "message_id"),
         }
-        if _writes_answer(request) and not is_merge_patch(request):
+        if not is_merge_patch(request) and _writes_answer(request):
             body = read_body(request, serializers.AnswerWriteSerializer)
             return Response(write_answer(**place, changes=body, access=self.access))
         changes = read_changes(
@@ -259,10 +259,7 @@ class MessageViewSet(ApiViewSet):
             raise ValidationError({"id": [ErrorDetail(TWO_IDENTITIES, "ambiguous")]})
         return append_drafts(
             conversation_id=conversation_id,
-            drafts=[
-                MessageDraft(**{"provider": self.contract.default_provider} | fields)
-                for fields in given
-            ],
+            drafts=drafts_of(given, self.contract),
             access=self.access,
             key=key,
             expected_last_sequence=expected,

@@ -98,26 +98,6 @@ class MessageSerializer(serializers.ModelSerializer[Message]):
         return super().build_standard_field(field_name, model_field)
 
 
-class NewConversationSerializer(StrictSerializer):
-    """A new conversation in requests."""
-
-    read_only_names = _SERVER_SETS
-
-    user_id = UserIdField(required=False)
-    title = TitleField(required=False)
-    model_used = StrictCharField(required=False, max_length=255)
-    metadata = ObjectField(required=False)
-    external_id = ExternalIdField(
-        required=False,
-        help_text=(
-            "Your own name for it, unique among the owner's: an existing conversation of this name "
-            "is returned instead (200)."
-        ),
-    )
-    tags = TagsField(required=False)
-    id = StrictUUIDField(required=False)
-
-
 class ConversationChangesSerializer(StrictSerializer):
     """The fields of a conversation that a PATCH may change."""
 
@@ -187,6 +167,32 @@ def _json_field(column: JSONField[Any, Any]) -> type[serializers.Field[Any, Any,
     if column.default is dict or column.name == "extra":
         return ObjectField
     return ToolCallsField if column.name == "tool_calls" else ListField
+
+
+class NewConversationSerializer(StrictSerializer):
+    """A new conversation in requests."""
+
+    read_only_names = _SERVER_SETS
+
+    user_id = UserIdField(required=False)
+    title = TitleField(required=False)
+    model_used = StrictCharField(required=False, max_length=255)
+    metadata = ObjectField(required=False)
+    external_id = ExternalIdField(
+        required=False,
+        help_text=(
+            "Your own name for it, unique among the owner's: an existing conversation of this name "
+            "is returned instead (200)."
+        ),
+    )
+    tags = TagsField(required=False)
+    id = StrictUUIDField(required=False)
+    messages = serializers.ListField(
+        child=NewMessageSerializer(),
+        required=False,
+        max_length=MAX_BATCH,
+        help_text="What it begins with: all of them are stored with it, or nothing is.",
+    )
 
 
 class AppendSerializer(NewMessageSerializer):

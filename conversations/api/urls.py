@@ -4,6 +4,7 @@ from django.urls import URLPattern, URLResolver, include, re_path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 from rest_framework.routers import Route, SimpleRouter
 
+from conversations.api.bulk import BulkConversationViewSet
 from conversations.api.changes import ChangesViewSet
 from conversations.api.chat import ChatViewSet
 from conversations.api.conversations import ConversationViewSet, UserConversationViewSet
@@ -47,6 +48,16 @@ others.register("search", SearchViewSet, basename="search")
 others.register("tokens", TokenViewSet, basename="token")
 
 urlpatterns: list[URLPattern | URLResolver] = [
+    re_path(
+        r"^conversations/bulk/?$",
+        BulkConversationViewSet.as_view({"post": "create"}),
+        name="conversation-bulk",
+    ),
+    re_path(
+        r"^conversations/delete/?$",
+        BulkConversationViewSet.as_view({"post": "delete_many"}),
+        name="conversation-bulk-delete",
+    ),
     *conversations.urls,
     re_path(r"^conversations/(?P<conversation_id>[^/]+)/", include(messages.urls)),
     re_path(

@@ -3,6 +3,12 @@
 from conversations.formats import MessageDraft
 from conversations.services.appending import append_drafts
 from conversations.services.audit import SCRIPT, owner_of
+from conversations.services.bulk import (
+    NewConversation,
+    create_conversations,
+    create_with_messages,
+    delete_conversations,
+)
 from conversations.services.conversations import (
     create_conversation,
     delete_conversation,
@@ -56,6 +62,7 @@ __all__ = [
     "InvalidValue",
     "KeyReused",
     "MessageDraft",
+    "NewConversation",
     "NotAllowed",
     "NotFound",
     "OnLegalHold",
@@ -70,8 +77,11 @@ __all__ = [
     "clear_conversation",
     "count_user_data",
     "create_conversation",
+    "create_conversations",
     "create_token",
+    "create_with_messages",
     "delete_conversation",
+    "delete_conversations",
     "delete_message",
     "erase_user",
     "export_conversations",

@@ -37,6 +37,8 @@ TABLE: list[tuple] = [
     ("get", LIST + "?user_id=*", None, (403, 403, 200, 200, 403, "200!", "200!")),
     ("post", LIST, {}, (201, 201, 201, 201, 201, 201, 201)),
     ("post", LIST, OWNER, (201, 404, 201, 201, 404, 404, "201!")),
+    ("post", LIST + "/bulk", {"conversations": [OWNER]}, (201, 404, 201, 201, 404, 404, "201!")),
+    ("post", LIST + "/delete", {"ids": ["{chat}"]}, (200, 200, 200, 200, 200, 200, "200!")),
     ("post", LIST + "?user_id={owner}", None, (200, 404, 200, 201, 404, 404, "200!")),
     ("get", OWNERS, None, (200, 404, 200, 200, 404, "200!", "200!")),
     ("get", ONE, None, (200, 404, 200, 404, 404, "200!", "200!")),
@@ -157,6 +159,8 @@ CALLERS = {
 def filled(value, **names):
     if isinstance(value, dict):
         return {key: filled(one, **names) for key, one in value.items()}
+    if isinstance(value, list):
+        return [filled(one, **names) for one in value]
     return value.format(**names) if isinstance(value, str) else value
 
 
@@ -181,7 +185,7 @@ def test_every_route_answers_each_caller_as_the_design_says(owner, chat, route, 
     for record in records:
         everybody = "user_id=*" in path or path == "/api/changes"
         assert record.owner_name == ("" if everybody else USERNAME)
-        named_by_id = "{chat}" in path or "{answer}" in path
+        named_by_id = any(name in f"{path} {body}" for name in ("{chat}", "{answer}"))
         assert (record.conversation_id == chat.pk) == named_by_id
     if response.status_code in (401, 403, 404) or kind == "other":
         assert b"Secret" not in response.getvalue()

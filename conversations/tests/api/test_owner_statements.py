@@ -28,6 +28,21 @@ def requests(api, chat, message):
     yield "filtered list", lambda: api.get("/api/conversations?has_rating=true&archived=false")
     yield "get or create", lambda: api.post("/api/conversations")
     yield "create", lambda: api.post("/api/conversations", {"title": "x"}, format="json")
+    yield (
+        "create with messages",
+        lambda: api.post(
+            "/api/conversations", {"external_id": "x", "messages": [body]}, format="json"
+        ),
+    )
+    yield (
+        "create many",
+        lambda: api.post(
+            "/api/conversations/bulk",
+            {"conversations": [{"messages": [body]}] * 2},
+            format="json",
+        ),
+    )
+    yield "find by external id", lambda: api.get("/api/conversations?external_id=x&tag=t")
     yield "detail", lambda: api.get(f"/api/conversations/{chat.pk}")
     yield "history", lambda: api.get(messages)
     yield "filtered history", lambda: api.get(f"{messages}?role=user&after_sequence=1")
@@ -65,6 +80,14 @@ def requests(api, chat, message):
     )
     yield "delete message", lambda: api.delete(one)
     yield "clear", lambda: api.delete(messages)
+    yield (
+        "delete many",
+        lambda: api.post(
+            "/api/conversations/delete",
+            {"ids": [api.post("/api/conversations").json()["id"]]},
+            format="json",
+        ),
+    )
     yield "delete", lambda: api.delete(f"/api/conversations/{chat.pk}")
 
 

@@ -58,6 +58,7 @@ def story():
     tell_of_conversations(story, client)
     tell_of_tokens(story, client)
     tell_of_an_application(story, client_for(make_user("crm"), trusted=True, namespace="crm"))
+    tell_of_many(story, client_for(backend))
     tell_of_sessions(story, client_for(backend))
     tell_of_changes(story, client_for(backend))
     return {operation: masked(exchanges) for operation, exchanges in story.disclosed.items()}
@@ -67,7 +68,13 @@ def tell_of_conversations(story, client):
     def tell(operation_id, name, method, path, body=None):
         return story.tell(client, operation_id, name, method, f"/api/{path}", body)
 
-    asked = {"title": "Trip to Rome", "model_used": "llama3.2", "metadata": {"topic": "travel"}}
+    asked = {
+        "title": "Trip to Rome",
+        "model_used": "llama3.2",
+        "metadata": {"topic": "travel"},
+        "external_id": "trip-7",
+        "tags": ["travel"],
+    }
     chat = tell("conversations_create", "Start a conversation", "post", "conversations", asked)[
         "id"
     ]
@@ -95,6 +102,25 @@ def tell_of_conversations(story, client):
     tell("conversations_messages_destroy", "Gone", "delete", f"{append}/{message}")
     tell("conversations_messages_clear", "All gone", "delete", append)
     tell("conversations_destroy", "Gone", "delete", f"conversations/{chat}")
+
+
+def tell_of_many(story, client):
+    talk = [
+        {"role": "user", "content": "Is it open today?"},
+        {"role": "assistant", "content": "Until six."},
+    ]
+    asked = {
+        "conversations": [
+            {"user_id": 3, "external_id": "ticket-7", "tags": ["billing"], "messages": talk},
+            {"user_id": 4, "title": "Empty"},
+        ]
+    }
+    path = "/api/conversations/bulk"
+    made = story.tell(client, "conversations_bulk_create", "Two", "post", path, asked)
+    missing = "019a2f00-0000-7000-8000-999999999999"
+    ids = {"ids": [made["conversations"][1]["id"], missing]}
+    path = "/api/conversations/delete"
+    story.tell(client, "conversations_bulk_delete", "One of two", "post", path, ids)
 
 
 def tell_of_sessions(story, client):
