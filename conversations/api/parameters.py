@@ -8,7 +8,7 @@ from drf_spectacular.utils import OpenApiParameter
 
 from conversations.api.errors import REASON_HEADER
 from conversations.api.fields import USER
-from conversations.api.filters import TIME_SCHEMA
+from conversations.api.filters import METADATA, TIME_SCHEMA
 from conversations.api.pagination import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
 from conversations.models import Role
 from conversations.services.audit import MAX_REASON_CHARS
@@ -75,7 +75,22 @@ def _time(name: str) -> OpenApiParameter:
     )
 
 
+_METADATA = OpenApiParameter(
+    METADATA,
+    {
+        "type": "object",
+        "additionalProperties": {"type": "string"},
+        "propertyNames": {"pattern": "^[A-Za-z0-9_.-]+$"},
+    },
+    style="deepObject",
+    explode=True,
+    description=(
+        "`metadata[topic]=travel`: the conversation's `metadata` has this value under the key at "
+        "its top level: a text, a number, true, false or null. Of several keys, all."
+    ),
+)
 CONVERSATION_LISTING = [
+    _METADATA,
     OpenApiParameter(
         "order",
         {
@@ -123,6 +138,12 @@ SEARCH = [
     ),
     OpenApiParameter("conversation_id", OpenApiTypes.UUID),
     _text("role", "Only messages of this role; titles are left out.", enum=Role.values),
+    OpenApiParameter(
+        "rating",
+        {"type": "integer", "enum": [1, -1]},
+        description="Only messages with this rating; titles are left out.",
+    ),
+    _METADATA,
     _time("created_after"),
     _time("created_before"),
     CURSOR,

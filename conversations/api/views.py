@@ -17,6 +17,7 @@ from rest_framework.viewsets import GenericViewSet
 from conversations.api.contracts import CONVERSATIONS, Contract
 from conversations.api.errors import REASON_HEADER
 from conversations.api.fields import StrictSerializer, reader, unknown_name
+from conversations.api.filters import METADATA, holds_key
 from conversations.api.parsers import MergePatchParser, is_merge_patch, media_type_of
 from conversations.db import replicas
 from conversations.models import AccessContext, Caller
@@ -75,7 +76,8 @@ class ApiViewSet(GenericViewSet[Any]):
         if not self.action:
             return  # no such method here: 405, whatever the query string says
         known = self.query_names.get(self.action, ())
-        if unknown := sorted(request.GET.keys() - set(known)):
+        given = {METADATA if holds_key(name) else name for name in request.GET}
+        if unknown := sorted(given - set(known)):
             raise ValidationError(
                 {
                     name: [ErrorDetail(unknown_name(name, list(known)), "unknown_parameter")]

@@ -69,6 +69,14 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
         """Those with all of these tags; by the partial index, which leaves out the untagged."""
         return self.exclude(tags=[]).filter(tags__contains=list(tags))
 
+    def with_metadata(self, key: str, values: Sequence[Any]) -> ConversationQuerySet:
+        """Those whose metadata has one of the values under the key, at the top level; by the
+        partial index, as above."""
+        found = Q()
+        for value in values:
+            found |= Q(metadata__contains={key: value})
+        return self.exclude(metadata={}).filter(found)
+
     def newest_first(self) -> ConversationQuerySet:
         return self.order_by("-updated_at", "-id")
 
