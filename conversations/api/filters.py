@@ -314,3 +314,13 @@ def moment_of(text: str) -> datetime:
         return aware.astimezone(UTC)
     except OverflowError:  # before year 1 or after 9999 in UTC
         raise ValueError(BAD_TIME) from None
+
+
+def time_of(text: str | None, field: str) -> datetime | None:
+    """The time in a query parameter; ValidationError names it."""
+    if text is None:
+        return None
+    try:
+        return moment_of(text)
+    except ValueError:
+        raise ValidationError({field: [ErrorDetail(BAD_TIME, "invalid")]}) from None

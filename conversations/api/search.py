@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import uuid
-from datetime import datetime
 from typing import Any
 
 from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema, extend_schema_view, inline_serializer
-from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import CharField, ChoiceField, FloatField
 
 from conversations.api import parameters
 from conversations.api.contracts import page_links
-from conversations.api.filters import BAD_TIME, MarkFilters, moment_of
+from conversations.api.filters import MarkFilters, time_of
 from conversations.api.pagination import NO_LINKS, Cursor, cut_page
 from conversations.api.queries import check_is_there
 from conversations.api.serializers import ConversationSerializer, MessageSerializer, fields_of
@@ -106,8 +104,8 @@ class SearchViewSet(ApiViewSet):
         query = request.query_params
         role = choice_of(request, "role", _ROLES) if "role" in query else None
         rating = choice_of(request, "rating", _RATINGS) if "rating" in query else None
-        after = _time(query.get("created_after"), "created_after")
-        before = _time(query.get("created_before"), "created_before")
+        after = time_of(query.get("created_after"), "created_after")
+        before = time_of(query.get("created_before"), "created_before")
         named = query.get("conversation_id")
         conversation_id = uuid_of(named, "conversation_id") if named is not None else None
         owner_id = self._owner_id(query.get("user_id"), conversation_id)
@@ -176,12 +174,3 @@ def _found(row: Row, namespace: str) -> Row:
         },
         "message": message,
     }
-
-
-def _time(text: str | None, field: str) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        return moment_of(text)
-    except ValueError:
-        raise ValidationError({field: [ErrorDetail(BAD_TIME, "invalid")]}) from None

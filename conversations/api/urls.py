@@ -16,6 +16,7 @@ from conversations.api.sessions import (
     SessionViewSet,
 )
 from conversations.api.tokens import MeViewSet, TokenViewSet
+from conversations.api.usage import UsageViewSet
 
 
 class Router(SimpleRouter):
@@ -74,6 +75,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     ),
     *others.urls,
     re_path(r"^changes/?$", ChangesViewSet.as_view({"get": "list"}), name="changes"),
+    re_path(r"^usage/?$", UsageViewSet.as_view({"get": "list"}), name="usage"),
     re_path(r"^me/?$", MeViewSet.as_view({"get": "retrieve"}), name="me"),
     re_path(r"^chat/?$", ChatViewSet.as_view({"post": "create"}), name="chat"),
     re_path(

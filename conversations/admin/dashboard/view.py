@@ -194,7 +194,7 @@ def _seconds_tick(milliseconds: float) -> str:
 def _statuses(found: Statistics, first: date) -> list[Share]:
     totals = dict.fromkeys(Status.values, 0)
     for row in found.answers:
-        totals[row["status"]] += row["answers"]
+        totals[row["status"]] += row["messages"]
     return _shares(
         (Status(status).label, total, _list_url(status=status, said_from=first))
         for status, total in totals.items()
@@ -207,7 +207,7 @@ def _models(found: Statistics, first: date) -> list[Share]:
     totals: dict[tuple[str, str], int] = {}
     for row in found.answers:
         key = (row["provider"], row["model"])
-        totals[key] = totals.get(key, 0) + row["tokens_in"] + row["tokens_out"]
+        totals[key] = totals.get(key, 0) + row["prompt_tokens"] + row["completion_tokens"]
     largest = sorted(totals.items(), key=lambda item: -item[1])[:8]
     return _shares(
         (

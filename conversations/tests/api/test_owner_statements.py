@@ -60,6 +60,8 @@ def requests(api, chat, message):
     yield "rate", lambda: api.patch(one, {"rating": 1}, format="json")
     yield "search", lambda: api.get("/api/search?q=hello")
     yield "search for a phrase", lambda: api.get('/api/search?q="hello there" OR x')
+    yield "usage", lambda: api.get("/api/usage?group_by=day,user,model")
+    yield "search by marks", lambda: api.get("/api/search?q=x&tag=t&metadata[a]=1&rating=1")
     yield "sessions", lambda: api.get(sessions)
     yield "session", lambda: api.get(f"{sessions}/{chat.pk}")
     opened = api.post(messages, {"role": "assistant", "status": "streaming"}, format="json").json()

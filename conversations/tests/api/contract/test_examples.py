@@ -24,6 +24,7 @@ PLACEHOLDERS = [
     ),
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.?\d*Z", "2026-01-05T09:30:{:02d}Z"),
     (r'(?<=")[0-9a-f]{15}(?=")', "6f1c0a4be8d2{:03d}"),
+    (r'(?<=")\d{4}-\d\d-\d\d(?=")', "2026-01-{:02d}"),
 ]
 SECRETS = {
     "token": "6f1c0a4be8d2…",
@@ -92,6 +93,7 @@ def tell_of_conversations(story, client):
     tell("conversations_retrieve", "With its messages", "get", f"conversations/{chat}")
     tell("conversations_list", "A page", "get", "conversations?page_size=1")
     tell("users_conversations_list", "A page", "get", "users/alice/conversations?page_size=1")
+    tell("usage", "By day and model", "get", "usage?group_by=day,model")
     tell("search", "A message and its snippet", "get", "search?q=weather&role=user")
     changes = {"title": "Rome", "pinned": True}
     tell("conversations_partial_update", "Pin it", "patch", f"conversations/{chat}", changes)
