@@ -92,7 +92,7 @@ class _TextsField(forms.MultipleChoiceField):
 
 def texts_filter(help_text: str, **options: Any) -> Filter:
     """Any texts, the parameter repeated for each."""
-    given = MultipleChoiceFilter(help_text=help_text, **options)
+    given = MultipleChoiceFilter(help_text=help_text, distinct=False, **options)
     given.field_class = _TextsField  # type: ignore[assignment]
     return described(given, minLength=1, pattern=r"\S")
 
@@ -138,7 +138,10 @@ def rating_filter(**options: Any) -> Filter:
 def choices_filter(choices: type[TextChoices], **options: Any) -> Filter:
     """One or more of the choices, the parameter repeated for each."""
     given = MultipleChoiceFilter(
-        choices=choices.choices, help_text="May be given several times.", **options
+        choices=choices.choices,
+        help_text="May be given several times.",
+        distinct=False,  # no join repeats a row
+        **options,
     )
     return described(given, enum=choices.values)
 
@@ -266,15 +269,15 @@ class ConversationFilters(MarkFilters):
         return queryset.filter(_has_message(rating=rating))
 
 
-class MessageFilters(Filters):
+class MessageColumnFilters(Filters):
+    """By what a message is, wherever it stands."""
+
     role = choices_filter(Role)
     status = choices_filter(Status, method="by_status")
     provider = text_filter()
     model = text_filter()
     rating = rating_filter(help_text="The message's own rating.")
     mode = text_filter("detected_mode", help_text="The message's `detected_mode`.")
-    after_sequence = sequence_filter("gt", "Only messages with a higher sequence.")
-    before_sequence = sequence_filter("lt", "Only messages with a lower sequence.")
     created_after = time_filter("created_at", "gte")
     created_before = time_filter("created_at", "lt")
 
@@ -282,6 +285,19 @@ class MessageFilters(Filters):
         self, queryset: QuerySet[Message], name: str, statuses: list[str]
     ) -> QuerySet[Message]:
         return queryset.filter(reads_as(statuses))
+
+
+class MessageFilters(MessageColumnFilters):
+    after_sequence = sequence_filter("gt", "Only messages with a higher sequence.")
+    before_sequence = sequence_filter("lt", "Only messages with a lower sequence.")
+
+
+class AnyMessageFilters(MessageColumnFilters, MarkFilters):
+    """Of messages in whichever conversation; tags and metadata are the conversation's."""
+
+    def of_conversations(self, queryset: Any, narrowed: ByMark) -> Any:
+        conversation = Conversation.objects.owned_by(OuterRef("user"))
+        return queryset.filter(Exists(narrowed(conversation.filter(pk=OuterRef("conversation")))))
 
 
 def _has_message(**columns: Any) -> Exists:

@@ -75,7 +75,7 @@ def _time(name: str) -> OpenApiParameter:
     )
 
 
-_METADATA = OpenApiParameter(
+METADATA_VALUES = OpenApiParameter(
     METADATA,
     {
         "type": "object",
@@ -90,7 +90,7 @@ _METADATA = OpenApiParameter(
     ),
 )
 CONVERSATION_LISTING = [
-    _METADATA,
+    METADATA_VALUES,
     OpenApiParameter(
         "order",
         {
@@ -143,7 +143,7 @@ SEARCH = [
         {"type": "integer", "enum": [1, -1]},
         description="Only messages with this rating; titles are left out.",
     ),
-    _METADATA,
+    METADATA_VALUES,
     _time("created_after"),
     _time("created_before"),
     CURSOR,

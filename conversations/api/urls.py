@@ -4,6 +4,7 @@ from django.urls import URLPattern, URLResolver, include, re_path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 from rest_framework.routers import Route, SimpleRouter
 
+from conversations.api.all_messages import AnyMessageViewSet
 from conversations.api.bulk import BulkConversationViewSet
 from conversations.api.changes import ChangesViewSet
 from conversations.api.chat import ChatViewSet
@@ -75,6 +76,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     ),
     *others.urls,
     re_path(r"^changes/?$", ChangesViewSet.as_view({"get": "list"}), name="changes"),
+    re_path(r"^messages/?$", AnyMessageViewSet.as_view({"get": "list"}), name="any-message-list"),
     re_path(r"^usage/?$", UsageViewSet.as_view({"get": "list"}), name="usage"),
     re_path(r"^me/?$", MeViewSet.as_view({"get": "retrieve"}), name="me"),
     re_path(r"^chat/?$", ChatViewSet.as_view({"post": "create"}), name="chat"),

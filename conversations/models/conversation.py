@@ -11,7 +11,7 @@ from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
 from django.db import connection, models
-from django.db.models import F, Q
+from django.db.models import F, OuterRef, Q
 from django.db.models.expressions import RawSQL
 from django.utils import timezone
 
@@ -62,7 +62,7 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
     def _accessible_to(self, caller: Caller | None, all_owners: bool) -> ConversationQuerySet:
         return self.filter(owned_within_reach(caller, all_owners))
 
-    def owned_by(self, owner_id: int | RawSQL) -> ConversationQuerySet:
+    def owned_by(self, owner_id: int | RawSQL | OuterRef) -> ConversationQuerySet:
         return self.filter(user_id=owner_id)
 
     def tagged(self, tags: Sequence[str]) -> ConversationQuerySet:

@@ -60,6 +60,7 @@ def requests(api, chat, message):
     yield "rate", lambda: api.patch(one, {"rating": 1}, format="json")
     yield "search", lambda: api.get("/api/search?q=hello")
     yield "search for a phrase", lambda: api.get('/api/search?q="hello there" OR x')
+    yield "all messages", lambda: api.get("/api/messages?tag=t&metadata[a]=1&role=user")
     yield "usage", lambda: api.get("/api/usage?group_by=day,user,model")
     yield "search by marks", lambda: api.get("/api/search?q=x&tag=t&metadata[a]=1&rating=1")
     yield "sessions", lambda: api.get(sessions)

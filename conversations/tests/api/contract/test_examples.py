@@ -93,6 +93,7 @@ def tell_of_conversations(story, client):
     tell("conversations_retrieve", "With its messages", "get", f"conversations/{chat}")
     tell("conversations_list", "A page", "get", "conversations?page_size=1")
     tell("users_conversations_list", "A page", "get", "users/alice/conversations?page_size=1")
+    tell("messages_list", "A page", "get", "messages?role=user&page_size=1")
     tell("usage", "By day and model", "get", "usage?group_by=day,model")
     tell("search", "A message and its snippet", "get", "search?q=weather&role=user")
     changes = {"title": "Rome", "pinned": True}

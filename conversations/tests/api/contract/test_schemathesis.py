@@ -124,6 +124,7 @@ def later_pages(client, user, chat):
         "/api/chat-history/sessions": {},
         "/api/chat-history/sessions/{session_id}/messages": {"session_id": chat},
         "/api/search": {},
+        "/api/messages": {},
     }
     return {
         path: {"path": names, "query": later_page(client, path, names)}
