@@ -85,8 +85,8 @@ def fill(conversations: int, owners: list[int]) -> None:
 
 
 CHAT_COLUMNS = (
-    "id user_id title model_used metadata message_count last_sequence pinned legal_hold source "
-    "created_at updated_at"
+    "id user_id title model_used metadata tags message_count last_sequence pinned legal_hold "
+    "source created_at updated_at"
 ).split()
 MESSAGE_COLUMNS = (
     "id user_id conversation_id sequence role content tool_calls tool_call_id provider model "
@@ -109,7 +109,7 @@ def made_chat(
     ]
     chat = {
         "id": key, "user_id": chance.choice(owners), "title": said(chance, 5), "source": "bench",
-        "model_used": model[1], "metadata": "{}", "message_count": length,
+        "model_used": model[1], "metadata": "{}", "tags": "{}", "message_count": length,
         "last_sequence": length, "pinned": False, "legal_hold": chance.random() < 0.001,
         "created_at": began, "updated_at": messages[-1]["created_at"],
     }  # fmt: skip

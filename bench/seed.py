@@ -26,11 +26,11 @@ BATCH = 100  # conversations to a COPY
 # For each service and table: its columns, and the values that a chat gives.
 OURS = {
     "conversations_conversation": (
-        "id, user_id, title, model_used, metadata, message_count, last_sequence, pinned, "
+        "id, user_id, title, model_used, metadata, tags, message_count, last_sequence, pinned, "
         "legal_hold, source, created_at, updated_at",
         lambda chat, owner: [
             (
-                *(chat.id, owner, chat.title, "llama3", "{}"),
+                *(chat.id, owner, chat.title, "llama3", "{}", "{}"),
                 *(len(chat.messages), len(chat.messages)),
                 *("f", "f", "api", chat.created_at, chat.updated_at),
             )

@@ -285,6 +285,7 @@ SPECTACULAR_SETTINGS = {
         {"name": "sessions", "description": "The same conversations, named sessions."},
         {"name": "chat", "description": "Ask a model and stream its answer, resume or stop it."},
         {"name": "changes", "description": "A feed of what was written, for copies elsewhere."},
+        {"name": "usage", "description": "Messages, tokens and cost by day, user and model."},
         {"name": "tokens", "description": "API tokens of the caller."},
     ],
     "COMPONENT_SPLIT_REQUEST": True,

@@ -30,12 +30,14 @@ class Contract:
     `errors`: "standard" is this API's own form, "422" answers validation errors as
     `{"detail": [{"loc", "msg", "type"}]}`. `wrapped`: the detail is `{name: {…}, "messages": […]}`.
     `message_shape` and `appended` (many messages, and one or many) are names in the OpenAPI
-    schema. `default_provider` is that of messages that name none.
+    schema, `operations` is what the names of operations begin with. `default_provider` is that of
+    messages that name none.
     """
 
     name: str
     plural: str
     id_name: str
+    operations: str
     messages_route: str
     message_shape: type[Serializer[Any]]
     appended: tuple[str, str]
@@ -63,6 +65,14 @@ class Contract:
         name = f"{self.name.title()}List"
         return inline_serializer(name, {self.plural: rows, "count": count, **page_links()})
 
+    @cache  # noqa: B019 (as above)
+    def created_schema(self) -> Serializer[Any]:
+        messages = self.message_shape(
+            many=True, required=False, help_text="Those of the request, if it had any."
+        )
+        fields = fields_of(ConversationSerializer) | {"messages": messages}
+        return inline_serializer(f"Created{self.name.title()}", fields)
+
     def detail_schema(self) -> Serializer[Any]:
         conversation = (
             {self.name: ConversationSerializer()}
@@ -78,6 +88,14 @@ class Contract:
 
     def deleted_schema(self) -> Serializer[Any]:
         return deleted_schema(f"{self.name.title()}Deleted", self.id_name)
+
+    def cleared_schema(self) -> Serializer[Any]:
+        status = CharField(help_text="`cleared`")
+        count = IntegerField(help_text="How many messages were deleted.")
+        name = f"{self.name.title()}Cleared"
+        return inline_serializer(
+            name, {"status": status, self.id_name: UUIDField(), "deleted": count}
+        )
 
     def message_list_schema(self) -> Serializer[Any]:
         name = f"{self.message_shape.__name__.removesuffix('Serializer')}List"
@@ -109,8 +127,14 @@ class Contract:
 
 
 def page_links() -> dict[str, Any]:
-    """The URLs of the neighbours of a page, beside its rows."""
-    return {"next": URLField(allow_null=True), "previous": URLField(allow_null=True)}
+    """The neighbours of a page, beside its rows."""
+    again = "The same as `cursor` of the same list."
+    return {
+        "next": URLField(allow_null=True),
+        "previous": URLField(allow_null=True),
+        "next_cursor": CharField(allow_null=True, help_text=again),
+        "previous_cursor": CharField(allow_null=True, help_text=again),
+    }
 
 
 def deleted_schema(name: str, id_name: str) -> Serializer[Any]:
@@ -129,6 +153,7 @@ CONVERSATIONS = Contract(
     name="conversation",
     plural="conversations",
     id_name="conversation_id",
+    operations="conversations",
     messages_route="message-list",
     message_shape=MessageSerializer,
     appended=("Appended", "AppendedOneOrMany"),
@@ -137,6 +162,7 @@ SESSIONS = Contract(
     name="session",
     plural="sessions",
     id_name="session_id",
+    operations="chat_history_sessions",
     messages_route="session-message-list",
     message_shape=type(_SESSION_MESSAGE),
     appended=("AppendedSessionMessages", "AppendedToSession"),

@@ -19,10 +19,11 @@ from rest_framework.reverse import reverse
 
 from conversations.api import parameters, serializers
 from conversations.api.contracts import CONVERSATIONS, Contract
+from conversations.api.creating import check_one_identity, created_row, new_conversation
 from conversations.api.fields import StrictSerializer
 from conversations.api.filters import ConversationFilters
-from conversations.api.pagination import Listing, Order, page_of
-from conversations.api.parsers import has_body
+from conversations.api.pagination import NO_LINKS, Listing, Order, page_of
+from conversations.api.parsers import MERGE_PATCH, has_body
 from conversations.api.queries import (
     CONVERSATION_COLUMNS,
     MESSAGE_COLUMNS,
@@ -37,13 +38,14 @@ from conversations.api.views import (
     idempotency_key_of,
     query_string_of,
     read_body,
+    read_changes,
 )
 from conversations.db.bulk_rows import Row
 from conversations.db.compiled import CompiledSelect, compile_count, slot
 from conversations.models import Conversation, id_from_key
 from conversations.models.user_names import name_of
 from conversations.services import (
-    create_conversation,
+    create_with_messages,
     delete_conversation,
     get_or_create_latest,
     owner_to_read,
@@ -60,7 +62,6 @@ ORDERS = {
 }
 DETAIL_MESSAGES = 1_000
 TWO_OWNERS = "The query string and the body name two different users."
-TWO_IDENTITIES = "Send an `id` or an Idempotency-Key, not both."
 
 LISTING = {"user_id", "cursor", "page_size", "order", *ConversationFilters.names()}
 
@@ -94,8 +95,12 @@ def conversation_operations(contract: Contract) -> Any:
             responses=contract.detail_schema(),
         ),
         partial_update=extend_schema(
-            summary="Change title, metadata, pinned, archived",
-            request=serializers.ConversationChangesSerializer,
+            summary="Change title, metadata, external_id, tags, pinned, archived",
+            description=parameters.MERGING,
+            request={
+                "application/json": serializers.ConversationChangesSerializer,
+                MERGE_PATCH: serializers.ConversationMergePatchSerializer,
+            },
             responses=serializers.ConversationSerializer,
         ),
         destroy=extend_schema(
@@ -105,13 +110,10 @@ def conversation_operations(contract: Contract) -> Any:
     )
 
 
-CREATED = {
-    201: serializers.ConversationSerializer,
-    200: OpenApiResponse(
-        serializers.ConversationSerializer,
-        description="Already stored: the same request was made before.",
-    ),
-}
+def created_answers(contract: Contract) -> dict[int, Any]:
+    shape = contract.created_schema()
+    text = "Already stored: by the same request before, or under its `external_id`."
+    return {201: shape, 200: OpenApiResponse(shape, description=text)}
 
 
 @conversation_operations(CONVERSATIONS)
@@ -132,19 +134,20 @@ class ConversationViewSet(ApiViewSet):
     @extend_schema(
         summary="Start a conversation, or without a body get or create the latest",
         description=(
-            "With a body (`{}` is one) always a new conversation. Without a body the owner's "
+            "With a body (`{}` is one) a new conversation, unless the owner has one with its "
+            "`external_id`: that is returned as it is. `messages` are stored with it, all or none. "
+            "Without a body the owner's "
             "latest conversation that is not archived (200), or a new one (201)."
         ),
         parameters=[parameters.OWNER_ID, parameters.IDEMPOTENCY_KEY],
         request=serializers.NewConversationSerializer,
-        responses=CREATED,
+        responses=created_answers(CONVERSATIONS),
     )
     def create(self, request: Request) -> Response:
-        conversation, created = (
-            self._create(request)
-            if has_body(request)
-            else get_or_create_latest(owner=self._owner(request.query_params.get("user_id")))
-        )
+        if has_body(request):
+            return self._create(request)
+        owner = self._owner(request.query_params.get("user_id"))
+        conversation, created = get_or_create_latest(owner=owner)
         return Response(self._shown(conversation), status=201 if created else 200)
 
     def retrieve(self, request: Request, **path: str) -> Response:
@@ -156,8 +159,12 @@ class ConversationViewSet(ApiViewSet):
     def partial_update(self, request: Request, **path: str) -> Response:
         conversation = update_conversation(
             conversation_id=self.conversation_id,
-            changes=read_body(request, serializers.ConversationChangesSerializer),
             access=self.access,
+            **read_changes(
+                request,
+                serializers.ConversationChangesSerializer,
+                serializers.ConversationMergePatchSerializer,
+            ),
         )
         return Response(self._shown(conversation))
 
@@ -175,7 +182,7 @@ class ConversationViewSet(ApiViewSet):
         owner = owner_to_read(self.access, user, field=field, detail={"list": True})
         if owner is None:
             ConversationFilters.narrow(query, Conversation.objects.none())
-            return {self.contract.plural: [], "count": 0, "next": None, "previous": None}
+            return {self.contract.plural: [], "count": 0, **NO_LINKS}
         name = self.caller.name_of(owner)
         narrowed = ConversationFilters.narrow(query, _owned()) if asked else None
         rows, links = page_of(self.request, self._listing(owner, asked, narrowed))
@@ -241,21 +248,20 @@ class ConversationViewSet(ApiViewSet):
             beyond = f"{path}?{urlencode({'after_sequence': rows[-1]['sequence']})}"
         return [self.contract.message(row) for row in rows], beyond
 
-    def _create(self, request: Request) -> tuple[Conversation, bool]:
+    def _create(self, request: Request) -> Response:
         body = read_body(request, self.new_serializer)
         key = idempotency_key_of(request)
-        if key is not None and "id" in body:
-            raise ValidationError({"id": [ErrorDetail(TWO_IDENTITIES, "ambiguous")]})
+        if key is not None:
+            check_one_identity(body)
         with transaction.atomic():  # a new user and the first conversation, or neither
-            owner = self._owner(self._named_owner(request, body.pop("user_id", None)))
-            if key is None:
-                return create_conversation(owner=owner, **body)
-            return create_conversation(
-                owner=owner,
-                id=id_from_key(owner.pk, key),
-                field_of_id="Idempotency-Key",
-                **body,
-            )
+            owner = self._owner(self._named_owner(request, body.get("user_id")))
+            new = new_conversation(body, owner=owner, contract=self.contract)
+            if key is not None:
+                keyed = {"id": id_from_key(owner.pk, key), "field_of_id": "Idempotency-Key"}
+                new.values |= keyed
+            created = create_with_messages(new=new, access=self.access)
+        shown = created_row(created, self.caller, self.contract)
+        return Response(shown, status=201 if created.is_new else 200)
 
     def _owner(self, user_id: UserId | None) -> User:
         return owner_to_write_for(self.access, user_id, detail={"start": True})

@@ -17,7 +17,13 @@ from rest_framework import serializers
 from conversations.formats import Malformed
 from conversations.formats.checks import NOT_A_TIME, as_time_or_none
 from conversations.models.user_names import LARGEST_EXACT_NUMBER, MAX_USERNAME_CHARS
-from conversations.services.conversations import EMPTY_TITLE
+from conversations.services.conversation_values import (
+    EMPTY_EXTERNAL_ID,
+    EMPTY_TITLE,
+    MAX_TAG_CHARS,
+    MAX_TAGS,
+    MAX_TEXT_CHARS,
+)
 from conversations.services.drafts import COST_LIMIT
 
 NOT_A_STRING = "Not a string."
@@ -99,6 +105,18 @@ class TitleField(StrictCharField):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_blank=False, max_length=255, **options)
+
+
+@extend_schema_field(
+    {"type": "string", "minLength": 1, "maxLength": MAX_TEXT_CHARS, "pattern": r"\S"}
+)
+class ExternalIdField(StrictCharField):
+    """What the application calls the conversation; null where it has no name for it."""
+
+    default_error_messages = {"blank": EMPTY_EXTERNAL_ID}
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_blank=False, allow_null=True, max_length=MAX_TEXT_CHARS, **options)
 
 
 @extend_schema_field({"oneOf": [{"const": 1}, {"const": -1}]})
@@ -192,6 +210,17 @@ class ListField(serializers.Field[Any, Any, Any, Any]):
 
     def to_representation(self, value: Any) -> Any:
         return value
+
+
+@extend_schema_field(
+    {
+        "type": "array",
+        "maxItems": MAX_TAGS,
+        "items": {"type": "string", "minLength": 1, "maxLength": MAX_TAG_CHARS, "pattern": r"\S"},
+    }
+)
+class TagsField(ListField):
+    """Short texts; the services check, trim and number them."""
 
 
 @extend_schema_field(

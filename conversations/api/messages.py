@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import builtins
 import uuid
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from django.contrib.auth.models import User
 from django.db.models import QuerySet
@@ -20,11 +21,12 @@ from rest_framework.response import Response
 
 from conversations.api import parameters, serializers
 from conversations.api.contracts import CONVERSATIONS, Contract, deleted_schema
+from conversations.api.creating import drafts_of
 from conversations.api.exceptions import ApiError
 from conversations.api.fields import reader
 from conversations.api.filters import MessageFilters
 from conversations.api.pagination import Listing, Order, page_of
-from conversations.api.parsers import has_body, loads
+from conversations.api.parsers import MERGE_PATCH, has_body, is_merge_patch, loads
 from conversations.api.queries import (
     MESSAGE_COLUMNS,
     check_is_there,
@@ -38,14 +40,15 @@ from conversations.api.views import (
     idempotency_key_of,
     query_string_of,
     read_body,
+    read_changes,
     uuid_of,
 )
 from conversations.chat.runtime.process_liveness import is_dead
 from conversations.db.bulk_rows import Row
 from conversations.models import AccessAction, Message
 from conversations.services import (
-    MessageDraft,
     append_drafts,
+    clear_conversation,
     delete_message,
     owner_of,
     update_message,
@@ -61,9 +64,11 @@ TWO_IDENTITIES = "Send ids or an Idempotency-Key, not both."
 NOT_JSON = "Not a list in JSON."
 TWO_PLACES = "With a body, give this in it and not in the query string."
 TWO_WRITES = "Send this in a request of its own: the others write the answer."
+NO_MESSAGE_ID = "To delete one message, name it; to delete all, leave out the slash at the end."
 NO_BODY_FIELDS = ("role", "content", "tool_calls")
 
 
+ViewMethod = TypeVar("ViewMethod", bound=Callable[..., Any])
 NEW_MESSAGES = PolymorphicProxySerializer(
     component_name="NewMessages",
     serializers=[serializers.AppendSerializer, serializers.BulkAppendSerializer],
@@ -113,15 +118,30 @@ def message_operations(contract: Contract) -> Any:
                 "opened the answer may. What is stored already is answered 200 and not stored "
                 "again; a piece that does not continue what is stored is answered 409 "
                 "(`offset_mismatch`), as is one of an answer that has ended (`turn_ended`); both "
-                "say what is stored."
+                f"say what is stored. {parameters.MERGING}"
             ),
-            request=MESSAGE_WRITES,
+            request={
+                "application/json": MESSAGE_WRITES,
+                MERGE_PATCH: serializers.MessageMergePatchSerializer,
+            },
             responses=contract.written_schema(),
         ),
         destroy=extend_schema(
             summary=f"Delete a message of a {contract.name}",
             responses={200: _DELETED},
         ),
+    )
+
+
+def clear_operation(contract: Contract) -> Callable[[ViewMethod], ViewMethod]:
+    return extend_schema(
+        operation_id=f"{contract.operations}_messages_clear",
+        summary=f"Delete all messages of a {contract.name}, which stays",
+        description=(
+            "All or none, and none while an answer is running (409). A slash at the end is "
+            "refused: so looks the deletion of one message whose id is missing."
+        ),
+        responses={200: contract.cleared_schema()},
     )
 
 
@@ -164,15 +184,19 @@ class MessageViewSet(ApiViewSet):
         return Response(self.contract.message(read_message(self.access, self.conversation_id, key)))
 
     def partial_update(self, request: Request, message_id: str, **path: str) -> Response:
-        place = {
+        place: dict[str, Any] = {
             "conversation_id": self.conversation_id,
             "message_id": uuid_of(message_id, "message_id"),
         }
-        if _writes_answer(request):
+        if not is_merge_patch(request) and _writes_answer(request):
             body = read_body(request, serializers.AnswerWriteSerializer)
             return Response(write_answer(**place, changes=body, access=self.access))
-        body = read_body(request, serializers.MessageChangesSerializer)
-        message = update_message(**place, changes=body, access=self.access)
+        changes = read_changes(
+            request,
+            serializers.MessageChangesSerializer,
+            serializers.MessageMergePatchSerializer,
+        )
+        message = update_message(**place, **changes, access=self.access)
         row = {name: getattr(message, name) for name in MESSAGE_COLUMNS}
         return Response(self.contract.message(row))
 
@@ -180,6 +204,14 @@ class MessageViewSet(ApiViewSet):
         key = uuid_of(message_id, "message_id")
         delete_message(conversation_id=self.conversation_id, message_id=key, access=self.access)
         return Response({"status": "deleted", "message_id": key})
+
+    @clear_operation(CONVERSATIONS)
+    def clear(self, request: Request, **path: str) -> Response:
+        key = self.conversation_id
+        if request.path.endswith("/"):
+            raise ValidationError({"message_id": [ErrorDetail(NO_MESSAGE_ID, "required")]})
+        deleted = clear_conversation(conversation_id=key, access=self.access, is_dead=is_dead)
+        return Response({"status": "cleared", self.contract.id_name: key, "deleted": deleted})
 
     def _listing(self, conversation_id: uuid.UUID, owner: User) -> Listing:
         query = self.request.query_params
@@ -227,10 +259,7 @@ class MessageViewSet(ApiViewSet):
             raise ValidationError({"id": [ErrorDetail(TWO_IDENTITIES, "ambiguous")]})
         return append_drafts(
             conversation_id=conversation_id,
-            drafts=[
-                MessageDraft(**{"provider": self.contract.default_provider} | fields)
-                for fields in given
-            ],
+            drafts=drafts_of(given, self.contract),
             access=self.access,
             key=key,
             expected_last_sequence=expected,

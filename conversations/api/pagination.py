@@ -22,7 +22,9 @@ MAX_PAGE_SIZE = 200
 BAD_CURSOR = "Not a cursor of this list: take `next` or `previous` as they are."
 BAD_SIZE = f"A whole number from 1 to {MAX_PAGE_SIZE}."
 
+# Of a page: `next`, `previous` (URLs) and `next_cursor`, `previous_cursor`, each None at an end.
 Links = dict[str, str | None]
+NO_LINKS: Links = dict.fromkeys(("next", "previous", "next_cursor", "previous_cursor"))
 _FORWARD, _BACKWARD = "f", "b"
 
 
@@ -77,8 +79,8 @@ class Cursor:
 
 
 def page_of(request: Request, listing: Listing) -> tuple[list[Row], Links]:
-    """The rows of a listing at the request's `cursor`, of the request's `page_size`, and `next` and
-    `previous`: the absolute URLs of the neighbouring pages, or None."""
+    """The rows of a listing at the request's `cursor`, of the request's `page_size`, and its
+    neighbours: their absolute URLs, and their cursors alone."""
 
     def fetch(cursor: Cursor, limit: int) -> list[Row]:
         at = {f"at_{place}": value for place, value in enumerate(cursor.at or ())}
@@ -108,16 +110,20 @@ def cut_page(
     if cursor.backward:
         rows.reverse()
 
-    def link(towards: str, row: Row) -> str:
-        at = [_plain(row[column]) for column in columns]
-        return url_with(request, "cursor", signer.sign_object([towards, *at]))
+    def cursor_at(towards: str, row: Row) -> str:
+        return signer.sign_object([towards, *(_plain(row[column]) for column in columns)])
 
     after = rows and (more or cursor.backward)
     before = both and rows and (more if cursor.backward else cursor.at is not None)
-    return rows, {
-        "next": link(_FORWARD, rows[-1]) if after else None,
-        "previous": link(_BACKWARD, rows[0]) if before else None,
+    cursors = {
+        "next": cursor_at(_FORWARD, rows[-1]) if after else None,
+        "previous": cursor_at(_BACKWARD, rows[0]) if before else None,
     }
+    urls = {
+        name: url_with(request, "cursor", found) if found else None
+        for name, found in cursors.items()
+    }
+    return rows, urls | {f"{name}_cursor": found for name, found in cursors.items()}
 
 
 def page_size_of(request: Request) -> int:

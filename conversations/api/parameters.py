@@ -8,7 +8,7 @@ from drf_spectacular.utils import OpenApiParameter
 
 from conversations.api.errors import REASON_HEADER
 from conversations.api.fields import USER
-from conversations.api.filters import TIME_SCHEMA
+from conversations.api.filters import METADATA, TIME_SCHEMA
 from conversations.api.pagination import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
 from conversations.models import Role
 from conversations.services.audit import MAX_REASON_CHARS
@@ -33,7 +33,7 @@ USER_PATH = OpenApiParameter(
     "user", USER, OpenApiParameter.PATH, description="The owner's name, as the caller knows it."
 )
 CURSOR = OpenApiParameter(
-    "cursor", OpenApiTypes.STR, description="Pagination cursor, taken from `next` or `previous`."
+    "cursor", OpenApiTypes.STR, description="`next_cursor` or `previous_cursor` of this list."
 )
 PAGE_SIZE = OpenApiParameter(
     "page_size",
@@ -49,6 +49,10 @@ IDEMPOTENCY_KEY = OpenApiParameter(
     ),
 )
 
+MERGING = (
+    "As `application/json`, `metadata` replaces what is stored. As `application/merge-patch+json` "
+    "(RFC 7386) it is merged: a null removes its key, and other keys stay."
+)
 ACCESS_REASON = OpenApiParameter(
     REASON_HEADER,
     {"type": "string", "maxLength": MAX_REASON_CHARS},
@@ -71,7 +75,22 @@ def _time(name: str) -> OpenApiParameter:
     )
 
 
+METADATA_VALUES = OpenApiParameter(
+    METADATA,
+    {
+        "type": "object",
+        "additionalProperties": {"type": "string"},
+        "propertyNames": {"pattern": "^[A-Za-z0-9_.-]+$"},
+    },
+    style="deepObject",
+    explode=True,
+    description=(
+        "`metadata[topic]=travel`: the conversation's `metadata` has this value under the key at "
+        "its top level: a text, a number, true, false or null. Of several keys, all."
+    ),
+)
 CONVERSATION_LISTING = [
+    METADATA_VALUES,
     OpenApiParameter(
         "order",
         {
@@ -119,6 +138,12 @@ SEARCH = [
     ),
     OpenApiParameter("conversation_id", OpenApiTypes.UUID),
     _text("role", "Only messages of this role; titles are left out.", enum=Role.values),
+    OpenApiParameter(
+        "rating",
+        {"type": "integer", "enum": [1, -1]},
+        description="Only messages with this rating; titles are left out.",
+    ),
+    METADATA_VALUES,
     _time("created_after"),
     _time("created_before"),
     CURSOR,

@@ -22,6 +22,8 @@ REPEATED_KEY = "This key is given twice in one object."
 TOO_LARGE = "The body may be at most {limit:,} bytes."
 NO_LENGTH = "Send the body with a Content-Length; a chunked body is not read."
 
+MERGE_PATCH = "application/merge-patch+json"
+
 _SCANNED_CHARS = 1_000_000
 _token = re.compile(r'"((?:[^"\\]|\\.)*)"|[\[{]|[\]}]')
 
@@ -43,6 +45,21 @@ class StrictJSONParser(JSONParser):
         if len(body) > limit:
             raise payload_too_large()
         return loads(body)
+
+
+class MergePatchParser(StrictJSONParser):
+    """A JSON merge patch (RFC 7386), of which PATCH alone can make something."""
+
+    media_type = MERGE_PATCH
+
+
+def is_merge_patch(request: Request) -> bool:
+    return media_type_of(request) == MERGE_PATCH
+
+
+def media_type_of(request: Request) -> str:
+    """The Content-Type without its parameters."""
+    return request.content_type.partition(";")[0].strip().lower()
 
 
 def payload_too_large() -> ApiError:

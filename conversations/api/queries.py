@@ -67,6 +67,16 @@ def messages_of_owner() -> MessageQuerySet:
     return Message.objects.of(slot("owner"), slot("conversation"))
 
 
+def messages_of_user(owner: User | None) -> MessageQuerySet:
+    """All messages of an owner, in whichever conversation; none of nobody."""
+    return Message.objects.filter(user=owner) if owner else Message.objects.none()
+
+
+def visible_messages(access: AccessContext) -> MessageQuerySet:
+    """Those of all owners that the caller may read."""
+    return Message.objects.visible_to(access)
+
+
 def caller_of(access: AccessContext) -> Caller:
     """Every authenticated request has a caller."""
     assert access.caller is not None

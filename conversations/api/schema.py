@@ -40,7 +40,7 @@ _WRITES = {
 }
 _BODIES = {
     413: "The body is too large.",
-    415: "The body is not application/json.",
+    415: "The body is of another type than this operation takes.",
 }
 _DONE = {"200": "Done.", "201": "Created."}
 _HEADERS: dict[str, dict[str, Any]] = {

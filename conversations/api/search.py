@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import uuid
-from datetime import datetime
 from typing import Any
 
+from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema, extend_schema_view, inline_serializer
-from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.serializers import CharField, ChoiceField, FloatField, URLField
+from rest_framework.serializers import CharField, ChoiceField, FloatField
 
 from conversations.api import parameters
-from conversations.api.filters import BAD_TIME, moment_of
-from conversations.api.pagination import Cursor, cut_page
+from conversations.api.contracts import page_links
+from conversations.api.filters import MarkFilters, time_of
+from conversations.api.pagination import NO_LINKS, Cursor, cut_page
 from conversations.api.queries import check_is_there
 from conversations.api.serializers import ConversationSerializer, MessageSerializer, fields_of
 from conversations.api.views import ApiViewSet, choice_of, query_string_of, uuid_of
@@ -42,15 +42,18 @@ _RESULT: dict[str, Any] = {
         help_text="Null when the title matched.",
     ),
 }
+_PREVIOUS = ("previous", "previous_cursor")
+_FORWARD_ONLY = "Always null: search pages forward only."
 _RESPONSE = inline_serializer(
     "Search",
     {
         "results": inline_serializer("SearchResult", _RESULT, many=True),
-        "next": URLField(allow_null=True),
-        "previous": URLField(allow_null=True, help_text="Always null: search pages forward only."),
+        **page_links(),
+        **{name: CharField(allow_null=True, help_text=_FORWARD_ONLY) for name in _PREVIOUS},
     },
 )
-_NAMES = ["q", "user_id", "conversation_id", "role", "created_after", "created_before"]
+_NAMES = ["q", "user_id", "conversation_id", "role", "rating", "created_after", "created_before"]
+_RATINGS = {"1": 1, "-1": -1}
 _ROLES: dict[str, str] = {role: role for role in Role.values}
 
 
@@ -67,7 +70,8 @@ class SearchViewSet(ApiViewSet):
     queryset = Conversation.objects.none()
     serializer_class = type(_RESPONSE)
     throttle_kinds = {"list": "search"}
-    query_names = {"list": [*_NAMES, "cursor", "page_size"]}
+    filterset_class = MarkFilters
+    query_names = {"list": [*_NAMES, *MarkFilters.names(), "cursor", "page_size"]}
     read_on_replicas = ("list",)
 
     def list(self, request: Request) -> Response:
@@ -76,16 +80,17 @@ class SearchViewSet(ApiViewSet):
         check_query(text)
         scope = self._scope(request)
         if scope is None:
-            return Response({"results": [], "next": None, "previous": None})
+            return Response({"results": [], **NO_LINKS})
 
         def fetch(cursor: Cursor, limit: int) -> list[Row]:
             at: Any = cursor.at
             rows = search_conversations(text=text, scope=scope, limit=limit, at=at)
             return [_found(row, self.caller.namespace) for row in rows]
 
+        names = [*_NAMES, *MarkFilters.asked(query)]
         rows, links = cut_page(
             request,
-            f"search:{self.caller.user.pk}:{scope.owner_id}:{query_string_of(query, _NAMES)}",
+            f"search:{self.caller.user.pk}:{scope.owner_id}:{query_string_of(query, names)}",
             ("rank", "key"),
             fetch,
             both=False,
@@ -98,20 +103,34 @@ class SearchViewSet(ApiViewSet):
         """Where to search; None for a user not seen so far."""
         query = request.query_params
         role = choice_of(request, "role", _ROLES) if "role" in query else None
-        after = _time(query.get("created_after"), "created_after")
-        before = _time(query.get("created_before"), "created_before")
+        rating = choice_of(request, "rating", _RATINGS) if "rating" in query else None
+        after = time_of(query.get("created_after"), "created_after")
+        before = time_of(query.get("created_before"), "created_before")
         named = query.get("conversation_id")
         conversation_id = uuid_of(named, "conversation_id") if named is not None else None
         owner_id = self._owner_id(query.get("user_id"), conversation_id)
         if owner_id is None and query.get("user_id") != EVERYBODY:
+            MarkFilters.narrow(query, Conversation.objects.none())
             return None
         return SearchScope(
             owner_id=owner_id,
             visible_to=self.access if owner_id is None else None,
             conversation_id=conversation_id,
             role=role,
+            rating=rating,
+            conversations=self._marked(owner_id),
             created_after=after,
             created_before=before,
+        )
+
+    def _marked(self, owner_id: int | None) -> QuerySet[Conversation] | None:
+        """The conversations with the tags and metadata asked for; None where none are."""
+        query = self.request.query_params
+        if not MarkFilters.asked(query):
+            return None
+        rows = Conversation.objects.visible_to(self.access)
+        return MarkFilters.narrow(
+            query, rows if owner_id is None else Conversation.objects.owned_by(owner_id)
         )
 
     def _owner_id(self, user: str | None, conversation_id: uuid.UUID | None) -> int | None:
@@ -155,12 +174,3 @@ def _found(row: Row, namespace: str) -> Row:
         },
         "message": message,
     }
-
-
-def _time(text: str | None, field: str) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        return moment_of(text)
-    except ValueError:
-        raise ValidationError({field: [ErrorDetail(BAD_TIME, "invalid")]}) from None

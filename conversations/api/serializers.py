@@ -18,6 +18,7 @@ from conversations.api.fields import (
     UNKNOWN_FIELD,
     CostField,
     CountField,
+    ExternalIdField,
     ListField,
     ObjectField,
     RatingField,
@@ -26,6 +27,7 @@ from conversations.api.fields import (
     StrictIntegerField,
     StrictSerializer,
     StrictUUIDField,
+    TagsField,
     TimeField,
     TitleField,
     ToolCallsField,
@@ -51,6 +53,8 @@ class ConversationSerializer(serializers.ModelSerializer[Conversation]):
 
     user_id = UserIdField()
     metadata = ObjectField()
+    external_id = ExternalIdField()
+    tags = TagsField()
     archived = serializers.BooleanField()
 
     class Meta:
@@ -61,6 +65,8 @@ class ConversationSerializer(serializers.ModelSerializer[Conversation]):
             "title",
             "model_used",
             "metadata",
+            "external_id",
+            "tags",
             "message_count",
             "pinned",
             "archived",
@@ -92,18 +98,6 @@ class MessageSerializer(serializers.ModelSerializer[Message]):
         return super().build_standard_field(field_name, model_field)
 
 
-class NewConversationSerializer(StrictSerializer):
-    """A new conversation in requests."""
-
-    read_only_names = _SERVER_SETS
-
-    user_id = UserIdField(required=False)
-    title = TitleField(required=False)
-    model_used = StrictCharField(required=False, max_length=255)
-    metadata = ObjectField(required=False)
-    id = StrictUUIDField(required=False)
-
-
 class ConversationChangesSerializer(StrictSerializer):
     """The fields of a conversation that a PATCH may change."""
 
@@ -111,8 +105,16 @@ class ConversationChangesSerializer(StrictSerializer):
 
     title = TitleField(required=False)
     metadata = ObjectField(required=False)
+    external_id = ExternalIdField(required=False)
+    tags = TagsField(required=False)
     pinned = StrictBooleanField(required=False)
     archived = StrictBooleanField(required=False)
+
+
+class ConversationMergePatchSerializer(ConversationChangesSerializer):
+    """The same as a JSON merge patch: null removes a key of `metadata`, or all of it."""
+
+    metadata = ObjectField(required=False, allow_null=True)
 
 
 class NewMessageSerializer(StrictSerializer):
@@ -165,6 +167,32 @@ def _json_field(column: JSONField[Any, Any]) -> type[serializers.Field[Any, Any,
     if column.default is dict or column.name == "extra":
         return ObjectField
     return ToolCallsField if column.name == "tool_calls" else ListField
+
+
+class NewConversationSerializer(StrictSerializer):
+    """A new conversation in requests."""
+
+    read_only_names = _SERVER_SETS
+
+    user_id = UserIdField(required=False)
+    title = TitleField(required=False)
+    model_used = StrictCharField(required=False, max_length=255)
+    metadata = ObjectField(required=False)
+    external_id = ExternalIdField(
+        required=False,
+        help_text=(
+            "Your own name for it, unique among the owner's: an existing conversation of this name "
+            "is returned instead (200)."
+        ),
+    )
+    tags = TagsField(required=False)
+    id = StrictUUIDField(required=False)
+    messages = serializers.ListField(
+        child=NewMessageSerializer(),
+        required=False,
+        max_length=MAX_BATCH,
+        help_text="What it begins with: all of them are stored with it, or nothing is.",
+    )
 
 
 class AppendSerializer(NewMessageSerializer):
@@ -252,6 +280,12 @@ class AnswerStateSerializer(serializers.Serializer[Any]):
     stopping = serializers.BooleanField(
         help_text="Somebody has asked for the end of the answer: end it as `stopped`."
     )
+
+
+class MessageMergePatchSerializer(MessageChangesSerializer):
+    """The same as a JSON merge patch: null removes a key of `metadata`, or all of it."""
+
+    metadata = ObjectField(required=False, allow_null=True)
 
 
 class ClientIdField(StrictUUIDField):

@@ -11,12 +11,12 @@ from rest_framework.response import Response
 from conversations.api import parameters, serializers
 from conversations.api.contracts import SESSIONS
 from conversations.api.conversations import (
-    CREATED,
     LISTING,
     ConversationViewSet,
     conversation_operations,
+    created_answers,
 )
-from conversations.api.messages import MessageViewSet, message_operations
+from conversations.api.messages import MessageViewSet, clear_operation, message_operations
 from conversations.api.queries import read_conversation
 
 
@@ -32,20 +32,23 @@ class SessionViewSet(ConversationViewSet):
 
     @extend_schema(
         summary="Start a session",
-        description="Always a new one.",
+        description="A new one, unless the owner has one with its `external_id`.",
         parameters=[parameters.IDEMPOTENCY_KEY],
         request=serializers.NewSessionSerializer,
-        responses=CREATED,
+        responses=created_answers(SESSIONS),
     )
     def create(self, request: Request) -> Response:
-        conversation, created = self._create(request)
-        return Response(self._shown(conversation), status=201 if created else 200)
+        return self._create(request)
 
 
 @message_operations(SESSIONS)
 @extend_schema(tags=["sessions"])
 class SessionMessageViewSet(MessageViewSet):
     contract = SESSIONS
+
+    @clear_operation(SESSIONS)
+    def clear(self, request: Request, **path: str) -> Response:
+        return super().clear(request, **path)
 
 
 @extend_schema_view(

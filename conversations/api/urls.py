@@ -2,8 +2,10 @@
 
 from django.urls import URLPattern, URLResolver, include, re_path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
-from rest_framework.routers import SimpleRouter
+from rest_framework.routers import Route, SimpleRouter
 
+from conversations.api.all_messages import AnyMessageViewSet
+from conversations.api.bulk import BulkConversationViewSet
 from conversations.api.changes import ChangesViewSet
 from conversations.api.chat import ChatViewSet
 from conversations.api.conversations import ConversationViewSet, UserConversationViewSet
@@ -15,32 +17,49 @@ from conversations.api.sessions import (
     SessionViewSet,
 )
 from conversations.api.tokens import MeViewSet, TokenViewSet
+from conversations.api.usage import UsageViewSet
 
 
-def router() -> SimpleRouter:
-    """One with an optional slash at the end of its routes."""
-    made = SimpleRouter()
-    made.trailing_slash = "/?"
-    return made
+class Router(SimpleRouter):
+    """With an optional slash at the end of its routes, and lists that a DELETE clears, where their
+    views can do that."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trailing_slash = "/?"
+        for route in self.routes[:1]:
+            if isinstance(route, Route):
+                clearing = {**route.mapping, "delete": "clear"}
+                self.routes = [route._replace(mapping=clearing), *self.routes[1:]]
 
 
-conversations = router()
+conversations = Router()
 conversations.register("conversations", ConversationViewSet, basename="conversation")
 
-messages = router()
+messages = Router()
 messages.register("messages", MessageViewSet, basename="message")
 
-sessions = router()
+sessions = Router()
 sessions.register("sessions", SessionViewSet, basename="session")
 
-session_messages = router()
+session_messages = Router()
 session_messages.register("messages", SessionMessageViewSet, basename="session-message")
 
-others = router()
+others = Router()
 others.register("search", SearchViewSet, basename="search")
 others.register("tokens", TokenViewSet, basename="token")
 
 urlpatterns: list[URLPattern | URLResolver] = [
+    re_path(
+        r"^conversations/bulk/?$",
+        BulkConversationViewSet.as_view({"post": "create"}),
+        name="conversation-bulk",
+    ),
+    re_path(
+        r"^conversations/delete/?$",
+        BulkConversationViewSet.as_view({"post": "delete_many"}),
+        name="conversation-bulk-delete",
+    ),
     *conversations.urls,
     re_path(r"^conversations/(?P<conversation_id>[^/]+)/", include(messages.urls)),
     re_path(
@@ -57,6 +76,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     ),
     *others.urls,
     re_path(r"^changes/?$", ChangesViewSet.as_view({"get": "list"}), name="changes"),
+    re_path(r"^messages/?$", AnyMessageViewSet.as_view({"get": "list"}), name="any-message-list"),
+    re_path(r"^usage/?$", UsageViewSet.as_view({"get": "list"}), name="usage"),
     re_path(r"^me/?$", MeViewSet.as_view({"get": "retrieve"}), name="me"),
     re_path(r"^chat/?$", ChatViewSet.as_view({"post": "create"}), name="chat"),
     re_path(

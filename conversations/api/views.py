@@ -17,6 +17,8 @@ from rest_framework.viewsets import GenericViewSet
 from conversations.api.contracts import CONVERSATIONS, Contract
 from conversations.api.errors import REASON_HEADER
 from conversations.api.fields import StrictSerializer, reader, unknown_name
+from conversations.api.filters import METADATA, holds_key
+from conversations.api.parsers import MergePatchParser, is_merge_patch, media_type_of
 from conversations.db import replicas
 from conversations.models import AccessContext, Caller
 from conversations.services.audit import MAX_REASON_CHARS, clean_reason
@@ -33,7 +35,7 @@ class JSONOnly(BaseContentNegotiation):
     """Responses are JSON whatever the Accept header says."""
 
     def select_parser(self, request: Request, parsers: Any) -> Any:
-        wanted = request.content_type.partition(";")[0].strip().lower()
+        wanted = media_type_of(request)
         return next((parser for parser in parsers if parser.media_type == wanted), None)
 
     def select_renderer(self, request: Request, renderers: Any, format_suffix: Any = None) -> Any:
@@ -54,6 +56,11 @@ class ApiViewSet(GenericViewSet[Any]):
     read_on_replicas: ClassVar[Collection[str]] = ()
     access: AccessContext
 
+    def get_parsers(self) -> list[Any]:
+        """Every PATCH takes a JSON merge patch too."""
+        merging = [MergePatchParser()] if self.request and self.request.method == "PATCH" else []
+        return [*super().get_parsers(), *merging]
+
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
         self._refuse_unknown_query(request)
@@ -69,7 +76,8 @@ class ApiViewSet(GenericViewSet[Any]):
         if not self.action:
             return  # no such method here: 405, whatever the query string says
         known = self.query_names.get(self.action, ())
-        if unknown := sorted(request.GET.keys() - set(known)):
+        given = {METADATA if holds_key(name) else name for name in request.GET}
+        if unknown := sorted(given - set(known)):
             raise ValidationError(
                 {
                     name: [ErrorDetail(unknown_name(name, list(known)), "unknown_parameter")]
@@ -93,6 +101,14 @@ def read_body(request: Request, serializer: type[StrictSerializer]) -> dict[str,
     if not isinstance(data, dict):
         raise ValidationError([ErrorDetail(NOT_AN_OBJECT, "not_an_object")])
     return dict(reader(serializer).run_validation(data))
+
+
+def read_changes(
+    request: Request, replacing: type[StrictSerializer], merging: type[StrictSerializer]
+) -> dict[str, Any]:
+    """The validated body of a PATCH as `changes`, and whether its metadata are to `merge`."""
+    merge = is_merge_patch(request)
+    return {"changes": read_body(request, merging if merge else replacing), "merge": merge}
 
 
 T = TypeVar("T")

@@ -53,6 +53,13 @@ def claim_conversation_id(conversation_id: uuid.UUID, owner_id: int) -> bool:
         return bool(cursor.rowcount == 1)
 
 
+def give_back_conversation_id(conversation_id: uuid.UUID) -> None:
+    """Undo the claim of an id whose conversation was not stored."""
+    if is_distributed():
+        with connection.cursor() as cursor:
+            cursor.execute(f"DELETE FROM {OWNERS} WHERE id = %s", [conversation_id])  # noqa: S608
+
+
 def release_conversation_ids(owner_id: int) -> None:
     """Forget the ids of an owner who is erased."""
     if is_distributed():

@@ -18,16 +18,19 @@ MAX_REASON_CHARS = 300
 class Chat:
     """A conversation of an import file; `line` is its line number, from 1.
 
-    `external_id` is its id in the file, or None if the file has none. `earlier` is the same
-    conversation as earlier releases read it, if they read it otherwise.
+    `file_id` is its id in the file, or None if the file has none; `external_id` is what an
+    application calls it. `earlier` is the same conversation as earlier releases read it, if they
+    read it otherwise.
     """
 
     line: int
     messages: tuple[MessageDraft, ...]
-    external_id: str | None = None
+    file_id: str | None = None
     title: str | None = None
     model_used: str = ""
     metadata: dict[str, Any] = field(default_factory=dict)
+    external_id: str | None = None
+    tags: list[str] = field(default_factory=list)
     pinned: bool = False
     archived_at: datetime | None = None
     created_at: datetime | None = None
@@ -37,7 +40,7 @@ class Chat:
     @property
     def key(self) -> str:
         """Identifies the conversation in repeated imports: its id or else a content hash."""
-        return content_hash(self) if self.external_id is None else self.external_id
+        return content_hash(self) if self.file_id is None else self.file_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +53,8 @@ class RecordedChat:
     model_used: str
     source: str
     metadata: dict[str, Any]
+    external_id: str | None
+    tags: list[str]
     pinned: bool
     archived_at: datetime | None
     created_at: datetime
@@ -94,17 +99,20 @@ _DEFAULTS = {
 
 
 def content_hash(chat: Chat) -> str:
-    """SHA-256 over title, metadata and messages: "v1:sha256:<hex>".
+    """SHA-256 over title, metadata and messages, and an external id and tags if there are any:
+    "v1:sha256:<hex>".
 
     Independent of the order of keys. Ids of imported conversations depend on this hash: a change
     needs a new version prefix. Where a format reads a message otherwise than before, its earlier
     form (`Chat.earlier`) is looked up too.
     """
-    hashed = {
+    hashed: dict[str, Any] = {
         "title": chat.title,
         "metadata": chat.metadata,
         "messages": [_hashed(message) for message in chat.messages],
     }
+    added_later = {"external_id": chat.external_id, "tags": chat.tags}
+    hashed |= {name: value for name, value in added_later.items() if value}
     text = json.dumps(hashed, sort_keys=True, separators=(",", ":"), default=_isoformat)
     return f"v1:sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 

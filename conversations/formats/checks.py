@@ -58,6 +58,10 @@ def as_list_or_none(at: str, value: object) -> list[Any] | None:
     return None if value is None else as_list(at, value)
 
 
+def as_texts(at: str, value: object) -> list[str]:
+    return [as_text(f"{at}.{place}", item) for place, item in enumerate(as_list(at, value))]
+
+
 def as_object(at: str, value: object) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise Malformed(at, NOT_AN_OBJECT)

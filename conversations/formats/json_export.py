@@ -29,6 +29,7 @@ from conversations.formats.checks import (
     as_object_or_none,
     as_text,
     as_text_or_none,
+    as_texts,
     as_time_or_none,
     required,
 )
@@ -42,6 +43,7 @@ _CHECKS: dict[str, Check] = {
     "str": as_text,
     "str | None": as_text_or_none,
     "list[Any] | None": as_list_or_none,
+    "list[str]": as_texts,
     "dict[str, Any]": as_object,
     "dict[str, Any] | None": as_object_or_none,
     "Decimal | None": as_decimal_or_none,
@@ -59,7 +61,7 @@ def _checks(record: type, ignored: frozenset[str]) -> dict[str, Check]:
     }
 
 
-CHAT_FIELDS = _checks(Chat, frozenset({"line", "external_id", "messages", "earlier"}))
+CHAT_FIELDS = _checks(Chat, frozenset({"line", "file_id", "messages", "earlier"}))
 CHAT_FIELDS_IGNORED = frozenset({"owner", "source"})
 MESSAGE_FIELDS = _checks(MessageDraft, frozenset(DRAFT_FIELDS) - set(RECORDED_FIELDS))
 MESSAGE_FIELDS_IGNORED = frozenset({"id", "sequence", "reviews"})
@@ -80,11 +82,11 @@ def parse_line(number: int, line: bytes) -> Chat | Rejected:
 
 def _chat(number: int, data: dict[str, Any]) -> Chat:
     rest = dict(data)
-    external_id = as_id("id", rest.pop("id", None))
+    file_id = as_id("id", rest.pop("id", None))
     messages = as_list("messages", required("messages", rest.pop("messages", None)))
     return Chat(
         line=number,
-        external_id=external_id,
+        file_id=file_id,
         messages=tuple(_message(f"messages.{at}", item) for at, item in enumerate(messages)),
         **_fields("", rest, CHAT_FIELDS, CHAT_FIELDS_IGNORED),
     )

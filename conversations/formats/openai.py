@@ -109,7 +109,7 @@ def _chat(number: int, data: _Object) -> Chat:
     read = _messages(messages)
     chat = Chat(
         line=number,
-        external_id=as_id("id", data.get("id")),
+        file_id=as_id("id", data.get("id")),
         title=_title(data.get("title")),
         metadata=_chat_metadata(data),
         messages=tuple(message for message, _ in read),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
 from django.db import connection, models
-from django.db.models import F, Q
+from django.db.models import F, OuterRef, Q
 from django.db.models.expressions import RawSQL
 from django.utils import timezone
 
@@ -61,8 +62,20 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
     def _accessible_to(self, caller: Caller | None, all_owners: bool) -> ConversationQuerySet:
         return self.filter(owned_within_reach(caller, all_owners))
 
-    def owned_by(self, owner_id: int | RawSQL) -> ConversationQuerySet:
+    def owned_by(self, owner_id: int | RawSQL | OuterRef) -> ConversationQuerySet:
         return self.filter(user_id=owner_id)
+
+    def tagged(self, tags: Sequence[str]) -> ConversationQuerySet:
+        """Those with all of these tags; by the partial index, which leaves out the untagged."""
+        return self.exclude(tags=[]).filter(tags__contains=list(tags))
+
+    def with_metadata(self, key: str, values: Sequence[Any]) -> ConversationQuerySet:
+        """Those whose metadata has one of the values under the key, at the top level; by the
+        partial index, as above."""
+        found = Q()
+        for value in values:
+            found |= Q(metadata__contains={key: value})
+        return self.exclude(metadata={}).filter(found)
 
     def newest_first(self) -> ConversationQuerySet:
         return self.order_by("-updated_at", "-id")
@@ -189,6 +202,12 @@ class Conversation(models.Model):
             models.Index(fields=["message_count", "id"], name="conversation_length_idx"),
             models.Index(fields=["title", "id"], name="conversation_title_idx"),
             models.Index(fields=["model_used", "id"], name="conversation_model_idx"),
+            # An external id over all owners: for staff, and for an application over its users.
+            models.Index(
+                fields=["external_id"],
+                condition=Q(external_id__isnull=False),
+                name="conversation_external_id_idx",
+            ),
             # Filters by tag and by metadata. Partial, since most conversations have neither, and an
             # append to a conversation writes to all of its indexes.
             GinIndex(fields=["tags"], condition=~Q(tags=[]), name="conversation_tags_idx"),

@@ -167,6 +167,8 @@ class Message(OwnedRow):
             ),
             # A client that resumes a turn sends only the id of its message.
             models.Index(fields=["id"], name="message_id_idx"),
+            # An owner's messages by time: across their conversations, and their usage.
+            models.Index(fields=["user", "created_at", "id"], name="message_user_created_idx"),
             # Date ranges over all conversations, and the statistics of the dashboard.
             models.Index(fields=["created_at"], name="message_created_idx"),
             # Filters of the admin: partial indexes on the rows that can match.

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from django.conf import settings
 from django.db import models
 from django.utils import timezone
 
+from conversations.models.conversation import owned_within_reach
 from conversations.models.ids import new_id
 from conversations.models.message import Status
+
+if TYPE_CHECKING:
+    from conversations.models.access_context import AccessContext
+
+
+class UnstoredTurnQuerySet(models.QuerySet["UnstoredTurn"]):
+    def visible_to(self, access: AccessContext) -> UnstoredTurnQuerySet:
+        """Those that the caller may read, as for conversations."""
+        caller = access.caller
+        return self.filter(owned_within_reach(caller, caller is not None and caller.reader))
 
 
 class UnstoredTurn(models.Model):
@@ -39,6 +52,8 @@ class UnstoredTurn(models.Model):
     first_token_ms = models.PositiveIntegerField(null=True)
     # When the turn ended.
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects = UnstoredTurnQuerySet.as_manager()
 
     class Meta:
         default_permissions = ()

@@ -86,6 +86,12 @@ def sources(begin: str) -> list[str]:
     return _sorted(newest[:_SAMPLE], begin)
 
 
+def tags(begin: str) -> list[str]:
+    """Of the conversations with the newest activity."""
+    newest = Conversation.objects.order_by("-updated_at", "-id").values_list("tags", flat=True)
+    return _sorted((tag for tags in newest[:_SAMPLE] for tag in tags), begin)[:SHOWN]
+
+
 def providers(begin: str) -> list[str]:
     return _sorted(_distinct("conversations_message", "provider", condition=_ANSWERS), begin)
 

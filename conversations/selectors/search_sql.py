@@ -15,12 +15,12 @@ from datetime import datetime
 from typing import Any
 
 from django.contrib.auth.models import User
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from conversations.db.bulk_rows import Row
 from conversations.db.replicas import read_connection
 from conversations.models.access_context import AccessContext
-from conversations.models.conversation import is_user_of
+from conversations.models.conversation import Conversation, is_user_of
 
 MAX_TERMS = 32
 # Only the newest matches are ranked, so that the cost of a common word is bounded: the first number
@@ -55,13 +55,16 @@ SearchQuery = tuple[tuple[Term, ...], ...]
 class SearchScope:
     """The filters of a search: `owner_id` (None: all owners), and those below where not None.
 
-    `visible_to` restricts a search over all owners to what this caller may read.
+    `visible_to` restricts a search over all owners to what this caller may read. `conversations`
+    are those that are searched, `rating` is that of a message.
     """
 
     owner_id: int | None
     visible_to: AccessContext | None = None
     conversation_id: uuid.UUID | None = None
     role: str | None = None
+    rating: int | None = None
+    conversations: QuerySet[Conversation] | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
 
@@ -168,13 +171,15 @@ def search_rows(
         "snippet_source_chars": SNIPPET_SOURCE_CHARS,
         "owner": scope.owner_id,
         "role": scope.role,
+        "rating": scope.rating,
         "after": scope.created_after,
         "before": scope.created_before,
     }
     visible, visible_values = _visible(scope)
+    among, among_values = _among(scope)
     with read_connection().cursor() as cursor:
-        statement = _statement(tsqueries, scope, visible, positioned=at is not None)
-        cursor.execute(statement, values | visible_values)
+        statement = _statement(tsqueries, scope, visible, among, positioned=at is not None)
+        cursor.execute(statement, values | visible_values | among_values)
         columns = [column.name for column in cursor.description]
         return [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
 
@@ -189,15 +194,31 @@ def _visible(scope: SearchScope) -> tuple[str, dict[str, Any]]:
     allowed = Q(pk=caller.user.pk)
     if caller.trusted:
         allowed |= is_user_of(caller.namespace)
-    owners = User.objects.filter(allowed).order_by().values("pk")
-    sql, parameters = owners.query.sql_with_params()
-    names = [f"visible_{place}" for place in range(len(parameters))]
+    return _as_sql(User.objects.filter(allowed).values("pk"), "visible")
+
+
+def _among(scope: SearchScope) -> tuple[str, dict[str, Any]]:
+    """The same for the keys of the conversations that are searched; "" for all."""
+    if scope.conversations is None:
+        return "", {}
+    return _as_sql(scope.conversations.values_list("user_id", "pk"), "among")
+
+
+def _as_sql(queryset: QuerySet[Any, Any], prefix: str) -> tuple[str, dict[str, Any]]:
+    """A subquery with named parameters that begin with `prefix`."""
+    sql, parameters = queryset.order_by().query.sql_with_params()
+    names = [f"{prefix}_{place}" for place in range(len(parameters))]
     placeholders = tuple(f"%({name})s" for name in names)
     return sql % placeholders, dict(zip(names, parameters, strict=True))
 
 
 def _statement(
-    tsqueries: Mapping[str, str], scope: SearchScope, visible: str, *, positioned: bool
+    tsqueries: Mapping[str, str],
+    scope: SearchScope,
+    visible: str,
+    among: str,
+    *,
+    positioned: bool,
 ) -> str:
     """Match by index, rank the newest matches, take one page, and read only that page's text."""
     bounds = {
@@ -206,10 +227,17 @@ def _statement(
         "before": "AND created_at < %(before)s" if scope.created_before else "",
         "visible": f"AND user_id IN ({visible})" if visible else "",
     }
+    of = [
+        "AND role = %(role)s" if scope.role else "",
+        "AND rating = %(rating)s" if scope.rating else "",
+        f"AND (user_id, conversation_id) IN ({among})" if among else "",
+    ]
     matches = _PHRASES if has_phrase(tsqueries) else _WORDS
+    titles = "" if scope.role or scope.rating else _TITLES
+    among = f"AND (user_id, id) IN ({among})" if among else ""
     return _SEARCH.format(
-        matches=matches.format(**bounds, role="AND role = %(role)s" if scope.role else ""),
-        titles="" if scope.role else _TITLES.format(**bounds),
+        matches=matches.format(**bounds, of=" ".join(of)),
+        titles=titles.format(**bounds, among=among),
         of_owner="" if scope.owner_id is None else "AND conversation.user_id = %(owner)s",
         position="WHERE (rank, key) < (%(rank)s, %(key)s)" if positioned else "",
     )
@@ -219,13 +247,13 @@ def _statement(
 # GIN index for rare ones.
 _WORDS = """
         SELECT user_id, conversation_id, id, created_at, search FROM conversations_message
-        WHERE search @@ %(matched)s::tsquery {owner} {role} {after} {before} {visible}
+        WHERE search @@ %(matched)s::tsquery {owner} {of} {after} {before} {visible}
         ORDER BY created_at DESC LIMIT %(max_ranked)s
 """
 _PHRASES = """
         SELECT * FROM (
             SELECT user_id, conversation_id, id, created_at, search FROM conversations_message
-            WHERE search @@ %(likely)s::tsquery {owner} {role} {after} {before} {visible}
+            WHERE search @@ %(likely)s::tsquery {owner} {of} {after} {before} {visible}
             ORDER BY created_at DESC LIMIT %(max_rechecks)s
         ) likely
         WHERE search @@ %(matched)s::tsquery LIMIT %(max_ranked)s
@@ -236,7 +264,7 @@ _TITLES = """
     SELECT 'title', 2 * ts_rank(search, %(ranked)s::tsquery)::float8, id::text, user_id, id, NULL,
         created_at
     FROM conversations_conversation
-    WHERE search @@ %(matched)s::tsquery {owner} {after} {before} {visible}
+    WHERE search @@ %(matched)s::tsquery {owner} {among} {after} {before} {visible}
 """
 _SEARCH = """
     WITH matches AS MATERIALIZED (

@@ -8,6 +8,9 @@ from typing import Any
 
 from conversations.db.bulk_rows import Row
 from conversations.db.replicas import read_connection
+from conversations.models import Message, Role
+from conversations.models.unstored_turn import UnstoredTurn
+from conversations.selectors.usage import figures_by
 
 MAX_LISTED = 5
 
@@ -18,11 +21,10 @@ class Statistics:
     `before` over the period of comparison.
 
     These rows have day, messages, users, answers, failed, good, bad (counts; users are distinct),
-    and latency and first_token as [median, p95] in milliseconds or None. `answers` are rows of
-    provider, model, status, answers, tokens_in, tokens_out, cost (None where no answer has one),
-    `unstored` the same of turns with `store: false`, which all other figures leave out; `slowest`
-    and `failed` are at most MAX_LISTED answers each, with the title and the owner of their
-    conversation.
+    and latency and first_token as [median, p95] in milliseconds or None. `answers` are figures by
+    provider, model and status (`selectors.usage`), `unstored` those of turns with `store: false`,
+    which all other figures leave out; `slowest` and `failed` are at most MAX_LISTED answers each,
+    with the title and the owner of their conversation.
     """
 
     days: list[Row]
@@ -40,13 +42,15 @@ def statistics_since(start: datetime, zone: str, *, before: datetime) -> Statist
     Days are those of the time zone `zone` (an IANA name).
     """
     values = {"start": start, "before": before, "zone": zone, "max_listed": MAX_LISTED}
+    answers = Message.objects.filter(role=Role.ASSISTANT, created_at__gte=start)
+    by = ("provider", "model", "status")
     totals = {row["recent"]: row for row in _rows(_TOTALS, values)}
     return Statistics(
         days=_rows(_DAYS, values),
         total=totals.get(True, _NOTHING),
         before=totals.get(False, _NOTHING),
-        answers=_rows(_ANSWERS, values),
-        unstored=_rows(_UNSTORED, values),
+        answers=list(figures_by(answers, by)),
+        unstored=list(figures_by(UnstoredTurn.objects.filter(created_at__gte=start), by)),
         slowest=_rows(_SLOWEST, values),
         failed=_rows(_FAILED, values),
     )
@@ -81,17 +85,6 @@ _TOTALS = f"""
     FROM conversations_message WHERE created_at >= %(before)s
     GROUP BY recent
 """  # noqa: S608 (no value comes from outside)
-_USED = """
-    SELECT provider, model, status, count(*) AS answers,
-        coalesce(sum(prompt_tokens), 0)::bigint AS tokens_in,
-        coalesce(sum(completion_tokens), 0)::bigint AS tokens_out,
-        sum(cost) AS cost
-    FROM {rows} AND created_at >= %(start)s
-    GROUP BY provider, model, status
-    ORDER BY answers DESC, provider, model, status
-"""
-_ANSWERS = _USED.format(rows="conversations_message WHERE role = 'assistant'")
-_UNSTORED = _USED.format(rows="conversations_unstoredturn WHERE true")
 # Conversations and users are joined after the LIMIT.
 _WITH_CONVERSATION = """
     SELECT answer.*, conversation.title, owner.username AS owner

@@ -3,6 +3,12 @@
 from conversations.formats import MessageDraft
 from conversations.services.appending import append_drafts
 from conversations.services.audit import SCRIPT, owner_of
+from conversations.services.bulk import (
+    NewConversation,
+    create_conversations,
+    create_with_messages,
+    delete_conversations,
+)
 from conversations.services.conversations import (
     create_conversation,
     delete_conversation,
@@ -33,6 +39,7 @@ from conversations.services.legal_holds import set_legal_hold
 from conversations.services.messages import (
     add_message,
     add_messages,
+    clear_conversation,
     delete_message,
     get_chat_history,
     update_message,
@@ -55,6 +62,7 @@ __all__ = [
     "InvalidValue",
     "KeyReused",
     "MessageDraft",
+    "NewConversation",
     "NotAllowed",
     "NotFound",
     "OnLegalHold",
@@ -66,10 +74,14 @@ __all__ = [
     "add_messages",
     "add_note",
     "append_drafts",
+    "clear_conversation",
     "count_user_data",
     "create_conversation",
+    "create_conversations",
     "create_token",
+    "create_with_messages",
     "delete_conversation",
+    "delete_conversations",
     "delete_message",
     "erase_user",
     "export_conversations",

@@ -32,6 +32,7 @@ from conversations.services.errors import (
     KeyReused,
     NotAllowed,
     NotFound,
+    ServiceError,
     StaleSequence,
     TurnRunning,
 )
@@ -93,8 +94,7 @@ def append_drafts(
     ReasonRequired, StaleSequence, KeyReused (an id belongs to another message), Deleted (an id
     belonged to a deleted message) and TurnRunning (two `streaming` messages).
     """
-    caller = access.caller
-    by_person = from_client and caller is not None and not caller.trusted
+    by_person = from_client and _is_person(access)
     _check(drafts, from_client=from_client, by_person=by_person, single=single)
     ids = _ids_for(conversation_id, drafts, key)
     # Before the transaction, so that the AccessRecord of a refused or repeated append, whose
@@ -117,8 +117,35 @@ def append_drafts(
             if from_client:
                 _read_heartbeats(rows)
     except (_IdsExist, StaleSequence) as reason:
-        return _stored_before(owner_id, conversation_id, drafts, ids, key, reason)
+        # If no id exists, another unique constraint left rows out: the one on `streaming`.
+        otherwise = reason if isinstance(reason, StaleSequence) else TurnRunning()
+        return _stored_before(owner_id, conversation_id, drafts, ids, key, otherwise), False
     return rows, True
+
+
+def stored_drafts(
+    *,
+    conversation_id: uuid.UUID,
+    owner_id: int,
+    drafts: Sequence[MessageDraft],
+    access: AccessContext,
+    key: str,
+    otherwise: ServiceError,
+) -> list[Row]:
+    """The rows that an equal call of `append_drafts` has stored before; `otherwise` is raised where
+    there are none. Raises InvalidValue, KeyReused and Deleted."""
+    _check(drafts, from_client=True, by_person=_is_person(access), single=False)
+    ids = _ids_for(conversation_id, drafts, key)
+    if Tombstone.objects.filter(
+        user_id=owner_id, conversation_id=conversation_id, id__in=ids
+    ).exists():
+        raise Deleted(DELETED_MESSAGE, field="messages")
+    return _stored_before(owner_id, conversation_id, drafts, ids, key, otherwise)
+
+
+def _is_person(access: AccessContext) -> bool:
+    """Whether it is neither a script nor trusted."""
+    return access.caller is not None and not access.caller.trusted
 
 
 def _check(
@@ -226,15 +253,15 @@ def _stored_before(
     drafts: Sequence[MessageDraft],
     ids: list[uuid.UUID],
     key: str | None,
-    reason: Exception,
-) -> tuple[list[Row], bool]:
-    """The rows that an earlier, equal request stored under these ids, and False."""
+    otherwise: Exception,
+) -> list[Row]:
+    """The rows that an earlier, equal request stored under these ids; `otherwise` is raised where
+    none of them exists."""
     messages = Message.objects.of(owner_id, conversation_id)
     found = messages.filter(id__in=ids).values()
     stored: dict[uuid.UUID, Row] = {row["id"]: dict(row) for row in found}
     if not stored:
-        # No id exists, so that another unique constraint left rows out: the one on `streaming`.
-        raise reason if isinstance(reason, StaleSequence) else TurnRunning
+        raise otherwise
     rows = [stored.get(id_) for id_ in ids]
     same = all(
         row is not None and _is_same(row, draft) for row, draft in zip(rows, drafts, strict=True)
@@ -243,7 +270,7 @@ def _stored_before(
     beyond = key and id_from_key(conversation_id, f"{key}:{len(drafts)}")
     if not same or (beyond and messages.filter(id=beyond).exists()):
         raise KeyReused(ANOTHER_MESSAGE, field="id" if key is None else "Idempotency-Key")
-    return [row for row in rows if row is not None], False
+    return [row for row in rows if row is not None]
 
 
 def _is_same(row: Row, draft: MessageDraft) -> bool:

@@ -9,11 +9,11 @@ from datetime import timedelta
 from typing import Any
 
 from django.contrib.auth.models import User
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from conversations.db.bulk_rows import columns_of, insert_new_rows
-from conversations.db.owners import claim_conversation_id
+from conversations.db.owners import claim_conversation_id, give_back_conversation_id
 from conversations.models import (
     DEFAULT_TITLE,
     AccessAction,
@@ -23,22 +23,23 @@ from conversations.models import (
     new_id,
 )
 from conversations.services.audit import Detail, owner_of, record_act
+from conversations.services.conversation_values import check_conversation_values
+from conversations.services.database_errors import violates
 from conversations.services.errors import (
     NO_SUCH_CONVERSATION,
     Deleted,
-    InvalidValue,
     KeyReused,
     NotFound,
     OnLegalHold,
     ServiceError,
 )
+from conversations.services.merge_patch import check_patch, merged_metadata
 from conversations.services.users import NO_SUCH_USER, UserId, find_or_create_user, find_user
-from conversations.services.validators import as_stored, check_metadata, check_text
+from conversations.services.validators import as_stored
 
 ANOTHER_CONVERSATION = "This id or Idempotency-Key is already used for another conversation."
 DELETED_CONVERSATION = "This id or Idempotency-Key was used for a conversation that was deleted."
-EMPTY_TITLE = "The title may not be empty."
-LONG_TEXT = "Longer than 255 characters."
+TAKEN_EXTERNAL_ID = "Another conversation of this owner has this external id."
 
 
 def get_or_create_conversation(*, user_id: UserId) -> Conversation:
@@ -80,6 +81,8 @@ def create_conversation(
     title: str | None = None,
     model_used: str = "",
     metadata: dict[str, Any] | None = None,
+    external_id: str | None = None,
+    tags: list[Any] | None = None,
     id: uuid.UUID | None = None,
     source: str = "api",
     field_of_id: str = "id",
@@ -87,17 +90,24 @@ def create_conversation(
     """Create a conversation; returns it and whether it is new, as Django's `get_or_create` does.
 
     Without `title` it keeps the default title until its first user message. `id` makes the call
-    idempotent: a repeated call returns the stored row and False. Raises KeyReused, naming
-    `field_of_id`, if the id belongs to a conversation with other values or another owner, Deleted
-    if the owner's conversation with this id was deleted, and InvalidValue.
+    idempotent: a repeated call returns the stored row and False. So does `external_id` by itself,
+    or beside an id that follows from a key: the owner's conversation with this external id is
+    returned, whatever its other values. Raises KeyReused, naming `field_of_id`, if the id belongs
+    to a conversation with other values or another owner, or naming `external_id` if the owner's
+    conversation with it has another id than the one that the client gives; Deleted if the owner's
+    conversation with this id was deleted; and InvalidValue.
     """
     now = timezone.now()
     values = {
         "title": DEFAULT_TITLE if title is None else title,
         "model_used": model_used,
         "metadata": {} if metadata is None else metadata,
+        "external_id": external_id,
+        "tags": [] if tags is None else tags,
     }
-    _check_values(values)
+    check_conversation_values(values)
+    if id is None and (found := _with_external_id(owner, external_id)):
+        return found, False
     fresh = Conversation(
         id=id or new_id(), user=owner, source=source, created_at=now, updated_at=now, **values
     )
@@ -107,15 +117,30 @@ def create_conversation(
             # After the insert, which waits for a concurrent deletion to commit: only then is the
             # tombstone of that deletion visible.
             _check_not_deleted(id, owner, field_of_id)
-    return fresh if created else _stored_before(fresh, field_of_id), created
+    if created:
+        return fresh, True
+    return _stored_before(fresh, None if id is None else field_of_id), False
 
 
 def insert_conversation(conversation: Conversation) -> bool:
-    """Insert a new conversation; False if its id is taken, by whichever owner."""
+    """Insert a new conversation; False if its id is taken, by whichever owner, or its external id
+    by another conversation of its owner."""
     if not claim_conversation_id(conversation.pk, conversation.user_id):
         return False
     row = {column: getattr(conversation, column) for column in columns_of(Conversation)}
-    return bool(insert_new_rows(Conversation, [row]))
+    inserted = bool(insert_new_rows(Conversation, [row]))
+    if not inserted:
+        give_back_conversation_id(conversation.pk)
+    return inserted
+
+
+def _with_external_id(owner: User, external_id: str | None) -> Conversation | None:
+    if external_id is None:
+        return None
+    found = Conversation.objects.owned_by(owner.pk).filter(external_id=external_id).first()
+    if found is not None:
+        found.user = owner
+    return found
 
 
 def _check_not_deleted(id: uuid.UUID, owner: User, field: str) -> None:
@@ -128,11 +153,21 @@ def _check_not_deleted(id: uuid.UUID, owner: User, field: str) -> None:
     raise KeyReused(ANOTHER_CONVERSATION, field=field)
 
 
-def _stored_before(fresh: Conversation, field: str) -> Conversation:
-    """The stored conversation with the id of `fresh`; KeyReused unless their values are equal."""
+def _stored_before(fresh: Conversation, field: str | None) -> Conversation:
+    """The stored conversation with the id of `fresh`; KeyReused unless their values are equal.
+
+    Or the one with its external id. `field` is where the client gave the id; None where it gave
+    none.
+    """
     stored = Conversation.objects.owned_by(fresh.user_id).filter(pk=fresh.pk).first()
     if stored is not None:
         stored.user = fresh.user
+    elif named := _with_external_id(fresh.user, fresh.external_id):
+        if field == "id":
+            raise KeyReused(TAKEN_EXTERNAL_ID, field="external_id")
+        return named
+    if field is None:  # whoever had the external id was deleted this moment
+        raise KeyReused(TAKEN_EXTERNAL_ID, field="external_id")
     if stored is None:
         _check_not_deleted(fresh.pk, fresh.user, field)
     if stored is None or not _same_request(stored, fresh):
@@ -141,13 +176,12 @@ def _stored_before(fresh: Conversation, field: str) -> Conversation:
 
 
 def _same_request(stored: Conversation, fresh: Conversation) -> bool:
-    """Title and metadata are compared only if the conversation was not updated since."""
-    if stored.updated_at != stored.created_at:
-        return stored.model_used == fresh.model_used
-    return (stored.model_used, stored.title, as_stored(stored.metadata)) == (
-        fresh.model_used,
-        fresh.title,
-        as_stored(fresh.metadata),
+    """Title, metadata and tags are compared only if the conversation was not updated since."""
+    names = ["model_used", "external_id"]
+    if stored.updated_at == stored.created_at:
+        names += ["title", "metadata", "tags"]
+    return all(
+        as_stored(getattr(stored, name)) == as_stored(getattr(fresh, name)) for name in names
     )
 
 
@@ -160,21 +194,33 @@ def get_user_conversations(*, user_id: UserId, limit: int | None = None) -> list
 
 
 def update_conversation(
-    *, conversation_id: uuid.UUID, changes: dict[str, Any], access: AccessContext
+    *,
+    conversation_id: uuid.UUID,
+    changes: dict[str, Any],
+    access: AccessContext,
+    merge: bool = False,
 ) -> Conversation:
-    """Change any of `title`, `metadata`, `pinned` and `archived` (True archives, False unarchives).
+    """Change any of `title`, `metadata`, `external_id`, `tags`, `pinned` and `archived` (True
+    archives, False unarchives).
 
-    Raises InvalidValue, NotFound, NotAllowed, ReasonRequired, OnLegalHold.
+    With `merge`, `metadata` is a JSON merge patch of what is stored. Raises InvalidValue,
+    NotFound, NotAllowed, ReasonRequired, OnLegalHold, and KeyReused if another conversation of the
+    owner has the external id.
     """
     values = dict(changes)
-    _check_values(values)
     detail = {"fields": sorted(values)}
+    patch = values.pop("metadata", None) if merge else None
+    merges = merge and "metadata" in changes
+    check_patch(patch)
+    check_conversation_values(values)
     with conversation_to_change(
         conversation_id, access, AccessAction.CHANGE, detail
     ) as conversation:
         if "archived" in values and conversation.archived != values.pop("archived"):
             values["archived_at"] = None if conversation.archived else timezone.now()
         values.pop("archived", None)
+        if merges:
+            values["metadata"] = merged_metadata(conversation.metadata, patch)
         for name, value in values.items():
             setattr(conversation, name, value)
         # Differs from `created_at`, so that a repeated create request is not compared with changed
@@ -184,7 +230,12 @@ def update_conversation(
         )
         values["updated_at"] = conversation.updated_at
         row = Conversation.objects.owned_by(conversation.user_id).filter(pk=conversation_id)
-        row.update(**values)
+        try:
+            row.update(**values)
+        except IntegrityError as error:
+            if violates(error, "conversation_external_id_unique"):
+                raise KeyReused(TAKEN_EXTERNAL_ID, field="external_id") from None
+            raise
     return conversation
 
 
@@ -259,17 +310,3 @@ def locked_conversation(
         raise NotFound(NO_SUCH_CONVERSATION)
     conversation.user = owner
     return conversation
-
-
-def _check_values(values: dict[str, Any]) -> None:
-    """Check the values of a conversation; trims `title` and `model_used` in place."""
-    for name in ("title", "model_used"):
-        if name in values:
-            check_text(name, values[name])
-            values[name] = values[name].strip()
-            if len(values[name]) > 255:
-                raise InvalidValue(LONG_TEXT, field=name, code="max_length")
-    if values.get("title") == "":
-        raise InvalidValue(EMPTY_TITLE, field="title", code="blank")
-    if "metadata" in values:
-        check_metadata(values["metadata"])

@@ -87,6 +87,12 @@ def _is_closed(wrapper: Any) -> bool:
     return wrapper.connection is None or bool(wrapper.connection.closed)
 
 
+def violates(error: IntegrityError, constraint: str) -> bool:
+    """Whether the error is a violation of the constraint of this name."""
+    name = getattr(getattr(error.__cause__, "diag", None), "constraint_name", None) or ""
+    return _SHARD.sub("", name) == constraint
+
+
 def not_found_from(error: BaseException | None) -> NotFound | None:
     """NotFound if a foreign key's user or conversation was deleted concurrently; else None.
 

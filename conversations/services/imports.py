@@ -26,9 +26,14 @@ from conversations.models import (
 from conversations.models.interrupted import INTERRUPTED_COLUMNS
 from conversations.services.appending import MAX_BATCH, append_drafts
 from conversations.services.audit import SCRIPT
+from conversations.services.conversation_values import (
+    LONG_TEXT,
+    check_external_id,
+    checked_tags,
+)
 from conversations.services.conversations import (
     DELETED_CONVERSATION,
-    LONG_TEXT,
+    TAKEN_EXTERNAL_ID,
     insert_conversation,
 )
 from conversations.services.database_errors import not_found_from
@@ -141,6 +146,8 @@ def _store(chat: Chat, drafts: list[MessageDraft], owner_id: int, source: str) -
             if _insert_conversation(chat, conversation_id, owner_id, source):
                 _append(owner_id, conversation_id, drafts)
                 return True
+    if chat.external_id is not None:
+        _check_external_id_free(owner_id, conversation_id, chat.external_id)
     _check_stored(owner_id, conversation_id, drafts, chat.earlier)
     return False
 
@@ -155,13 +162,16 @@ def _ids_of(chat: Chat, owner_id: int, source: str) -> list[uuid.UUID]:
 
 def _check(chat: Chat, drafts: list[MessageDraft]) -> None:
     for name, text, limit in [
-        ("id", chat.external_id, None),
+        ("id", chat.file_id, None),
         ("title", chat.title, 255),
         ("model_used", chat.model_used, 255),
     ]:
         check_text(name, text or "")
         if limit and len(text or "") > limit:
             raise InvalidValue(LONG_TEXT, field=name, code="max_length")
+    if chat.external_id is not None:
+        check_external_id(chat.external_id)
+    checked_tags(chat.tags)
     check_json("metadata", chat.metadata, max_bytes=settings.CHAT_MAX_METADATA_BYTES)
     check_drafts(drafts, from_client=False)
 
@@ -169,7 +179,7 @@ def _check(chat: Chat, drafts: list[MessageDraft]) -> None:
 def _insert_conversation(
     chat: Chat, conversation_id: uuid.UUID, owner_id: int, source: str
 ) -> bool:
-    """Insert the conversation without messages; False if its id exists."""
+    """Insert the conversation without messages; False if its id exists, or its external id."""
     first_created_at = next((message.created_at for message in chat.messages), None)
     created_at = chat.created_at or first_created_at or timezone.now()
     conversation = Conversation(
@@ -178,6 +188,8 @@ def _insert_conversation(
         title=chat.title or DEFAULT_TITLE,
         model_used=chat.model_used,
         metadata=chat.metadata,
+        external_id=chat.external_id,
+        tags=checked_tags(chat.tags),
         pinned=chat.pinned,
         archived_at=chat.archived_at,
         source=source,
@@ -185,6 +197,13 @@ def _insert_conversation(
         updated_at=chat.updated_at or created_at,
     )
     return insert_conversation(conversation)
+
+
+def _check_external_id_free(owner_id: int, conversation_id: uuid.UUID, external_id: str) -> None:
+    """Raise Conflict if another conversation of the owner has it."""
+    others = Conversation.objects.owned_by(owner_id).exclude(pk=conversation_id)
+    if others.filter(external_id=external_id).exists():
+        raise Conflict(TAKEN_EXTERNAL_ID, field="external_id")
 
 
 def _append(owner_id: int, conversation_id: uuid.UUID, drafts: list[MessageDraft]) -> None:

@@ -1,4 +1,4 @@
-"""Append, read, rate and delete the messages of a conversation."""
+"""Append, read, rate and delete messages of a conversation."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
+from django.db import connection
 from django.db.models import Case, F, Value, When
 from django.utils import timezone
 
@@ -19,11 +20,20 @@ from conversations.models import (
     Tombstone,
     as_read,
 )
+from conversations.services.abandoned_turns import IsDead, interrupt_abandoned
 from conversations.services.appending import append_drafts
-from conversations.services.audit import SCRIPT, owner_of
+from conversations.services.audit import SCRIPT, Detail, owner_of
 from conversations.services.conversations import conversation_to_change
-from conversations.services.errors import NO_SUCH_CONVERSATION, NO_SUCH_MESSAGE, NotFound
+from conversations.services.errors import (
+    NO_SUCH_CONVERSATION,
+    NO_SUCH_MESSAGE,
+    NotFound,
+    TurnRunning,
+)
+from conversations.services.merge_patch import check_patch, merged_metadata
 from conversations.services.validators import check_metadata, check_rating, check_text
+
+CLEARED_AT_ONCE = 10_000
 
 
 def add_message(
@@ -95,27 +105,36 @@ def update_message(
     message_id: uuid.UUID,
     changes: dict[str, Any],
     access: AccessContext,
+    merge: bool = False,
 ) -> Message:
     """Change any of `rating`, `rating_comment` and `metadata`, the only mutable fields.
 
-    Raises InvalidValue, NotFound, NotAllowed, ReasonRequired, OnLegalHold.
+    With `merge`, `metadata` is a JSON merge patch of what is stored. Raises InvalidValue,
+    NotFound, NotAllowed, ReasonRequired, OnLegalHold.
     """
     check_rating(changes.get("rating"))
     if (comment := changes.get("rating_comment")) is not None:
         check_text("rating_comment", comment)
-    if "metadata" in changes:
-        check_metadata(changes["metadata"])
+    values = dict(changes)
+    merges = merge and "metadata" in values
+    if merges:
+        check_patch(values["metadata"])
+    elif "metadata" in values:
+        check_metadata(values["metadata"])
     detail = {"message": str(message_id), "fields": sorted(changes)}
     with conversation_to_change(
         conversation_id, access, AccessAction.CHANGE, detail
     ) as conversation:
         stored = Message.objects.of(conversation.user_id, conversation_id).filter(id=message_id)
-        if changes:
+        if merges:
+            held = stored.values_list("metadata", flat=True).first()
+            values["metadata"] = merged_metadata(held or {}, values["metadata"])
+        if values:
             # While an answer streams, `updated_at` is the heartbeat of the process that runs it.
             now = Case(
                 When(status=Status.STREAMING, then=F("updated_at")), default=Value(timezone.now())
             )
-            stored.update(**changes, updated_at=now)
+            stored.update(**values, updated_at=now)
         message = stored.first()
     if message is None:
         raise NotFound(NO_SUCH_MESSAGE)
@@ -142,3 +161,59 @@ def delete_message(
         Tombstone.objects.create(user_id=owner_id, conversation_id=conversation_id, id=message_id)
         row = Conversation.objects.owned_by(owner_id).filter(pk=conversation_id)
         row.update(message_count=F("message_count") - 1)
+
+
+def clear_conversation(
+    *, conversation_id: uuid.UUID, access: AccessContext, is_dead: IsDead = lambda runner: False
+) -> int:
+    """Delete all messages of a conversation, which stays; how many they were.
+
+    All or none. Tombstones reserve their ids, and the next message gets the next sequence, as
+    after the deletion of one. Raises NotFound, NotAllowed, ReasonRequired, OnLegalHold, and
+    TurnRunning while an answer is running there.
+    """
+
+    def size(conversation: Conversation) -> Detail:
+        return {"cleared": True, "messages": conversation.message_count}
+
+    with conversation_to_change(conversation_id, access, AccessAction.DELETE, size) as conversation:
+        owner_id = conversation.user_id
+        interrupt_abandoned(owner_id=owner_id, conversation_id=conversation_id, is_dead=is_dead)
+        messages = Message.objects.of(owner_id, conversation_id)
+        if messages.filter(status=Status.STREAMING).exists():
+            raise TurnRunning
+        deleted = _delete_all(owner_id, conversation_id)
+        row = Conversation.objects.owned_by(owner_id).filter(pk=conversation_id)
+        row.update(message_count=0)
+    return deleted
+
+
+# In batches, since the statement timeout holds for each statement.
+_DELETE_BATCH = """
+    WITH deleted AS (
+        DELETE FROM conversations_message
+        WHERE user_id = %(owner)s AND conversation_id = %(conversation)s AND sequence IN (
+            SELECT sequence FROM conversations_message
+            WHERE user_id = %(owner)s AND conversation_id = %(conversation)s
+                AND sequence > %(after)s
+            ORDER BY sequence LIMIT %(batch)s)
+        RETURNING id, sequence
+    ), kept AS (
+        INSERT INTO conversations_tombstone (user_id, conversation_id, id, deleted_at)
+        SELECT %(owner)s, %(conversation)s, id, %(now)s FROM deleted
+    )
+    SELECT count(*), max(sequence) FROM deleted
+"""
+
+
+def _delete_all(owner_id: int, conversation_id: uuid.UUID) -> int:
+    place: dict[str, Any] = {"owner": owner_id, "conversation": conversation_id}
+    values = place | {"now": timezone.now(), "batch": CLEARED_AT_ONCE}
+    deleted, last = 0, 0
+    with connection.cursor() as cursor:
+        while True:
+            cursor.execute(_DELETE_BATCH, values | {"after": last})
+            count, last = cursor.fetchone()
+            deleted += int(count)
+            if count < CLEARED_AT_ONCE:
+                return deleted

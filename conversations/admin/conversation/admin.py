@@ -218,14 +218,17 @@ class ConversationAdmin(DeletesConversations):
 
 
 def _flags(conversation: Conversation) -> SafeString:
-    """In words, since colour alone would not say it to everybody."""
+    """In words, since colour alone would not say it to everybody; then the tags."""
     words = {
         "pinned": conversation.pinned,
         "archived": conversation.archived,
         "legal hold": conversation.legal_hold,
     }
     badges = ((word,) for word, holds in words.items() if holds)
-    return format_html_join("", '<span class="conversation-flag">{}</span>', badges)
+    tags = ((clipped(tag),) for tag in conversation.tags)
+    return format_html_join("", '<span class="conversation-flag">{}</span>', badges) + (
+        format_html_join("", '<span class="conversation-tag">{}</span>', tags)
+    )
 
 
 def _snippet(conversation: Any) -> SafeString | str:

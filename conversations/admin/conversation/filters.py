@@ -50,6 +50,11 @@ def _names_few(columns: dict[str, Any]) -> bool:
     )
 
 
+def _is_tagged(tag: str) -> Q:
+    # As the partial index conversation_tags_idx has it.
+    return ~Q(tags=[]) & Q(tags__contains=[tag])
+
+
 def _calls_tool(name: str) -> Q:
     # As the index message_tool_calls_idx has it.
     return has_message(tool_calls__contains=[{"function": {"name": name}}])
@@ -99,6 +104,8 @@ FILTERS = [
     text_filter("owner", "owner", "user__username", known_values.usernames),
     text_filter("model", "model", "model_used", known_values.models),
     text_filter("source", "source", "source", known_values.sources),
+    text_filter("tag", "tag", _is_tagged, known_values.tags),
+    text_filter("external_id", "external id", "external_id"),
     yes_no_filter("pinned", "pinned", Q(pinned=True)),
     yes_no_filter("archived", "archived", Q(archived_at__isnull=False)),
     yes_no_filter("legal_hold", "legal hold", Q(legal_hold=True)),

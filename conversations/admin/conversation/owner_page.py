@@ -47,7 +47,11 @@ def owner_page(request: HttpRequest, model_admin: ModelAdmin, username: str) -> 
         "usage": usage,
         "currency": settings.CHAT_COST_CURRENCY,
         "models": [
-            row | {"cost": "\u2013" if row["cost"] is None else amount(row["cost"])}
+            row
+            | {
+                "answers": row["messages"] + row["turns"],
+                "cost": "\u2013" if row["cost"] is None else amount(row["cost"]),
+            }
             for row in usage["models"]
         ],
         "tokens": valid_tokens().filter(user=owner).count(),

@@ -198,7 +198,7 @@ def _seconds_tick(milliseconds: float) -> str:
 def _statuses(found: Statistics, first: date) -> list[Share]:
     totals = dict.fromkeys(Status.values, 0)
     for row in found.answers:
-        totals[row["status"]] += row["answers"]
+        totals[row["status"]] += row["messages"]
     return _shares(
         (Status(status).label, total, _list_url(status=status, said_from=first))
         for status, total in totals.items()
@@ -208,7 +208,7 @@ def _statuses(found: Statistics, first: date) -> list[Share]:
 
 def _models(found: Statistics, first: date) -> list[Share]:
     """Prompt and completion tokens by model, of the LISTED_MODELS with most."""
-    return _by_model(found, first, lambda row: row["tokens_in"] + row["tokens_out"])
+    return _by_model(found, first, lambda row: row["prompt_tokens"] + row["completion_tokens"])
 
 
 def _costs(found: Statistics, first: date) -> list[Share]:

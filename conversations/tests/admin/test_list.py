@@ -66,6 +66,10 @@ def test_search_survives_a_nul(browser, alice):
         ({"model": "qwen2.5:7b"}, "special"),
         ({"model": "QWEN"}, None),
         ({"source": "import"}, "special"),
+        ({"tag": "vip"}, "special"),
+        ({"tag": "vi"}, None),
+        ({"external_id": "ticket-7"}, "special"),
+        ({"external_id": "ticket"}, None),
         ({"pinned": "yes"}, "special"),
         ({"pinned": "no"}, "plain"),
         ({"archived": "yes"}, "special"),
@@ -87,7 +91,7 @@ def test_search_survives_a_nul(browser, alice):
 def test_filters(browser, alice, bob, query, found):
     special = make_conversation(alice, title="special", model_used="qwen2.5:7b", source="import")
     make_conversation(bob, title="plain")
-    changes = {"pinned": True, "archived": True}
+    changes = {"pinned": True, "archived": True, "tags": ["vip"], "external_id": "ticket-7"}
     update_conversation(conversation_id=special.pk, changes=changes, access=SCRIPT)
     last_moment = datetime(2026, 1, 2, 23, 59, 59, tzinfo=UTC)
     set_columns(special, legal_hold=True, created_at=last_moment, updated_at=last_moment)
@@ -103,6 +107,15 @@ def test_a_form_sent_with_nothing_chosen_filters_nothing(browser, alice):
 def test_a_filter_that_is_not_valid_says_why(browser, db):
     page = text_of(browser.get(LIST, {"created_from": "yesterday"}))
     assert "Enter a valid date." in page
+
+
+def test_tags_stand_beside_the_title_and_are_text(browser, alice):
+    make_conversation(alice, title="special", tags=["vip", "<b>\u202e"])
+    html = browser.get(LIST).content.decode()
+    assert html.count('class="conversation-tag"') == 2
+    assert ">vip<" in html
+    assert "&lt;b&gt;" in html
+    assert "\u202e" not in html
 
 
 def test_the_owner_in_a_row_leads_to_their_conversations(browser, db):

@@ -29,7 +29,7 @@ PAGES = [
     *(f"{LIST}?{query}" for query in FILTERS),
     *(
         f"{LIST}known-values/?filter={name}&q=b"
-        for name in ("model", "source", "tool", "provider", "answer_model", "mode")
+        for name in ("model", "source", "tag", "tool", "provider", "answer_model", "mode")
     ),
     *(f"/api/search?user_id=*&q={text}" for text in SEARCHES),
 ]

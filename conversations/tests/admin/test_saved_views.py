@@ -111,8 +111,8 @@ def test_views_take_the_right_to_see_the_list_and_a_post(path, browser, db):
 
 
 def test_filters_offer_known_values(browser, alice, bob):
-    chat = make_conversation(alice, model_used="qwen2.5:7b", source="import")
-    make_conversation(bob, model_used="llama3.2")
+    chat = make_conversation(alice, model_used="qwen2.5:7b", source="import", tags=["vip"])
+    make_conversation(bob, model_used="llama3.2", tags=["vip", "billing"])
     make_conversation(bob, model_used="llama3.2")
     call = {"id": "c", "function": {"name": "book", "arguments": "{}"}}
     drafts = [
@@ -125,6 +125,8 @@ def test_filters_offer_known_values(browser, alice, bob):
     assert known(browser, "model") == ["llama3.2", "qwen2.5:7b"]
     assert known(browser, "model", "q") == ["qwen2.5:7b"]
     assert known(browser, "source") == ["api", "import"]
+    assert known(browser, "tag") == ["billing", "vip"]
+    assert known(browser, "tag", "b") == ["billing"]
     assert known(browser, "tool") == ["book"]
     assert known(browser, "provider") == ["ollama", "openai"]
     assert known(browser, "answer_model") == ["gpt"]

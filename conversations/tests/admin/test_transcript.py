@@ -51,6 +51,17 @@ def test_shows_the_messages_in_order_with_what_is_known_of_the_conversation(brow
         assert shown in page
 
 
+def test_shows_tags_and_the_external_id(browser, alice):
+    conversation = make_conversation(alice, 1, tags=["vip", "<i>"], external_id="ticket-7")
+    html = browser.get(transcript_url(conversation)).content.decode()
+    assert html.count('class="conversation-tag"') == 2
+    assert "&lt;i&gt;" in html
+    assert "ticket-7" in html
+    plain = browser.get(transcript_url(make_conversation(alice, 1))).content.decode()
+    assert "conversation-tag" not in plain
+    assert "External id" not in plain
+
+
 def test_roles_are_named(browser, alice):
     roles = ["system", "developer", "user", "assistant", "tool"]
     page = read(browser, said(alice, *(MessageDraft(role=role, content="x") for role in roles)))

@@ -37,6 +37,8 @@ TABLE: list[tuple] = [
     ("get", LIST + "?user_id=*", None, (403, 403, 200, 200, 403, "200!", "200!")),
     ("post", LIST, {}, (201, 201, 201, 201, 201, 201, 201)),
     ("post", LIST, OWNER, (201, 404, 201, 201, 404, 404, "201!")),
+    ("post", LIST + "/bulk", {"conversations": [OWNER]}, (201, 404, 201, 201, 404, 404, "201!")),
+    ("post", LIST + "/delete", {"ids": ["{chat}"]}, (200, 200, 200, 200, 200, 200, "200!")),
     ("post", LIST + "?user_id={owner}", None, (200, 404, 200, 201, 404, 404, "200!")),
     ("get", OWNERS, None, (200, 404, 200, 200, 404, "200!", "200!")),
     ("get", ONE, None, (200, 404, 200, 404, 404, "200!", "200!")),
@@ -51,6 +53,7 @@ TABLE: list[tuple] = [
     # Of a message that has ended, for those who may change it.
     ("patch", MESSAGE, {"append": {}}, (409, 404, 409, 404, 404, 403, "409!")),
     ("delete", MESSAGE, None, (200, 404, 200, 404, 404, 403, "200!")),
+    ("delete", MANY, None, (200, 404, 200, 404, 404, 403, "200!")),
     ("delete", ONE, None, (200, 404, 200, 404, 404, 403, "200!")),
     ("get", SESSIONS, None, OPEN),
     ("get", SESSIONS + "?user_id={owner}", None, (200, 404, 200, 200, 404, "200!", "200!")),
@@ -67,6 +70,7 @@ TABLE: list[tuple] = [
         (200, 404, 200, 404, 404, 403, "200!"),
     ),
     ("delete", SESSION + "/messages/{message}", None, (200, 404, 200, 404, 404, 403, "200!")),
+    ("delete", SESSION + "/messages", None, (200, 404, 200, 404, 404, 403, "200!")),
     ("delete", SESSION, None, (200, 404, 200, 404, 404, 403, "200!")),
     ("get", "/api/chat/history/{chat}", None, (200, 404, 200, 404, 404, "200!", "200!")),
     ("get", "/api/chat/streams/{answer}", None, (200, 404, 200, 404, 404, "200!", "200!")),
@@ -87,6 +91,12 @@ TABLE: list[tuple] = [
     ("get", "/api/search?q=secret&user_id=*", None, (403, 403, 200, 200, 403, "200!", "200!")),
     ("get", "/api/changes", None, (403, 403, 200, 200, 403, "200!", "200!")),
     ("get", "/api/changes?user_id={owner}", None, (403, 403, 200, 200, 403, "200!", "200!")),
+    ("get", "/api/messages", None, OPEN),
+    ("get", "/api/messages?user_id={owner}", None, (200, 404, 200, 200, 404, "200!", "200!")),
+    ("get", "/api/messages?user_id=*", None, (403, 403, 200, 200, 403, "200!", "200!")),
+    ("get", "/api/usage", None, OPEN),
+    ("get", "/api/usage?user_id={owner}", None, (200, 404, 200, 200, 404, "200!", "200!")),
+    ("get", "/api/usage?user_id=*", None, (403, 403, 200, 200, 403, "200!", "200!")),
     ("get", "/api/tokens", None, OPEN),
     ("post", "/api/tokens", {}, (201, 201, 201, 201, 201, 201, 201)),
     ("post", "/api/tokens", OWNER | {"expires_in": 600}, (403, 403, 201, 201, 403, 403, 403)),
@@ -155,6 +165,8 @@ CALLERS = {
 def filled(value, **names):
     if isinstance(value, dict):
         return {key: filled(one, **names) for key, one in value.items()}
+    if isinstance(value, list):
+        return [filled(one, **names) for one in value]
     return value.format(**names) if isinstance(value, str) else value
 
 
@@ -179,7 +191,7 @@ def test_every_route_answers_each_caller_as_the_design_says(owner, chat, route, 
     for record in records:
         everybody = "user_id=*" in path or path == "/api/changes"
         assert record.owner_name == ("" if everybody else USERNAME)
-        named_by_id = "{chat}" in path or "{answer}" in path
+        named_by_id = any(name in f"{path} {body}" for name in ("{chat}", "{answer}"))
         assert (record.conversation_id == chat.pk) == named_by_id
     if response.status_code in (401, 403, 404) or kind == "other":
         assert b"Secret" not in response.getvalue()

@@ -178,7 +178,7 @@ def test_it_is_part_of_the_users_figures_and_goes_with_the_user(chat, scripted):
         chat.ask(store=False)
     owner = UnstoredTurn.objects.first().user
     (row,) = usage_of(owner.pk)["models"]
-    assert (row["model"], row["answers"], row["tokens_in"], row["cost"]) == ("scripted", 2, 20, 1)
+    assert (row["model"], row["turns"], row["prompt_tokens"], row["cost"]) == ("scripted", 2, 20, 1)
     erase_user(user_id=owner.pk, access=SCRIPT)
     assert not UnstoredTurn.objects.exists()
 

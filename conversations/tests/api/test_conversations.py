@@ -13,6 +13,8 @@ FIELDS = [
     "title",
     "model_used",
     "metadata",
+    "external_id",
+    "tags",
     "message_count",
     "pinned",
     "archived",
@@ -101,6 +103,8 @@ def test_a_user_not_seen_so_far_has_no_conversations(backend):
         "count": 0,
         "next": None,
         "previous": None,
+        "next_cursor": None,
+        "previous_cursor": None,
     }
 
 

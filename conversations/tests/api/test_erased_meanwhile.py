@@ -101,7 +101,7 @@ def test_a_user_who_is_made_and_erased_by_others_meanwhile_is_404(monkeypatch):
 def test_an_import_for_someone_who_is_erased_meanwhile_is_rejected_line_by_line():
     user = make_user("ann")
     message = MessageDraft(role="user", content="x")
-    chats = [Chat(line=line, external_id=str(line), messages=(message,)) for line in (1, 2)]
+    chats = [Chat(line=line, file_id=str(line), messages=(message,)) for line in (1, 2)]
     report = while_erasing(
         user, lambda: import_conversations(chats=chats, owner_id=user.pk, source="import:x")
     )

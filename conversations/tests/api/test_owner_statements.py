@@ -28,6 +28,21 @@ def requests(api, chat, message):
     yield "filtered list", lambda: api.get("/api/conversations?has_rating=true&archived=false")
     yield "get or create", lambda: api.post("/api/conversations")
     yield "create", lambda: api.post("/api/conversations", {"title": "x"}, format="json")
+    yield (
+        "create with messages",
+        lambda: api.post(
+            "/api/conversations", {"external_id": "x", "messages": [body]}, format="json"
+        ),
+    )
+    yield (
+        "create many",
+        lambda: api.post(
+            "/api/conversations/bulk",
+            {"conversations": [{"messages": [body]}] * 2},
+            format="json",
+        ),
+    )
+    yield "find by external id", lambda: api.get("/api/conversations?external_id=x&tag=t")
     yield "detail", lambda: api.get(f"/api/conversations/{chat.pk}")
     yield "history", lambda: api.get(messages)
     yield "filtered history", lambda: api.get(f"{messages}?role=user&after_sequence=1")
@@ -45,6 +60,9 @@ def requests(api, chat, message):
     yield "rate", lambda: api.patch(one, {"rating": 1}, format="json")
     yield "search", lambda: api.get("/api/search?q=hello")
     yield "search for a phrase", lambda: api.get('/api/search?q="hello there" OR x')
+    yield "all messages", lambda: api.get("/api/messages?tag=t&metadata[a]=1&role=user")
+    yield "usage", lambda: api.get("/api/usage?group_by=day,user,model")
+    yield "search by marks", lambda: api.get("/api/search?q=x&tag=t&metadata[a]=1&rating=1")
     yield "sessions", lambda: api.get(sessions)
     yield "session", lambda: api.get(f"{sessions}/{chat.pk}")
     opened = api.post(messages, {"role": "assistant", "status": "streaming"}, format="json").json()
@@ -64,6 +82,15 @@ def requests(api, chat, message):
         lambda: api.patch(f"/api/conversations/{chat.pk}", {"archived": True}, format="json"),
     )
     yield "delete message", lambda: api.delete(one)
+    yield "clear", lambda: api.delete(messages)
+    yield (
+        "delete many",
+        lambda: api.post(
+            "/api/conversations/delete",
+            {"ids": [api.post("/api/conversations").json()["id"]]},
+            format="json",
+        ),
+    )
     yield "delete", lambda: api.delete(f"/api/conversations/{chat.pk}")
 
 

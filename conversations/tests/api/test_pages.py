@@ -1,3 +1,5 @@
+from urllib.parse import urlencode
+
 import pytest
 
 from conversations.services import SCRIPT, delete_conversation
@@ -33,6 +35,43 @@ def test_the_way_back_shows_the_same_pages(api, chats):
     back = list(walk(api, url, "conversations", "previous"))
     assert sum(back[::-1], []) == chats
     assert [len(page) for page in back] == [1, 3, 3]
+
+
+@pytest.mark.parametrize(
+    ("url", "key"),
+    [
+        (f"{LIST}?order=created_at", "conversations"),
+        ("/api/users/alice/conversations?order=created_at", "conversations"),
+        ("/api/chat-history/sessions?order=created_at", "sessions"),
+        (f"{LIST}/{{chat}}/messages?order=desc", "messages"),
+        ("/api/chat-history/sessions/{chat}/messages?role=user&role=assistant", "messages"),
+        ("/api/search?q=message", "results"),
+    ],
+)
+def test_the_cursors_alone_lead_to_the_same_pages_as_the_urls(api, alice, chats, url, key):
+    fill(alice.conversations.get(pk=chats[3]), 7)
+    url = url.format(chat=chats[3]) + "&page_size=3"
+    page = api.get(url).json()
+    for direction in ("next", "next", "previous"):
+        cursor = page[f"{direction}_cursor"]
+        if key == "results" and direction == "previous":
+            assert (cursor, page["previous"]) == (None, None)
+            continue
+        assert page[direction].endswith(urlencode({"cursor": cursor}))
+        by_cursor = api.get(f"{url}&{urlencode({'cursor': cursor})}").json()
+        by_url = api.get(page[direction]).json()
+        assert by_cursor == by_url
+        assert by_cursor[key] != page[key]
+        page = by_cursor
+    while page["next_cursor"]:
+        page = api.get(f"{url}&{urlencode({'cursor': page['next_cursor']})}").json()
+    assert page["next"] is None
+
+
+def test_a_list_of_one_page_has_no_cursors(api, backend):
+    for client, query in ((api, ""), (backend, "?user_id=nobody")):
+        body = client.get(f"{LIST}{query}").json()
+        assert body["next_cursor"] is body["previous_cursor"] is None
 
 
 def test_inserts_and_deletes_between_two_pages_repeat_and_skip_nothing(api, alice, chats):

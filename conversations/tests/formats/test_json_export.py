@@ -80,6 +80,8 @@ def test_what_is_written_is_read_again():
         "title": "T",
         "model_used": "qwen3",
         "metadata": {"topic": "x"},
+        "external_id": "ticket-7",
+        "tags": ["billing", "vip"],
         "pinned": True,
         "archived_at": AT,
         "created_at": AT,
@@ -88,7 +90,7 @@ def test_what_is_written_is_read_again():
     recorded = RecordedChat(id="c", owner="ann", source="api", messages=[message], **kept)
     (chat,) = read("".join(WRITERS["json"].write(recorded)).encode())
     said = MessageDraft(**EVERYTHING)
-    assert chat == Chat(line=1, external_id="c", messages=(said,), **kept)
+    assert chat == Chat(line=1, file_id="c", messages=(said,), **kept)
 
 
 def test_only_the_role_is_required():
@@ -120,6 +122,9 @@ def test_times_are_read_as_utc(written):
         ({"messages": [], "title": 1}, "title: Not a string."),
         ({"messages": [], "metadata": []}, "metadata: Not an object."),
         ({"messages": [], "model_used": None}, "model_used: Not a string."),
+        ({"messages": [], "external_id": 7}, "external_id: Not a string."),
+        ({"messages": [], "tags": "vip"}, "tags: Not a list."),
+        ({"messages": [], "tags": ["vip", 1]}, "tags.1: Not a string."),
         ({"messages": [], "pinned": 1}, "pinned: Must be true or false."),
         ({"messages": [], "archived_at": "2026-01-02"}, "archived_at: Not a date and time with "),
         ({"messages": [], "created_at": "soon"}, "created_at: Not a date and time with an offset"),
@@ -150,3 +155,6 @@ def test_fields_that_came_later_leave_the_key_of_older_conversations_as_it_was()
     (rated,) = read({"messages": [HELLO | {"rating": 1}]})
     (plain,) = read({"messages": [HELLO]})
     assert plain.key == chat.key != rated.key
+    (tagged,) = read({"messages": [HELLO], "tags": ["vip"]})
+    (named,) = read({"messages": [HELLO], "external_id": "ticket-7"})
+    assert len({plain.key, tagged.key, named.key}) == 3

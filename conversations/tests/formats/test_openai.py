@@ -50,7 +50,7 @@ def test_a_conversation_with_everything():
             ],
         }
     )
-    assert (chat.line, chat.external_id, chat.title) == (1, "c1", " A title ")
+    assert (chat.line, chat.file_id, chat.title) == (1, "c1", " A title ")
     assert chat.metadata == {"topic": "x", "openai": {"id": "c1"}}
     system, user, assistant, tool = chat.messages
     assert (system.role, system.content) == ("system", "Be kind.")
@@ -160,7 +160,7 @@ def test_what_was_read_alike_before_has_no_earlier_form():
 def test_unknown_keys_of_a_conversation_are_kept():
     tools = [{"type": "function", "function": {"name": "f"}}]
     (chat,) = read({"id": 7, "tools": tools, "messages": [HELLO]})
-    assert chat.external_id == "7"
+    assert chat.file_id == "7"
     assert chat.metadata == {"openai": {"id": 7, "tools": tools}}
 
 

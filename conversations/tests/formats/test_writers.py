@@ -25,7 +25,11 @@ def chat(*messages, **fields):
     known = {"id": "c-1", "owner": "alice", "title": "Trains", "model_used": "", "source": "api"}
     times = {"archived_at": None, "created_at": AT, "updated_at": AT}
     return RecordedChat(
-        **known | times | {"metadata": {}, "pinned": False} | fields, messages=messages
+        **known
+        | times
+        | {"metadata": {}, "external_id": None, "tags": [], "pinned": False}
+        | fields,
+        messages=messages,
     )
 
 

@@ -105,7 +105,7 @@ def test_a_first_message_that_gives_the_title_changes_the_conversation(alice, ne
 def test_an_import_is_in_the_feed_once(alice, news):
     def chats():
         drafts = tuple(MessageDraft(role="user", content=f"{i}") for i in range(1_500))
-        return [Chat(external_id="1", line=1, title="Imported", messages=drafts)]
+        return [Chat(file_id="1", line=1, title="Imported", messages=drafts)]
 
     for _ in range(2):
         import_conversations(chats=chats(), owner_id=alice.pk, source="import:test")

@@ -47,8 +47,8 @@ def lines_of_bookings():
     return [json.loads(line) for line in BOOKINGS_FILE.read_text().splitlines()]
 
 
-def stored_conversation(external_id):
-    return Conversation.objects.get(metadata__openai__id=external_id)
+def stored_conversation(file_id):
+    return Conversation.objects.get(metadata__openai__id=file_id)
 
 
 def as_in_file(message):
@@ -103,7 +103,7 @@ def test_a_second_run_knows_numbers_as_the_database_writes_them(owner):
     message = MessageDraft(
         role="user", content="x", parts=[{"a": 1e23, "b": [2**63, 1.5]}], metadata={"c": 1e22}
     )
-    chat = Chat(line=1, external_id="k", messages=(message,))
+    chat = Chat(line=1, file_id="k", messages=(message,))
     assert import_chats(owner, [chat]).created == 1
     again = import_chats(owner, [chat])
     assert (again.already_there, again.rejected) == (1, [])
@@ -210,7 +210,7 @@ def test_times_of_the_file_are_kept(owner):
         MessageDraft(role="user", content=str(hour), created_at=start + timedelta(hours=hour))
         for hour in range(3)
     ]
-    import_chats(owner, [Chat(line=1, messages=tuple(messages), external_id="a")])
+    import_chats(owner, [Chat(line=1, messages=tuple(messages), file_id="a")])
     conversation = Conversation.objects.get()
     assert conversation.created_at == start
     assert conversation.updated_at == start + timedelta(hours=2)
@@ -291,7 +291,7 @@ def test_conversations_are_stored_as_they_come(owner):
             yield Chat(
                 line=number + 1,
                 messages=(MessageDraft(role="user", content="Hello"),),
-                external_id=str(number),
+                file_id=str(number),
             )
 
     seen = []
@@ -383,6 +383,8 @@ def test_what_was_exported_is_imported_as_it_was(owner):
         "title": "A",
         "model_used": "qwen3",
         "metadata": {"b": 1},
+        "external_id": "ticket-7",
+        "tags": ["billing", "vip"],
         "pinned": True,
         "archived_at": "2026-01-04T00:00:00+00:00",
         "created_at": "2026-01-01T00:00:00+00:00",
@@ -403,6 +405,18 @@ def test_what_was_exported_is_imported_as_it_was(owner):
         assert [without(said, "id") for said in after["messages"]] == [
             without(said, "id") for said in before["messages"]
         ]
+
+
+def test_an_external_id_of_another_conversation_is_named_and_nothing_is_stored(owner):
+    line = {"id": "a", "external_id": "ticket-7", "messages": [HELLO]}
+    assert import_json(owner, line).created == 1
+    report = import_json(owner, line | {"id": "b"}, {"id": "c", "messages": [HELLO]})
+    assert (report.created, report.rejected[0].line) == (1, 1)
+    assert report.rejected[0].reason.startswith("external_id: Another conversation")
+    assert import_json(owner, line).already_there == 1
+    assert import_json(owner, line | {"id": "c", "tags": [" "]}).rejected[0].reason == (
+        "tags.0: A tag may not be empty."
+    )
 
 
 def test_an_answer_that_was_exported_while_it_ran_is_interrupted(owner):

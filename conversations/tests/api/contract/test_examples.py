@@ -24,12 +24,15 @@ PLACEHOLDERS = [
     ),
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.?\d*Z", "2026-01-05T09:30:{:02d}Z"),
     (r'(?<=")[0-9a-f]{15}(?=")', "6f1c0a4be8d2{:03d}"),
+    (r'(?<=")\d{4}-\d\d-\d\d(?=")', "2026-01-{:02d}"),
 ]
 SECRETS = {
     "token": "6f1c0a4be8d2…",
     "request_id": "0f8fad5bd9cb469fa16570867728950e",
     "expires_at": "2026-01-12T09:30:01Z",
     "rank": 0.12,
+    "next_cursor": "WyJmIiwyXQ:a1b2c3",
+    "previous_cursor": "WyJmIiwyXQ:a1b2c3",
 }
 
 
@@ -56,6 +59,7 @@ def story():
     tell_of_conversations(story, client)
     tell_of_tokens(story, client)
     tell_of_an_application(story, client_for(make_user("crm"), trusted=True, namespace="crm"))
+    tell_of_many(story, client_for(backend))
     tell_of_sessions(story, client_for(backend))
     tell_of_changes(story, client_for(backend))
     return {operation: masked(exchanges) for operation, exchanges in story.disclosed.items()}
@@ -65,7 +69,13 @@ def tell_of_conversations(story, client):
     def tell(operation_id, name, method, path, body=None):
         return story.tell(client, operation_id, name, method, f"/api/{path}", body)
 
-    asked = {"title": "Trip to Rome", "model_used": "llama3.2", "metadata": {"topic": "travel"}}
+    asked = {
+        "title": "Trip to Rome",
+        "model_used": "llama3.2",
+        "metadata": {"topic": "travel"},
+        "external_id": "trip-7",
+        "tags": ["travel"],
+    }
     chat = tell("conversations_create", "Start a conversation", "post", "conversations", asked)[
         "id"
     ]
@@ -83,6 +93,8 @@ def tell_of_conversations(story, client):
     tell("conversations_retrieve", "With its messages", "get", f"conversations/{chat}")
     tell("conversations_list", "A page", "get", "conversations?page_size=1")
     tell("users_conversations_list", "A page", "get", "users/alice/conversations?page_size=1")
+    tell("messages_list", "A page", "get", "messages?role=user&page_size=1")
+    tell("usage", "By day and model", "get", "usage?group_by=day,model")
     tell("search", "A message and its snippet", "get", "search?q=weather&role=user")
     changes = {"title": "Rome", "pinned": True}
     tell("conversations_partial_update", "Pin it", "patch", f"conversations/{chat}", changes)
@@ -91,7 +103,27 @@ def tell_of_conversations(story, client):
     for name, body in WRITES.items():
         tell("conversations_messages_partial_update", name, "patch", f"{append}/{answer}", body)
     tell("conversations_messages_destroy", "Gone", "delete", f"{append}/{message}")
+    tell("conversations_messages_clear", "All gone", "delete", append)
     tell("conversations_destroy", "Gone", "delete", f"conversations/{chat}")
+
+
+def tell_of_many(story, client):
+    talk = [
+        {"role": "user", "content": "Is it open today?"},
+        {"role": "assistant", "content": "Until six."},
+    ]
+    asked = {
+        "conversations": [
+            {"user_id": 3, "external_id": "ticket-7", "tags": ["billing"], "messages": talk},
+            {"user_id": 4, "title": "Empty"},
+        ]
+    }
+    path = "/api/conversations/bulk"
+    made = story.tell(client, "conversations_bulk_create", "Two", "post", path, asked)
+    missing = "019a2f00-0000-7000-8000-999999999999"
+    ids = {"ids": [made["conversations"][1]["id"], missing]}
+    path = "/api/conversations/delete"
+    story.tell(client, "conversations_bulk_delete", "One of two", "post", path, ids)
 
 
 def tell_of_sessions(story, client):
@@ -113,6 +145,7 @@ def tell_of_sessions(story, client):
     story.tell(client, "chat_history_retrieve", "A history", "get", history)
     tell("partial_update", "Archive", "patch", f"sessions/{session}", {"archived": True})
     tell("messages_destroy", "Gone", "delete", f"{append}/{message}")
+    tell("messages_clear", "All gone", "delete", append)
     tell("destroy", "Gone", "delete", f"sessions/{session}")
 
 
@@ -232,7 +265,10 @@ def without_secrets(value):
     if isinstance(value, list):
         return [without_secrets(item) for item in value]
     if isinstance(value, dict):
-        return {name: SECRETS.get(name) or without_secrets(item) for name, item in value.items()}
+        return {
+            name: SECRETS[name] if item and name in SECRETS else without_secrets(item)
+            for name, item in value.items()
+        }
     return value
 
 

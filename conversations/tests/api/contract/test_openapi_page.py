@@ -6,10 +6,13 @@ import pytest
 import yaml
 from django.core.management import call_command
 
+from conversations.api.all_messages import AnyMessageViewSet
 from conversations.api.changes import ChangesViewSet
 from conversations.api.conversations import ConversationViewSet, UserConversationViewSet
 from conversations.api.messages import MessageViewSet
+from conversations.api.search import SearchViewSet
 from conversations.api.sessions import SessionMessageViewSet, SessionViewSet
+from conversations.api.usage import UsageViewSet
 from conversations.tests.api.contract.openapi import SCHEMA_FILE, operations, schema
 
 ALL = pytest.mark.parametrize(
@@ -48,6 +51,9 @@ def test_an_operation_names_its_errors_and_who_may_call(method, path, operation)
         ("/api/changes", ChangesViewSet),
         ("/api/conversations/{conversation_id}/messages", MessageViewSet),
         ("/api/chat-history/sessions", SessionViewSet),
+        ("/api/messages", AnyMessageViewSet),
+        ("/api/search", SearchViewSet),
+        ("/api/usage", UsageViewSet),
         ("/api/chat-history/sessions/{session_id}/messages", SessionMessageViewSet),
     ],
 )

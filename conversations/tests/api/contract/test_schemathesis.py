@@ -98,7 +98,7 @@ def users(people):
 
 def data_of(me):
     """Conversations to read, write and delete, a later page of each list, and my tokens."""
-    chats = [make_conversation(me, 4) for _ in range(20 + 2 * EXAMPLES)]
+    chats = [make_conversation(me, 4) for _ in range(60 + 2 * EXAMPLES)]
     client = client_for(me)
     return {
         "conversations": {str(chat.pk): message_ids(chat) for chat in chats},
@@ -124,6 +124,7 @@ def later_pages(client, user, chat):
         "/api/chat-history/sessions": {},
         "/api/chat-history/sessions/{session_id}/messages": {"session_id": chat},
         "/api/search": {},
+        "/api/messages": {},
     }
     return {
         path: {"path": names, "query": later_page(client, path, names)}

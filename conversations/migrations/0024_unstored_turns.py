@@ -18,7 +18,7 @@ CREATE TRIGGER unstoredturn_keep_owner BEFORE UPDATE OF user_id ON conversations
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('conversations', '0021_changes'),
+        ('conversations', '0023_messages_by_time'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
