@@ -120,29 +120,40 @@ def _items(
     vision: bool,
 ) -> list[Item]:
     """What the model is shown of a message: its text and parts, its calls and their results."""
-    items: list[Item] = []
-    # In chat completions only a user's message may have other parts than text.
-    sees = vision and message.role == Role.USER
-    if content := content_of(message.content, message.parts or (), sees=sees):
-        items.append({"role": message.role, "content": content})
+    calls: list[Item] = []
+    outputs: list[Item] = []
     for place, call in enumerate(map(ToolCall.from_json, message.tool_calls or ())):
         result = results.get((message.sequence, place))
         if result is not None and call.tool:
-            items += _call_and_result(call, unique_call_id(call.id, call_ids), result)
-    return items
+            call_id = unique_call_id(call.id, call_ids)
+            calls.append(_call(call, call_id))
+            outputs.append(_output(result, call_id))
+    # In chat completions only a user's message may have other parts than text.
+    sees = vision and message.role == Role.USER
+    content = content_of(message.content, message.parts or (), sees=sees)
+    said = []
+    if content and calls and message.role == Role.ASSISTANT:
+        said = [_said_with_calls(str(message.id), content)]
+    elif content:
+        said = [{"role": message.role, "content": content}]
+    return [*said, *calls, *outputs]
 
 
-def _call_and_result(call: ToolCall, call_id: str, result: Message) -> list[Item]:
+def _said_with_calls(id_: str, text: str | list[Item]) -> Item:
+    """Text that the library sends in one message with the calls that follow, as it was said."""
+    content = [{"type": "output_text", "text": text, "annotations": []}]
+    message = {"type": "message", "id": id_, "role": "assistant", "status": "completed"}
+    return message | {"content": content}
+
+
+def _call(call: ToolCall, call_id: str) -> Item:
+    named = {"type": "function_call", "call_id": call_id, "name": call.tool}
+    return named | {"arguments": call.arguments or "{}"}
+
+
+def _output(result: Message, call_id: str) -> Item:
     output = content_of(result.content, result.parts or (), sees=False)
-    return [
-        {
-            "type": "function_call",
-            "call_id": call_id,
-            "name": call.tool,
-            "arguments": call.arguments or "{}",
-        },
-        {"type": "function_call_output", "call_id": call_id, "output": output},
-    ]
+    return {"type": "function_call_output", "call_id": call_id, "output": output}
 
 
 def _within(groups: list[list[Item]], tokens: int) -> list[list[Item]]:

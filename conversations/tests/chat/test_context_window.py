@@ -1,6 +1,7 @@
 """The history that the model is shown."""
 
 import pytest
+from agents.models.chatcmpl_converter import Converter
 
 from conversations.chat.llm.context_window import history_before
 from conversations.models import Message
@@ -78,6 +79,23 @@ def test_calls_stay_with_their_results(conversation, settings):
         "meanwhile",
         "It is done.",
         "Thanks",
+    ]
+
+
+def test_text_and_calls_of_one_message_are_sent_in_one(conversation):
+    calls = [CALL, CALL | {"id": "c2"}]
+    said(
+        conversation,
+        MessageDraft(role="user", content="Do it"),
+        MessageDraft(role="assistant", content="I do.", tool_calls=calls),
+        MessageDraft(role="tool", content="done", tool_call_id="c1"),
+        MessageDraft(role="tool", content="done, too", tool_call_id="c2"),
+    )
+    _, answer, *results = Converter.items_to_messages(history(conversation))
+    assert (answer["content"], answer["tool_calls"]) == ("I do.", calls)
+    assert [(one["role"], one["content"]) for one in results] == [
+        ("tool", "done"),
+        ("tool", "done, too"),
     ]
 
 
