@@ -14,6 +14,7 @@ from conversations.models.note import ConversationNote
 from conversations.models.review import Review
 from conversations.models.rights import ACT_FOR_ANY_USER, VIEW_CONVERSATION
 from conversations.models.saved_view import SavedView
+from conversations.models.stream_ticket import StreamTicket, TicketPurpose
 from conversations.models.tombstone import Tombstone
 from conversations.models.write_position import WritePosition
 
@@ -39,6 +40,8 @@ __all__ = [
     "Role",
     "SavedView",
     "Status",
+    "StreamTicket",
+    "TicketPurpose",
     "Tombstone",
     "WritePosition",
     "as_read",
