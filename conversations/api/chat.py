@@ -26,6 +26,7 @@ from conversations.api.fields import (
 )
 from conversations.api.serializers import ErrorSerializer
 from conversations.api.sse import MEDIA_TYPE, seen_by, stream_of
+from conversations.api.stream_events import event_responses
 from conversations.api.views import ApiViewSet, idempotency_key_of, read_body, uuid_of
 from conversations.chat.errors import failure_named
 from conversations.chat.events import AT_END, BEFORE_ALL, EventPosition, outcome_of
@@ -103,11 +104,7 @@ class TurnError(exceptions.APIException):
         self.extra = {"conversation_id": turn.conversation_id, "message_id": turn.id}
 
 
-_EVENTS = OpenApiResponse(
-    OpenApiTypes.STR,
-    description="Events `start`, `sources`, `mode`, `delta`, `tool_call`, `tool_result`, "
-    "`done`, `error`; each has an `id`.",
-)
+_EVENTS = event_responses(ChatResponseSerializer)
 _LAST_EVENT_ID = OpenApiParameter(
     "Last-Event-ID",
     OpenApiTypes.STR,
