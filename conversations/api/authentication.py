@@ -1,4 +1,4 @@
-"""Authentication by an API token, or by the Django login session with CSRF.
+"""Authentication by an API token, by a ticket for one, or by the Django login session with CSRF.
 
 A GET that runs a turn cannot carry a CSRF token: `refuse_cross_site` checks which site sent it.
 """
@@ -29,11 +29,13 @@ from conversations.services.database_errors import (
     close_lost_connection,
     why_unavailable,
 )
+from conversations.services.tickets import use_ticket
 from conversations.services.tokens import digest_of, mark_used
 
 CROSS_SITE = "Only this site's own pages may ask for a logged-in user. Send a token instead."
 BAD_HEADER = "Send one token: Authorization: Bearer <token>."
 BAD_TOKEN = "The token is unknown, expired or revoked, or its user is not active."
+BAD_TICKET = "The ticket is unknown, used, expired or for something else, or its token not valid."
 _SCHEMES = (b"bearer", b"token")
 _REALM = 'Bearer realm="api"'
 
@@ -95,6 +97,26 @@ class BearerAuthentication(BaseAuthentication):
         return _REALM
 
 
+class TicketAuthentication(BaseAuthentication):
+    """`?ticket=` on an event stream: the caller of the token that the ticket stands for, once."""
+
+    def authenticate(self, request: Request) -> tuple[User, Caller] | None:
+        text = request.query_params.get("ticket")
+        if text is None:
+            return None
+        view = request.parser_context["view"]
+        digest = use_ticket(
+            text, purpose=view.ticket_purposes[view.action], message_id=view.streamed_message
+        )
+        caller = None if digest is None else caller_with_digest(digest)
+        if caller is None:
+            raise AuthenticationFailed(BAD_TICKET)
+        return caller.user, caller
+
+    def authenticate_header(self, request: Request) -> str:
+        return _REALM
+
+
 class LoginAuthentication(SessionAuthentication):
     """The Django login session; writes need the CSRF token."""
 
@@ -107,9 +129,13 @@ class LoginAuthentication(SessionAuthentication):
 
 
 def caller_with_token(token: str) -> Caller | None:
-    """The caller that a valid token stands for. The rights are the token's own: a trusted one
-    acts for an application's users and has no rights of staff."""
-    row = _find(digest_of(token))
+    return caller_with_digest(digest_of(token))
+
+
+def caller_with_digest(digest: str) -> Caller | None:
+    """The caller that a valid token of this digest stands for. The rights are the token's own: a
+    trusted one acts for an application's users and has no rights of staff."""
+    row = _find(digest)
     if row is None:
         return None
     if replicas.are_configured():
@@ -123,7 +149,13 @@ def caller_with_token(token: str) -> Caller | None:
     if last_used_at is None or last_used_at < now - _USE_NOTED_EVERY:
         mark_used(token_id, now)
     if trusted:
-        return Caller(user=user, trusted=True, namespace=namespace, expires_at=expires_at)
+        return Caller(
+            user=user,
+            trusted=True,
+            namespace=namespace,
+            expires_at=expires_at,
+            token_id=token_id,
+        )
     reader = (
         user.is_staff
         and not delegated
@@ -137,6 +169,7 @@ def caller_with_token(token: str) -> Caller | None:
         writer=writer,
         delegated=delegated,
         expires_at=expires_at,
+        token_id=token_id,
     )
 
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any
+from typing import Any, ClassVar
 
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import exceptions, serializers
-from rest_framework.authentication import SessionAuthentication
+from rest_framework.authentication import BaseAuthentication, SessionAuthentication
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from conversations.api import parameters
-from conversations.api.authentication import refuse_cross_site
+from conversations.api.authentication import TicketAuthentication, refuse_cross_site
 from conversations.api.fields import (
     CostField,
     ListField,
@@ -31,13 +31,14 @@ from conversations.api.fields import (
 )
 from conversations.api.serializers import ErrorSerializer
 from conversations.api.sse import MEDIA_TYPE, seen_by, stream_of
+from conversations.api.stream_events import event_responses
 from conversations.api.views import ApiViewSet, idempotency_key_of, read_body, uuid_of
 from conversations.chat.errors import failure_named
 from conversations.chat.events import AT_END, BEFORE_ALL, EventPosition, outcome_of
 from conversations.chat.question import OPTIONS, Question
 from conversations.chat.runtime.watched_turn import WatchedTurn
 from conversations.chat.turn import ask, join, release_connection, stop
-from conversations.models import Message
+from conversations.models import Message, TicketPurpose
 from conversations.models.turn import Turn
 from conversations.services import InvalidValue, owner_to_write_for
 
@@ -135,16 +136,17 @@ class TurnError(exceptions.APIException):
             self.extra = {"conversation_id": turn.conversation_id, "message_id": turn.id}
 
 
-_EVENTS = OpenApiResponse(
-    OpenApiTypes.STR,
-    description="Events `start`, `sources`, `mode`, `reasoning`, `delta`, `tool_call`, "
-    "`tool_result`, `done`, `error`; each has an `id`.",
-)
+_EVENTS = event_responses(ChatResponseSerializer)
 _LAST_EVENT_ID = OpenApiParameter(
     "Last-Event-ID",
     OpenApiTypes.STR,
     OpenApiParameter.HEADER,
     description="The last event seen: the stream goes on after it.",
+)
+_TICKET = OpenApiParameter(
+    "ticket",
+    OpenApiTypes.STR,
+    description="Instead of a token: from `POST /api/chat/tickets`, good once.",
 )
 _STREAM = OpenApiParameter(
     "message_id",
@@ -160,7 +162,25 @@ class ChatViewSet(ApiViewSet):
     serializer_class = ChatResponseSerializer
     # Both run a turn; joining one is a read, stopping one a write.
     throttle_kinds = {"create": "chat", "ask_stream": "chat"}
-    query_names = {"ask_stream": {"question", "session_id", "provider", "model", "key"}}
+    query_names = {
+        "ask_stream": {"question", "session_id", "provider", "model", "key", "ticket"},
+        "stream": {"ticket"},
+    }
+    # The actions that a ticket opens, and which ticket.
+    ticket_purposes: ClassVar[dict[str, TicketPurpose]] = {
+        "ask_stream": TicketPurpose.ASK_STREAM,
+        "stream": TicketPurpose.STREAM,
+    }
+
+    def get_authenticators(self) -> list[BaseAuthentication]:
+        ticketed = self.ticket_purposes.keys() & set((self.action_map or {}).values())
+        return [*([TicketAuthentication()] if ticketed else []), *super().get_authenticators()]
+
+    @property
+    def streamed_message(self) -> uuid.UUID | None:
+        """The answer that the path names, if it does."""
+        named = self.kwargs.get("message_id")
+        return None if named is None else uuid_of(named, "message_id")
 
     @extend_schema(
         operation_id="chat",
@@ -201,6 +221,7 @@ class ChatViewSet(ApiViewSet):
             OpenApiParameter(
                 "key", OpenApiTypes.STR, description="What Idempotency-Key is to POST /api/chat."
             ),
+            _TICKET,
             _LAST_EVENT_ID,
         ],
         responses={
@@ -213,7 +234,8 @@ class ChatViewSet(ApiViewSet):
             refuse_cross_site(request)
         if seen := seen_by(request):
             return self._go_on(seen[0], seen[1])
-        query = {name: request.query_params[name] for name in request.query_params}
+        names = request.query_params.keys() - {"ticket"}
+        query = {name: request.query_params[name] for name in names}
         body = dict(reader(AskedByQuerySerializer).run_validation(query))
         key = body.pop("key", None)
         body["message"] = body.pop("question")
@@ -227,7 +249,7 @@ class ChatViewSet(ApiViewSet):
             "As events; with `Accept: application/json` the turn at its end, waited for, as "
             "`POST /api/chat` answers it."
         ),
-        parameters=[_STREAM, _LAST_EVENT_ID],
+        parameters=[_STREAM, _TICKET, _LAST_EVENT_ID],
         responses={
             (200, MEDIA_TYPE): _EVENTS,
             (200, "application/json"): ChatResponseSerializer,

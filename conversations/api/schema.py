@@ -169,6 +169,14 @@ class BearerScheme(OpenApiAuthenticationExtension):
         return {"type": "http", "scheme": "bearer"}
 
 
+class TicketScheme(OpenApiAuthenticationExtension):
+    target_class = "conversations.api.authentication.TicketAuthentication"
+    name = "ticket"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
+        return {"type": "apiKey", "in": "query", "name": "ticket"}
+
+
 class SessionScheme(OpenApiAuthenticationExtension):
     target_class = "conversations.api.authentication.LoginAuthentication"
     name = "session"

@@ -16,6 +16,7 @@ from conversations.api.sessions import (
     SessionMessageViewSet,
     SessionViewSet,
 )
+from conversations.api.tickets import TicketViewSet
 from conversations.api.tokens import MeViewSet, TokenViewSet
 from conversations.api.usage import UsageViewSet
 
@@ -80,6 +81,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     re_path(r"^usage/?$", UsageViewSet.as_view({"get": "list"}), name="usage"),
     re_path(r"^me/?$", MeViewSet.as_view({"get": "retrieve"}), name="me"),
     re_path(r"^chat/?$", ChatViewSet.as_view({"post": "create"}), name="chat"),
+    re_path(r"^chat/tickets/?$", TicketViewSet.as_view({"post": "create"}), name="chat-tickets"),
     re_path(
         r"^chat/ask-stream/?$", ChatViewSet.as_view({"get": "ask_stream"}), name="chat-ask-stream"
     ),

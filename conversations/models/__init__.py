@@ -14,6 +14,7 @@ from conversations.models.note import ConversationNote
 from conversations.models.review import Review
 from conversations.models.rights import ACT_FOR_ANY_USER, VIEW_CONVERSATION
 from conversations.models.saved_view import SavedView
+from conversations.models.stream_ticket import StreamTicket, TicketPurpose
 from conversations.models.tombstone import Tombstone
 from conversations.models.unstored_turn import UnstoredTurn
 from conversations.models.write_position import WritePosition
@@ -40,6 +41,8 @@ __all__ = [
     "Role",
     "SavedView",
     "Status",
+    "StreamTicket",
+    "TicketPurpose",
     "Tombstone",
     "UnstoredTurn",
     "WritePosition",

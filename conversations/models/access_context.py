@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Self
@@ -17,9 +18,10 @@ if TYPE_CHECKING:
 class Caller:
     """A user, with the rights that they have on conversations of other users.
 
-    `trusted`, `namespace`, `delegated` and `expires_at` are those of the ApiToken; a trusted
-    caller acts for the users of its namespace ("": those without one). `reader` and `writer` are
-    rights of staff to read or write conversations of any user; each use stores an AccessRecord.
+    `trusted`, `namespace`, `delegated` and `expires_at` are those of the ApiToken, whose id is
+    `token_id` (None for a login session); a trusted caller acts for the users of its namespace
+    ("": those without one). `reader` and `writer` are rights of staff to read or write
+    conversations of any user; each use stores an AccessRecord.
     """
 
     user: User
@@ -29,6 +31,7 @@ class Caller:
     writer: bool = False
     delegated: bool = False
     expires_at: datetime | None = None
+    token_id: uuid.UUID | None = None
 
     @classmethod
     def of(cls, user: User) -> Self:

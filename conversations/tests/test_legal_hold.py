@@ -426,7 +426,7 @@ def test_what_the_database_refuses_is_a_conflict_in_the_admin(chat, root, monkey
     assert Conversation.objects.filter(pk=chat.pk).exists()
 
 
-def save_anyway(*, conversation_id, changes, access):
+def save_anyway(*, conversation_id, changes, **_):
     with transaction.atomic():
         Conversation.objects.filter(pk=conversation_id).update(**changes)
 

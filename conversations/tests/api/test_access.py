@@ -75,6 +75,7 @@ TABLE: list[tuple] = [
     ("get", "/api/chat/history/{chat}", None, (200, 404, 200, 404, 404, "200!", "200!")),
     ("get", "/api/chat/streams/{answer}", None, (200, 404, 200, 404, 404, "200!", "200!")),
     ("post", "/api/chat/streams/{answer}/stop", None, (200, 404, 200, 404, 404, 403, "200!")),
+    ("post", "/api/chat/tickets", {"message_id": "{answer}"}, (201,) * 7),
     ("get", "/api/search?q=secret", None, OPEN),
     (
         "get",

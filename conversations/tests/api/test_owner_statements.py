@@ -74,15 +74,15 @@ def requests(api, chat, message):
     yield "write it again", lambda: api.patch(answer, {"content": "xy"}, format="json")
     yield "end it", lambda: api.patch(answer, {"status": "complete"}, format="json")
     yield (
-        "open another",
-        lambda: api.post(messages, {"role": "assistant", "status": "streaming"}, format="json"),
-    )
-    yield (
         "archive",
         lambda: api.patch(f"/api/conversations/{chat.pk}", {"archived": True}, format="json"),
     )
     yield "delete message", lambda: api.delete(one)
     yield "clear", lambda: api.delete(messages)
+    yield (
+        "open another",
+        lambda: api.post(messages, {"role": "assistant", "status": "streaming"}, format="json"),
+    )
     yield (
         "delete many",
         lambda: api.post(

@@ -28,6 +28,7 @@ LOCAL = {
     "conversations_changefeed",
     "conversations_installationsecret",
     "conversations_savedview",
+    "conversations_streamticket",
     "conversations_writeposition",
 }
 

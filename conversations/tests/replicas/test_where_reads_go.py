@@ -29,7 +29,9 @@ READ_THERE = [
     "/api/chat/history/{chat}",
     "/api/search?q=replica",
     "/api/search?q=replica&conversation_id={chat}",
+    "/api/messages",
 ]
+FIGURES = "/api/usage"
 PAGES = [
     "/admin/conversations/conversation/",
     "/admin/conversations/conversation/?q=replica",
@@ -71,9 +73,21 @@ def test_pages_of_staff_read_on_the_replica(replica, chat):
     assert_read_there(replica, browser, [place(path, chat) for path in PAGES])
 
 
+def test_figures_are_counted_there(replica, alice, chat):
+    client = client_for(alice)
+    warm(client, FIGURES)
+    replica.catch_up()
+    replica.pause_replay()
+    Message.objects.all().delete()
+    assert client.get(FIGURES).json()["total"]["messages"] == 1
+
+
 def test_every_action_that_may_read_there_is_tested_above():
     names = {"chat": "c", "message": "m"}
-    tested = {_action(resolve(path.partition("?")[0].format(**names)).func) for path in READ_THERE}
+    tested = {
+        _action(resolve(path.partition("?")[0].format(**names)).func)
+        for path in [*READ_THERE, FIGURES]
+    }
     views = [view for view in _views(get_resolver()) if hasattr(view, "actions")]
     read = [view for view in views if issubclass(view.cls, ApiViewSet) and "get" in view.actions]
     assert tested == {

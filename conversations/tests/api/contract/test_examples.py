@@ -31,6 +31,7 @@ SECRETS = {
     "request_id": "0f8fad5bd9cb469fa16570867728950e",
     "expires_at": "2026-01-12T09:30:01Z",
     "rank": 0.12,
+    "ticket": "kf3Hq1…",
     "next_cursor": "WyJmIiwyXQ:a1b2c3",
     "previous_cursor": "WyJmIiwyXQ:a1b2c3",
 }
@@ -59,6 +60,7 @@ def story():
     tell_of_conversations(story, client)
     tell_of_tokens(story, client)
     tell_of_an_application(story, client_for(make_user("crm"), trusted=True, namespace="crm"))
+    tell_of_a_ticket(story, client)
     tell_of_many(story, client_for(backend))
     tell_of_sessions(story, client_for(backend))
     tell_of_changes(story, client_for(backend))
@@ -105,6 +107,11 @@ def tell_of_conversations(story, client):
     tell("conversations_messages_destroy", "Gone", "delete", f"{append}/{message}")
     tell("conversations_messages_clear", "All gone", "delete", append)
     tell("conversations_destroy", "Gone", "delete", f"conversations/{chat}")
+
+
+def tell_of_a_ticket(story, client):
+    asked = {"purpose": "ask-stream"}
+    story.tell(client, "chat_ticket", "For a question", "post", "/api/chat/tickets", asked)
 
 
 def tell_of_many(story, client):
