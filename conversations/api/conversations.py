@@ -146,6 +146,7 @@ class ConversationViewSet(ApiViewSet):
     def create(self, request: Request) -> Response:
         if has_body(request):
             return self._create(request)
+        idempotency_key_of(request)  # not needed here, and refused where it is none
         owner = self._owner(request.query_params.get("user_id"))
         conversation, created = get_or_create_latest(owner=owner)
         return Response(self._shown(conversation), status=201 if created else 200)

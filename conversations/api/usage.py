@@ -64,7 +64,12 @@ _PARAMETERS = [
     parameters.USER_ID,
     OpenApiParameter(
         "group_by",
-        {"type": "array", "items": {"type": "string", "enum": list(GROUPS)}, "minItems": 1},
+        {
+            "type": "array",
+            "items": {"type": "string", "enum": list(GROUPS)},
+            "minItems": 1,
+            "uniqueItems": True,
+        },
         style="form",
         explode=False,
         description="Default: `day`.",

@@ -31,7 +31,7 @@ def turn(**changes):
         ToolResult("c2", "search", "nothing found"),
     ]
     made = Turn(key, 1, uuid.uuid4(), uuid.uuid4(), "p", "m", [first, Step(uuid.uuid4())])
-    made.steps[1].content = "It is noon."
+    made.steps[1].reasoning, made.steps[1].content = "They ask for the time.", "It is noon."
     made.sources, made.mode = [{"title": "T", "score": 0.5}], "search"
     for name, value in changes.items():
         setattr(made, name, value)
