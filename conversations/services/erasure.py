@@ -6,7 +6,6 @@ from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.db.models import Count, Q, Sum
 
-from conversations.db.owners import release_conversation_ids
 from conversations.models import AccessAction, AccessContext, Conversation
 from conversations.services.audit import record_access
 from conversations.services.errors import NotAllowed, NotFound, OnLegalHold, ReasonRequired
@@ -67,7 +66,6 @@ def erase_user(*, user_id: int, access: AccessContext) -> dict[str, int]:
         with connection.cursor() as cursor:
             # One statement deletes all messages of the user, however many there are.
             cursor.execute("SET LOCAL statement_timeout = 0")
-        release_conversation_ids(user_id)
         user.delete()
     return counts
 
