@@ -47,3 +47,36 @@ if "PYTEST_XDIST_WORKER" not in os.environ:  # workers inherit the environment
 django.setup()
 # Each test client builds the middleware anew, which would look at every static file each time.
 settings.WHITENOISE_AUTOREFRESH = True
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup, django_db_blocker):
+    """On a Citus coordinator the tests run on distributed tables."""
+    from conversations.tests import cluster
+
+    with django_db_blocker.unblock():
+        workers = cluster.distribute_test_database() if cluster.has_citus() else None
+    if workers is None:
+        yield
+        return
+    with cluster.flushing_all_tables():
+        yield
+    with django_db_blocker.unblock():
+        cluster.drop_from_workers(workers)
+
+
+@pytest.fixture(scope="session")
+def on_cluster(django_db_setup, django_db_blocker):
+    from conversations.tests import cluster
+
+    with django_db_blocker.unblock():
+        return cluster.has_citus()
+
+
+@pytest.fixture(autouse=True)
+def _skip_elsewhere(request):
+    """Before the test's own fixtures."""
+    from conversations.tests import cluster
+
+    if cluster.MARKERS & {marker.name for marker in request.node.iter_markers()}:
+        cluster.skip_elsewhere(request.node, on_cluster=request.getfixturevalue("on_cluster"))

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.apps import AppConfig
 from django.contrib.auth.signals import user_logged_in
-from django.db.models.signals import post_migrate
+from django.db.models.signals import post_migrate, pre_migrate
 
 
 class ConversationsConfig(AppConfig):
@@ -12,10 +12,18 @@ class ConversationsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        pre_migrate.connect(_prepare_migrations, sender=self)
         # Runs after the receiver of django.contrib.auth that creates the permissions, since that
         # app precedes this one in INSTALLED_APPS.
         post_migrate.connect(_create_initial_rows, sender=self)
         user_logged_in.connect(_reset_login_failures)
+
+
+def _prepare_migrations(**kwargs: Any) -> None:
+    # Models can be imported only after all apps are loaded.
+    from conversations.db.sharding import prepare_migrations
+
+    prepare_migrations(**kwargs)
 
 
 def _create_initial_rows(**kwargs: Any) -> None:

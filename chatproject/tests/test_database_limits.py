@@ -106,13 +106,18 @@ def test_libpq_takes_the_timeouts_of_the_network():
 
 
 def test_what_passes_a_limit_is_known_as_unavailable(web):
-    user = make_user("ann")
     with web.cursor() as cursor:
         cursor.execute("SET statement_timeout = 50")
         with pytest.raises(OperationalError) as caught:
             cursor.execute("SELECT pg_sleep(5)")
         assert why_unavailable(caught.value) == TIMED_OUT
-        cursor.execute("SET statement_timeout = 0; SET lock_timeout = 50")
+
+
+@pytest.mark.one_node("who waits for a lock waits on another node, with the limits of that one")
+def test_what_waits_too_long_for_a_lock_is_known_as_unavailable(web):
+    user = make_user("ann")
+    with web.cursor() as cursor:
+        cursor.execute("SET lock_timeout = 50")
         with transaction.atomic(), connection.cursor() as other:
             other.execute("SELECT 1 FROM auth_user WHERE id = %s FOR UPDATE", [user.pk])
             with pytest.raises(OperationalError) as caught:

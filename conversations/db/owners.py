@@ -12,13 +12,18 @@ from conversations.models.conversation import Conversation, ConversationQuerySet
 # A view of the conversations on one node; on a cluster a table that is sharded by the id, and so
 # keeps an id from standing for two owners' conversations (`services/distribution.py`).
 OWNERS = "conversations_conversation_owner"
+# No user's id.
+_NOBODY = 0
 
 
 @cache
 def is_distributed() -> bool:
     """Whether `manage.py distribute` has been run; asked once a process."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT relkind <> 'v' FROM pg_class WHERE oid = %s::regclass", [OWNERS])
+        cursor.execute(
+            "SELECT count(*) > 0 FROM pg_class WHERE oid = to_regclass(%s) AND relkind <> 'v'",
+            [OWNERS],
+        )
         return bool(cursor.fetchone()[0])
 
 
@@ -34,7 +39,8 @@ def conversation_with_id(conversation_id: uuid.UUID) -> ConversationQuerySet:
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT user_id FROM {OWNERS} WHERE id = %s", [conversation_id])  # noqa: S608
         row = cursor.fetchone()
-    return found.filter(user_id=row[0]) if row else found.none()
+    # Asked also where there is none: whether an id exists is not told by the number of statements.
+    return found.filter(user_id=row[0] if row else _NOBODY)
 
 
 def claim_conversation_id(conversation_id: uuid.UUID, owner_id: int) -> bool:
@@ -58,10 +64,3 @@ def give_back_conversation_id(conversation_id: uuid.UUID) -> None:
     if is_distributed():
         with connection.cursor() as cursor:
             cursor.execute(f"DELETE FROM {OWNERS} WHERE id = %s", [conversation_id])  # noqa: S608
-
-
-def release_conversation_ids(owner_id: int) -> None:
-    """Forget the ids of an owner who is erased."""
-    if is_distributed():
-        with connection.cursor() as cursor:
-            cursor.execute(f"DELETE FROM {OWNERS} WHERE user_id = %s", [owner_id])  # noqa: S608

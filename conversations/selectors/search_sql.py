@@ -18,6 +18,7 @@ from django.contrib.auth.models import User
 from django.db.models import Q, QuerySet
 
 from conversations.db.bulk_rows import Row
+from conversations.db.owners import is_distributed
 from conversations.db.replicas import read_connection
 from conversations.models.access_context import AccessContext
 from conversations.models.conversation import Conversation, is_user_of
@@ -239,6 +240,7 @@ def _statement(
         matches=matches.format(**bounds, of=" ".join(of)),
         titles=titles.format(**bounds, among=among),
         of_owner="" if scope.owner_id is None else "AND conversation.user_id = %(owner)s",
+        message_owner="conversation.user_id" if is_distributed() else "page.message_owner",
         position="WHERE (rank, key) < (%(rank)s, %(key)s)" if positioned else "",
     )
 
@@ -246,13 +248,15 @@ def _statement(
 # ORDER BY created_at LIMIT lets the planner scan the index on created_at for common words, and the
 # GIN index for rare ones.
 _WORDS = """
-        SELECT user_id, conversation_id, id, created_at, search FROM conversations_message
+        SELECT user_id, conversation_id, sequence, id, created_at, search
+        FROM conversations_message
         WHERE search @@ %(matched)s::tsquery {owner} {of} {after} {before} {visible}
         ORDER BY created_at DESC LIMIT %(max_ranked)s
 """
 _PHRASES = """
         SELECT * FROM (
-            SELECT user_id, conversation_id, id, created_at, search FROM conversations_message
+            SELECT user_id, conversation_id, sequence, id, created_at, search
+            FROM conversations_message
             WHERE search @@ %(likely)s::tsquery {owner} {of} {after} {before} {visible}
             ORDER BY created_at DESC LIMIT %(max_rechecks)s
         ) likely
@@ -262,30 +266,37 @@ _PHRASES = """
 _TITLES = """
     UNION ALL
     SELECT 'title', 2 * ts_rank(search, %(ranked)s::tsquery)::float8, id::text, user_id, id, NULL,
-        created_at
+        NULL, NULL, NULL, created_at
     FROM conversations_conversation
     WHERE search @@ %(matched)s::tsquery {owner} {among} {after} {before} {visible}
 """
+# Rows of the page are found by their whole keys. Where the planner may take a part of a key from
+# another table (the owner from users, both from conversations), it does, and reads all of the
+# owner's conversations or messages: it does not know that these columns depend on each other. So
+# users are a subquery, and a message's owner and conversation are columns of their own. Only a
+# cluster has to be told that both tables are joined by the owner.
 _SEARCH = """
     WITH matches AS MATERIALIZED (
         {matches}
     ), hits AS (
         SELECT 'message' AS kind, ts_rank(search, %(ranked)s::tsquery)::float8 AS rank,
-            id::text AS key, user_id, conversation_id, id AS message_id, created_at
+            id::text AS key, user_id, conversation_id, id AS message_id, user_id AS message_owner,
+            conversation_id AS message_conversation, sequence, created_at
         FROM matches
         {titles}
     ), page AS (
         SELECT * FROM hits {position} ORDER BY rank DESC, key DESC LIMIT %(limit)s
     )
     SELECT page.kind, page.rank, page.key, page.user_id, page.conversation_id, page.created_at,
-        conversation.title, owner.username, page.message_id, message.sequence,
+        conversation.title,
+        (SELECT username FROM auth_user WHERE auth_user.id = page.user_id) AS username,
+        page.message_id, page.sequence,
         message.role, left(message.content, %(snippet_source_chars)s) AS content
     FROM page
     JOIN conversations_conversation conversation
         ON conversation.user_id = page.user_id AND conversation.id = page.conversation_id {of_owner}
-    JOIN auth_user owner ON owner.id = conversation.user_id
-    LEFT JOIN conversations_message message ON message.user_id = conversation.user_id
-        AND message.conversation_id = conversation.id AND message.id = page.message_id
+    LEFT JOIN conversations_message message ON message.user_id = {message_owner}
+        AND message.conversation_id = page.message_conversation AND message.sequence = page.sequence
     ORDER BY page.rank DESC, page.key DESC
 """
 

@@ -24,7 +24,6 @@ from conversations.models import (
 )
 from conversations.services.audit import Detail, owner_of, record_act
 from conversations.services.conversation_values import check_conversation_values
-from conversations.services.database_errors import violates
 from conversations.services.errors import (
     NO_SUCH_CONVERSATION,
     Deleted,
@@ -32,6 +31,7 @@ from conversations.services.errors import (
     NotFound,
     OnLegalHold,
     ServiceError,
+    violated_constraint,
 )
 from conversations.services.merge_patch import check_patch, merged_metadata
 from conversations.services.users import NO_SUCH_USER, UserId, find_or_create_user, find_user
@@ -233,7 +233,7 @@ def update_conversation(
         try:
             row.update(**values)
         except IntegrityError as error:
-            if violates(error, "conversation_external_id_unique"):
+            if violated_constraint(error) == "conversation_external_id_unique":
                 raise KeyReused(TAKEN_EXTERNAL_ID, field="external_id") from None
             raise
     return conversation

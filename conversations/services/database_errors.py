@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import psycopg2
@@ -15,7 +14,7 @@ from django.db import (
     connection,
 )
 
-from conversations.services.errors import NO_SUCH_CONVERSATION, NotFound
+from conversations.services.errors import NO_SUCH_CONVERSATION, NotFound, violated_constraint
 from conversations.services.users import NO_SUCH_USER
 
 RETRY_SECONDS = 5
@@ -44,8 +43,6 @@ _BY_SQLSTATE = {
     "58": UNREACHABLE,  # system errors, such as I/O errors
 }
 
-# On a cluster the number of the shard follows the name of a constraint.
-_SHARD = re.compile(r"_\d+$")
 # By the suffix of a foreign key constraint: those of this project, then those named by Django.
 _NOT_FOUND = {
     ("_user_fk", "_fk_auth_user_id"): NO_SUCH_USER,
@@ -87,12 +84,6 @@ def _is_closed(wrapper: Any) -> bool:
     return wrapper.connection is None or bool(wrapper.connection.closed)
 
 
-def violates(error: IntegrityError, constraint: str) -> bool:
-    """Whether the error is a violation of the constraint of this name."""
-    name = getattr(getattr(error.__cause__, "diag", None), "constraint_name", None) or ""
-    return _SHARD.sub("", name) == constraint
-
-
 def not_found_from(error: BaseException | None) -> NotFound | None:
     """NotFound if a foreign key's user or conversation was deleted concurrently; else None.
 
@@ -101,8 +92,7 @@ def not_found_from(error: BaseException | None) -> NotFound | None:
     """
     if not isinstance(error, IntegrityError):
         return None
-    cause = error.__cause__
-    if not isinstance(cause, psycopg2.errors.ForeignKeyViolation):
+    if not isinstance(error.__cause__, psycopg2.errors.ForeignKeyViolation):
         return None
-    name = _SHARD.sub("", cause.diag.constraint_name or "")
+    name = violated_constraint(error)
     return next((NotFound(text) for ends, text in _NOT_FOUND.items() if name.endswith(ends)), None)

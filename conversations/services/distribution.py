@@ -6,14 +6,16 @@ sessions, groups, the audit log) stays on the coordinator. docs/scale.md says wh
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.db import connection, transaction
 from django.db.migrations.executor import MigrationExecutor
 
 from conversations.db.owners import OWNERS, is_distributed
+from conversations.db.sharding import SETTINGS, shard_by_owner
 from conversations.models import (
     Change,
     Conversation,
@@ -63,40 +65,34 @@ def plan_distribution() -> list[Step]:
     Raises Conflict where this database cannot be distributed, saying what to do about it.
     """
     _check_cluster()
-    distributed = _distributed_tables()
-    left = [model._meta.db_table for model in BY_OWNER if model._meta.db_table not in distributed]
-    steps = []
-    users = get_user_model()._meta.db_table
-    if users not in distributed:
-        steps.append(
-            _step(f"Copy {users} to every node", f"SELECT create_reference_table('{users}')")
-        )
-    if left:
-        steps += _spread(left)
-    if not is_distributed():
-        steps.append(_owners_step())
-    return steps
+    tables = _tables()
+    steps, left = _spreading(tables), [table for table in tables if table not in _distributed()]
+    return [*steps, *_numbering(left), *_cleaning(tables, also=left)]
 
 
 def distribute() -> Iterator[Step]:
-    """Do what `plan_distribution` gives, each step as it is done; all of it or nothing.
+    """Do what `plan_distribution` gives, each step as it is done.
 
-    Nobody else may write meanwhile: the tables are locked until the end. Web processes that ran
-    before have to be started again.
+    The tables are spread in one transaction, all or none. What follows is done again where it was
+    interrupted. Nobody else may write meanwhile: the tables are locked until the end. Web
+    processes that ran before have to be started again.
     """
-    steps = plan_distribution()
-    with transaction.atomic(), connection.cursor() as cursor:
-        # The triggers read and write rows of one owner alone, which lie on their own node.
-        cursor.execute("SET LOCAL citus.enable_unsafe_triggers = on")
-        # Tables that refer to one on every node are changed one shard after the other.
-        cursor.execute("SET LOCAL citus.multi_shard_modify_mode = 'sequential'")
-        for step in steps:
+    _check_cluster()
+    tables = _tables()
+    numbers = _numbering([table for table in tables if table not in _distributed()])
+    with transaction.atomic():
+        yield from _done(_spreading(tables))
+        yield from _done(numbers)
+    is_distributed.cache_clear()
+    yield from _done(_cleaning(tables))
+
+
+def _done(steps: Sequence[Step]) -> Iterator[Step]:
+    for step in steps:
+        with connection.cursor() as cursor:
             for statement in step.statements:
                 cursor.execute(statement)
-            yield step
-    is_distributed.cache_clear()
-    if steps:
-        yield from _cleaned()
+        yield step
 
 
 def _check_cluster() -> None:
@@ -118,94 +114,98 @@ def _check_cluster() -> None:
         raise Conflict(UNMIGRATED)
 
 
-def _distributed_tables() -> set[str]:
-    with connection.cursor() as cursor:
-        cursor.execute(
+def _tables() -> list[str]:
+    """That of users, then those of owners."""
+    return [model._meta.db_table for model in (get_user_model(), *BY_OWNER)]
+
+
+def _distributed() -> set[str]:
+    return set(
+        _column(
             "SELECT table_name::text FROM citus_tables"
             " WHERE citus_table_type IN ('distributed', 'reference')"
         )
-        return {name for (name,) in cursor.fetchall()}
-
-
-def _step(text: str, *statements: str) -> Step:
-    return Step(text, statements)
-
-
-# Constraint, table, the rest of its definition.
-_FOREIGN_KEYS = [
-    (
-        f"{table}_conversation_fk",
-        f"conversations_{table}",
-        "(user_id, conversation_id)",
-        "conversations_conversation (user_id, id)",
     )
-    for table in ("message", "conversationnote", "legalholdrecord")
-] + [
-    (
-        "review_message_fk",
-        "conversations_review",
-        "(user_id, conversation_id, message_id)",
-        "conversations_message (user_id, conversation_id, id)",
-    ),
-]
 
 
-def _spread(tables: list[str]) -> list[Step]:
+def _column(sql: str, *values: Any) -> list[str]:
+    with connection.cursor() as cursor:
+        cursor.execute(sql, values)
+        return [row[0] for row in cursor.fetchall()]
+
+
+def _step(text: str, *statements: str) -> list[Step]:
+    """None where there is no statement."""
+    return [Step(text, statements)] if statements else []
+
+
+def _spreading(tables: Sequence[str]) -> list[Step]:
     """Foreign keys are taken off meanwhile, since they may only join tables that lie together."""
-    first = Conversation._meta.db_table
+    left = [table for table in tables if table not in _distributed()]
+    users, by_owner = tables[0], tables[1:]
+    keys = _foreign_keys(by_owner, left)
     steps = [
-        _step(
-            "Take foreign keys off",
-            *(
-                f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {name}"
-                for name, table, _, _ in _FOREIGN_KEYS
-            ),
-        ),
-        _step(
+        *_step("Take foreign keys off", *(f"{table} DROP {name}" for table, name, _ in keys)),
+        *_step(
             "Remove triggers of TRUNCATE, which ask for rows of all owners", *_truncate_triggers()
         ),
     ]
-    if first in tables:
-        steps.append(
-            _step(
-                "Let the key of conversations begin with the owner",
-                f"ALTER TABLE {first} DROP CONSTRAINT conversation_owner_unique",
-                f"ALTER TABLE {first} DROP CONSTRAINT {first}_pkey",
-                f"ALTER TABLE {first} ADD CONSTRAINT {first}_pkey PRIMARY KEY (user_id, id)",
+    if by_owner[0] in left:
+        steps += _key_of_conversations(by_owner[0])
+    for table in left:
+        if table == users:
+            steps += _step(
+                f"Copy {users} to every node", f"SELECT create_reference_table('{users}')"
             )
-        )
-    for table in tables:
-        beside = "none" if table == first else first
-        steps.append(
-            _step(
-                f"Shard {table} by owner",
-                f"SELECT create_distributed_table("
-                f"'{table}', 'user_id', colocate_with => '{beside}')",
-            )
-        )
-    steps.append(
-        _step(
-            "Put foreign keys back",
-            *(
-                f"ALTER TABLE {table} ADD CONSTRAINT {name} FOREIGN KEY {columns}"
-                f" REFERENCES {target} ON DELETE CASCADE"
-                for name, table, columns, target in _FOREIGN_KEYS
-            ),
-        )
+        else:
+            steps += _step(f"Shard {table} by owner", shard_by_owner(table))
+    steps += _step(
+        "Put foreign keys back, checked at once",
+        *(f"{table} ADD {name} {definition}" for table, name, definition in keys),
     )
-    return steps
+    steps += _step("Make functions known on every node", *_functions())
+    if not is_distributed():
+        steps += _owners_table(users)
+    settings = (f"SET LOCAL {name} = {value}" for name, value in SETTINGS.items())
+    return [*_step("Settings of this transaction", *settings), *steps] if steps else []
+
+
+def _foreign_keys(by_owner: Sequence[str], left: Sequence[str]) -> list[tuple[str, str, str]]:
+    """Those to be made anew: ALTER TABLE, CONSTRAINT, the rest of the definition.
+
+    A deferred key fails at the COMMIT of another node, which Citus reports without saying which
+    key it was.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT format('ALTER TABLE %%s', conrelid::regclass),"
+            " format('CONSTRAINT %%I', conname),"
+            " replace(pg_get_constraintdef(oid), ' DEFERRABLE INITIALLY DEFERRED', '')"
+            " FROM pg_constraint WHERE contype = 'f' AND conrelid = ANY(%s::regclass[])"
+            " AND (condeferrable OR conrelid = ANY(%s::regclass[]))"
+            " ORDER BY conrelid::regclass::text, conname",
+            [list(by_owner), list(left)],
+        )
+        return list(cursor.fetchall())
 
 
 def _truncate_triggers() -> list[str]:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT format('DROP TRIGGER %I ON %s', tgname, tgrelid::regclass) FROM pg_trigger"
-            " WHERE tgfoid = 'conversations_truncate_hold'::regproc"
-        )
-        return [statement for (statement,) in cursor.fetchall()]
+    return _column(
+        "SELECT format('DROP TRIGGER %%I ON %%s', tgname, tgrelid::regclass) FROM pg_trigger"
+        " WHERE tgfoid = 'conversations_truncate_hold'::regproc ORDER BY tgname"
+    )
 
 
-def _owners_step() -> Step:
+def _key_of_conversations(table: str) -> list[Step]:
+    return _step(
+        "Let the key of conversations begin with the owner",
+        f"ALTER TABLE {table} DROP CONSTRAINT conversation_owner_unique",
+        f"ALTER TABLE {table} DROP CONSTRAINT {table}_pkey",
+        f"ALTER TABLE {table} ADD CONSTRAINT {table}_pkey PRIMARY KEY (user_id, id)",
+    )
+
+
+def _owners_table(users: str) -> list[Step]:
     return _step(
         "Make the table of conversations' owners, sharded by id",
         f"DROP VIEW {OWNERS}",
@@ -214,39 +214,50 @@ def _owners_step() -> Step:
         f"INSERT INTO {OWNERS} SELECT id, user_id FROM {Conversation._meta.db_table}"  # noqa: S608
         f" UNION SELECT id, user_id FROM {Tombstone._meta.db_table} WHERE id = conversation_id",
         f"CREATE INDEX conversation_owner_idx ON {OWNERS} (user_id)",
+        f"ALTER TABLE {OWNERS} ADD CONSTRAINT conversation_owner_user_fk"
+        f" FOREIGN KEY (user_id) REFERENCES {users} (id) ON DELETE CASCADE",
     )
 
 
-def _cleaned() -> Iterator[Step]:
+def _functions() -> list[str]:
+    """Triggers on every node call them; Citus itself takes along only those of the triggers."""
+    return _column(
+        "SELECT format('SELECT create_distributed_function(%%L)', oid::regprocedure) FROM pg_proc"
+        " WHERE proname LIKE 'conversations\\_%%' AND pronamespace = current_schema()::regnamespace"
+        " AND NOT EXISTS (SELECT FROM pg_dist_object"
+        " WHERE classid = 'pg_proc'::regclass AND objid = pg_proc.oid) ORDER BY oid"
+    )
+
+
+def _cleaning(tables: Sequence[str], also: Sequence[str] = ()) -> list[Step]:
     """The rows that the coordinator stored itself are unseen now, but still on its disk."""
-    tables = [get_user_model()._meta.db_table, *(model._meta.db_table for model in BY_OWNER)]
-    truncate = "SELECT truncate_local_data_after_distributing_table('{}')"
-    steps = [
-        _step("Remove the local copies", *map(truncate.format, tables)),
-        _step("Go on counting where the numbers of local tables were", _RESET_IDENTITIES),
-    ]
-    with connection.cursor() as cursor:
-        for step in steps:
-            for statement in step.statements:
-                cursor.execute(statement)
-            yield step
+    copies = _column(
+        "SELECT name FROM unnest(%s) WITH ORDINALITY AS given (name, place)"
+        " WHERE pg_relation_size(name::regclass) > 0 ORDER BY place",
+        list(tables),
+    )
+    spread = _distributed() | set(also)
+    remove = "SELECT truncate_local_data_after_distributing_table('{}')"
+    return _step(
+        "Remove the local copies", *(remove.format(table) for table in copies if table in spread)
+    )
 
 
-# Local tables that refer to users become tables of the cluster, and their numbers start anew.
-_RESET_IDENTITIES = """
-DO $do$
-DECLARE
-    numbered record;
-BEGIN
-    FOR numbered IN
-        SELECT table_name::text AS name, attname AS number FROM citus_tables
-        JOIN pg_attribute ON attrelid = table_name AND attidentity <> ''
-    LOOP
-        EXECUTE format(
-            'SELECT setval(pg_get_serial_sequence(%L, %L),
-                (SELECT coalesce(max(%I), 0) + 1 FROM %s), false)',
-            numbered.name, numbered.number, numbered.number, numbered.name);
-    END LOOP;
-END
-$do$
+def _numbering(left: Sequence[str]) -> list[Step]:
+    """Local tables that refer to users become tables of the cluster, and their numbers start anew.
+
+    The next number is never one that was given out before, also where its row is gone.
+    """
+    if get_user_model()._meta.db_table not in left:
+        return []
+    return _step("Go on counting where the numbers were", *_column(_NEXT_NUMBERS))
+
+
+_NEXT_NUMBERS = """
+SELECT format('SELECT setval(pg_get_serial_sequence(%%L, %%L), %%s)',
+    attrelid::regclass::text, attname, last_value)
+FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
+JOIN pg_sequences ON format('%%I.%%I', schemaname, sequencename)
+    = pg_get_serial_sequence(attrelid::regclass::text, attname)
+WHERE attidentity <> '' AND relkind = 'r' AND last_value IS NOT NULL ORDER BY 1
 """

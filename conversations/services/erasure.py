@@ -6,7 +6,6 @@ from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.db.models import Count, Q, Sum
 
-from conversations.db.owners import release_conversation_ids
 from conversations.models import AccessAction, AccessContext, Conversation
 from conversations.services.audit import note_write, record_access
 from conversations.services.changes import forget_changes_of
@@ -68,7 +67,6 @@ def erase_user(*, user_id: int, access: AccessContext) -> dict[str, int]:
         with connection.cursor() as cursor:
             # One statement deletes all messages of the user, however many there are.
             cursor.execute("SET LOCAL statement_timeout = 0")
-        release_conversation_ids(user_id)
         note_write(access, user)
         user.delete()
         forget_changes_of(user, user_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,11 @@ NOT_RUNNING_ANY_MORE = "This answer is not running any more."
 ON_HOLD = "This conversation is on legal hold: it cannot be changed or deleted."
 # The constraint name in the errors of the legal hold triggers (migration 0007).
 HOLD_CONSTRAINT = "conversation_legal_hold"
+# What the errors of those triggers, and of foreign keys, say in any language.
+_HELD = re.compile(r"\blegal hold\b")
+_FOREIGN_KEY = re.compile(r"\w+_fk\w*")
+# On a cluster the number of the shard follows the name of a constraint.
+_SHARD = re.compile(r"_\d+$")
 
 
 class ServiceError(Exception):
@@ -160,6 +166,20 @@ def refusal_of(error: Exception) -> ServiceError | None:
     if isinstance(error, ServiceError):
         return error
     if isinstance(error, IntegrityError):
-        constraint = getattr(getattr(error.__cause__, "diag", None), "constraint_name", None)
-        return OnLegalHold() if constraint == HOLD_CONSTRAINT else None
+        return OnLegalHold() if violated_constraint(error) == HOLD_CONSTRAINT else None
     return None
+
+
+def violated_constraint(error: IntegrityError) -> str:
+    """The name of the violated constraint, where a trigger of a legal hold or a foreign key is it;
+    else "", or the name where the database says it.
+
+    A Citus coordinator passes on the text of another node's error without the name.
+    """
+    diagnostics = getattr(error.__cause__, "diag", None)
+    name = getattr(diagnostics, "constraint_name", None)
+    if name is None:
+        text = getattr(diagnostics, "message_primary", None) or ""
+        found = _FOREIGN_KEY.search(text)
+        name = HOLD_CONSTRAINT if _HELD.search(text) else found[0] if found else ""
+    return _SHARD.sub("", name)

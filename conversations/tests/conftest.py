@@ -10,8 +10,8 @@ from django.db import connection
 from django.test import TransactionTestCase
 from django.test.utils import CaptureQueriesContext
 
+from conversations.db.owners import is_distributed
 from conversations.models import Conversation
-from conversations.tests.cluster import distribute_test_database, has_citus
 from conversations.tests.factories import client_for, make_staff, make_trusted, make_user
 
 TRANSACTION_CONTROL = ("BEGIN", "COMMIT", "SAVEPOINT", "RELEASE SAVEPOINT", "ROLLBACK")
@@ -25,11 +25,14 @@ ALTER TABLE conversations_conversation ENABLE TRIGGER conversation_hold_update;
 
 @pytest.fixture(autouse=True, scope="session")
 def _flush_in_spite_of_holds():
-    """A test without a transaction of its own ends with a TRUNCATE, which a legal hold refuses."""
+    """A test without a transaction of its own ends with a TRUNCATE, which a legal hold refuses.
+
+    On a cluster it does not: there are no triggers of TRUNCATE.
+    """
     flush = TransactionTestCase._fixture_teardown
 
     def lift_and_flush(self):
-        if Conversation.objects.filter(legal_hold=True).exists():
+        if not is_distributed() and Conversation.objects.filter(legal_hold=True).exists():
             with connection.cursor() as cursor:
                 cursor.execute(LIFT_HOLDS)
         flush(self)
@@ -37,14 +40,6 @@ def _flush_in_spite_of_holds():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TransactionTestCase, "_fixture_teardown", lift_and_flush)
         yield
-
-
-@pytest.fixture(scope="session")
-def django_db_setup(django_db_setup, django_db_blocker):
-    """On a Citus coordinator the tests run on distributed tables."""
-    with django_db_blocker.unblock():
-        if has_citus():
-            distribute_test_database()
 
 
 @pytest.fixture
@@ -77,6 +72,15 @@ def api(alice):
 def backend(trusted):
     """The trusted client's client."""
     return client_for(trusted)
+
+
+@pytest.fixture
+def explains(db):
+    """For `plans_of(execute=True)`, before other fixtures: a cluster runs EXPLAIN ANALYZE only
+    where the coordinator has not read or written its own copies in the transaction."""
+    if is_distributed():
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL citus.enable_local_execution = off")
 
 
 @pytest.fixture

@@ -1,10 +1,10 @@
 """How the database finds what the pages of staff show: never by reading all messages."""
 
 import pytest
-from django.db import connection
 
 from conversations.services import SCRIPT, MessageDraft, append_drafts
 from conversations.tests.admin.conftest import LIST, transcript_url
+from conversations.tests.cluster import plan_lines_of
 from conversations.tests.factories import make_conversation
 
 SEARCHES = ["zeppelin", "train station", '"train station"', "owner-1"]
@@ -47,17 +47,8 @@ def chat(alice):
 
 
 def scans_of(sql):
-    """How a statement comes to its messages, where the planner avoids reading a whole table.
-
-    A table of a few rows is best read whole. With that made dear, a plan that still does it
-    is one for which there is no index.
-    """
-    with connection.cursor() as cursor:
-        cursor.execute("SET LOCAL enable_seqscan = off")
-        cursor.execute(f"EXPLAIN {sql}")
-        plan = [line for (line,) in cursor.fetchall()]
-        cursor.execute("SET LOCAL enable_seqscan = on")
-    return [line for line in plan if "Seq Scan on conversations_message" in line]
+    """How a statement comes to its messages by reading all of them."""
+    return [line for line in plan_lines_of(sql) if "Seq Scan on conversations_message" in line]
 
 
 def explained(seen):

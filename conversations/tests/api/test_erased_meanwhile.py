@@ -14,6 +14,7 @@ from conversations.services.database_errors import not_found_from
 from conversations.services.imports import import_conversations
 from conversations.services.users import NO_SUCH_USER
 from conversations.tests.chat.fixtures import wait_until
+from conversations.tests.cluster import someone_waits_for_a_lock
 from conversations.tests.factories import client_for, make_conversation, make_trusted, make_user
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -46,18 +47,9 @@ def while_erasing(user, write):
         with transaction.atomic():
             erase_user(user_id=user.pk, access=SCRIPT)
             result = pool.submit(run)
-            wait_until(lambda: result.done() or someone_waits(), 10)
+            wait_until(lambda: result.done() or someone_waits_for_a_lock(), 10)
             assert not result.done()
         return result.result()
-
-
-def someone_waits():
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT count(*) FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY "
-            "(pg_blocking_pids(pid))"
-        )
-        return cursor.fetchone()[0] > 0
 
 
 @pytest.mark.parametrize("name", [name for name in WRITES if name != "get or create"])

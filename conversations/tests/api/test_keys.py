@@ -136,6 +136,7 @@ def test_a_message_that_is_just_being_deleted_does_not_come_back_either():
     assert not Message.objects.exists()
 
 
+@pytest.mark.one_node("an id that is taken is found to be so at once, without waiting")
 @pytest.mark.django_db(transaction=True)
 def test_a_conversation_that_is_just_being_deleted_does_not_come_back_either():
     alice = make_user("alice")

@@ -6,7 +6,6 @@ import pytest
 from django.db import connection
 
 from conversations.services import MessageDraft, add_messages
-from conversations.tests.cluster import needs_cluster
 from conversations.tests.factories import access_of, make_conversation
 
 pytestmark = pytest.mark.django_db
@@ -120,8 +119,8 @@ def test_every_statement_names_the_owner(sent):
             assert not OF_MANY_OWNERS.search(sql), f"{name}: {sql}"
 
 
+@pytest.mark.cluster
 def test_every_statement_runs_on_one_node(sent):
-    needs_cluster()
     for name, statements in sent.items():
         for sql in statements:
             with connection.cursor() as cursor:

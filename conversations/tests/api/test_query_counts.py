@@ -2,8 +2,10 @@
 
 import pytest
 
+from conversations.db.owners import is_distributed
 from conversations.models import Message, id_from_key
 from conversations.services import get_chat_history
+from conversations.tests.cluster import analyze, plans_of
 from conversations.tests.factories import client_for, make_conversation
 
 pytestmark = pytest.mark.django_db
@@ -58,9 +60,17 @@ def test_statements_are_pinned(alice, trusted, statements, route, rows):
             url = path.format(chat=chat.pk, message=message, owner="alice")
             answer = getattr(client, method)(url, body)
         assert answer.status_code < 300, answer.content
-        assert len(seen) <= expected, "\n".join(seen)
+        assert len(seen) <= expected + on_cluster(route, user), "\n".join(seen)
         if method == "delete" and path == ONE:
             break
+
+
+def on_cluster(route, user):
+    """There one statement more says whose a conversation is, or claims the id of a new one."""
+    method, path, body, *_ = route
+    looked_up = user.username == "backend" and "{chat}" in path
+    claimed = (method, path, body) == ("post", LIST, {"title": "x"})
+    return int(is_distributed() and (looked_up or claimed))
 
 
 def test_a_keyed_append_costs_no_more_and_a_repeat_little(alice, statements):
@@ -72,30 +82,27 @@ def test_a_keyed_append_costs_no_more_and_a_repeat_little(alice, statements):
         with statements() as seen:
             client.post(MANY.format(chat=chat.pk), body, headers={"Idempotency-Key": "k"})
         counts.append(len(seen))
-    assert counts == [3, 5]
+    # On a cluster the tombstones of the keys are looked up in a statement of their own.
+    assert counts == [3 + is_distributed(), 5 + is_distributed()]
     assert Message.objects.count() == 1
 
 
 @pytest.mark.parametrize("start", ["", "?after_sequence=2500", "?after_sequence=4900"])
-def test_a_history_page_reads_only_its_own_rows_however_deep(alice, start, django_db_blocker):
+def test_a_history_page_reads_only_its_own_rows_however_deep(explains, alice, start):
     """What PostgreSQL itself counts as read from the index and the table."""
-    from django.db import connection
-
     chat = make_conversation(alice, messages=5_000)
     client = client_for(alice)
-    with connection.cursor() as cursor:
-        cursor.execute("ANALYZE conversations_message")
-        cursor.execute(
-            "EXPLAIN (ANALYZE, FORMAT JSON) SELECT * FROM conversations_message "
-            "WHERE user_id = %s AND conversation_id = %s AND sequence > %s "
-            "ORDER BY sequence LIMIT 51",
-            [alice.pk, chat.pk, int(start.partition("=")[2] or 0)],
-        )
-        plan = cursor.fetchone()[0]
-    node = (plan if isinstance(plan, list) else __import__("json").loads(plan))[0]["Plan"]
+    analyze("conversations_message")
+    (plan,) = plans_of(
+        "SELECT * FROM conversations_message WHERE user_id = %s AND conversation_id = %s"
+        " AND sequence > %s ORDER BY sequence LIMIT 51",
+        [alice.pk, chat.pk, int(start.partition("=")[2] or 0)],
+        execute=True,
+    )
+    node = plan["Plan"]
     while "Plans" in node:
         node = node["Plans"][0]
     assert node["Node Type"] == "Index Scan"
-    assert node["Index Name"] == "message_sequence_unique"
+    assert node["Index Name"].startswith("message_sequence_unique")
     assert node["Actual Rows"] <= 51
     assert client.get(MANY.format(chat=chat.pk) + start).status_code == 200

@@ -1,4 +1,5 @@
 import pytest
+from django.db import connection
 
 from conversations.models import AccessRecord
 from conversations.selectors import search_sql as search
@@ -10,6 +11,7 @@ from conversations.services import (
     update_conversation,
 )
 from conversations.services.messages import get_chat_history
+from conversations.tests.cluster import analyze, plan_lines_of
 from conversations.tests.factories import client_for, make_conversation, make_user
 
 pytestmark = pytest.mark.django_db
@@ -280,3 +282,23 @@ def test_a_phrase_is_looked_for_in_the_newest_messages_with_its_words(api, alice
         say(chat, text)
     assert sequences(api, '"blue whale"') == [3]
     assert sorted(sequences(api, "blue whale")) == [1, 2, 3]
+
+
+@pytest.mark.one_node("the planner has no statistics of shards within a test's transaction")
+@pytest.mark.parametrize("everybody", [False, True])
+def test_matches_are_read_by_their_whole_keys(alice, staff, statements, everybody):
+    """Not all conversations of an owner or all messages of a conversation for each match."""
+    for name in range(20):
+        for _ in range(10):
+            make_conversation(alice if name == 7 else make_user(f"{name}-{_}"), messages=4)
+    analyze("auth_user, conversations_conversation, conversations_message")
+    client, scope = (client_for(staff), "&user_id=*") if everybody else (client_for(alice), "")
+    with statements() as seen:
+        assert client.get(f"/api/search?q=message{scope}").json()["results"]
+    (sql,) = [sql for sql in seen if "MATERIALIZED" in sql]
+    with connection.cursor() as cursor:
+        for better_for_few_rows in ("hashjoin", "mergejoin", "bitmapscan"):
+            cursor.execute(f"SET LOCAL enable_{better_for_few_rows} = off")
+    plan = "\n".join(plan_lines_of(sql))
+    assert "(sequence = " in plan, plan
+    assert "Join Filter" not in plan, plan

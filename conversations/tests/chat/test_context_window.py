@@ -6,6 +6,7 @@ from agents.models.chatcmpl_converter import Converter
 from conversations.chat.llm.context_window import history_before
 from conversations.models import Message
 from conversations.services import SCRIPT, MessageDraft, append_drafts
+from conversations.tests.cluster import analyze, plans_of
 from conversations.tests.factories import fill, make_conversation
 
 CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
@@ -166,17 +167,21 @@ def test_arguments_may_be_an_object(conversation):
 
 
 @pytest.mark.django_db
-def test_it_costs_the_same_however_long_the_conversation_is(conversation, statements, settings):
+def test_it_costs_the_same_however_long_the_conversation_is(
+    explains, conversation, statements, settings
+):
     settings.CHAT_CONTEXT_MESSAGES = 10
     fill(conversation, 3_000)
     with statements() as seen:
         history(conversation)
     assert len(seen) == 1
-    plan = (
+    analyze("conversations_message")
+    newest = (
         Message.objects.of(conversation.user_id, conversation.pk)
         .filter(sequence__lte=3_000)
         .order_by("-sequence")[:10]
-        .explain(analyze=True)
     )
-    assert "message_sequence_unique" in plan
-    assert "rows=10 " in plan.splitlines()[0] or "rows=10.00 " in plan.splitlines()[0]
+    (plan,) = plans_of(*newest.query.sql_with_params(), execute=True)
+    (scan,) = plan["Plan"]["Plans"]
+    assert scan["Index Name"].startswith("message_sequence_unique")
+    assert scan["Actual Rows"] == 10

@@ -1,6 +1,6 @@
 """The triggers of a legal hold: the AccessRecord that they require, and their cost."""
 
-import json
+import re
 
 import pytest
 from django.core.management import call_command
@@ -8,6 +8,7 @@ from django.db import IntegrityError, connection, transaction
 
 from conversations.models import Conversation, LegalHoldRecord, Message
 from conversations.services import add_message
+from conversations.tests.cluster import plan_lines_of, plans_of
 from conversations.tests.factories import access_of, make_conversation
 
 TRIGGERS = """
@@ -56,34 +57,33 @@ def test_the_record_of_one_release_does_not_permit_the_next(chat):
 
 def triggers_called(statement, *values):
     """The triggers that a statement calls, from EXPLAIN ANALYZE."""
-    with connection.cursor() as cursor:
-        cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", values)
-        plan = cursor.fetchone()[0]
-    found = (json.loads(plan) if isinstance(plan, str) else plan)[0]["Triggers"]
-    return {trigger["Trigger Name"] for trigger in found if trigger["Calls"]}
+    plans = plans_of(statement, values, execute=True)
+    found = [trigger for plan in plans for trigger in plan["Triggers"] if trigger["Calls"]]
+    # A constraint's trigger, and on a cluster every one, has the number of the shard.
+    return {re.sub(r"_\d+$", "", trigger["Trigger Name"]) for trigger in found}
 
 
-def test_an_append_without_a_hold_calls_no_trigger_of_one(chat, alice, statements):
+def test_an_append_without_a_hold_calls_no_trigger_of_one(explains, chat, alice, statements):
     reserve = """UPDATE conversations_conversation SET last_sequence = last_sequence + 1,
-        message_count = message_count + 1 WHERE id = %s"""
-    insert = """INSERT INTO conversations_message
-        SELECT (jsonb_populate_record(stored, jsonb_build_object(
-            'id', gen_random_uuid(), 'sequence', 99))).*
-        FROM conversations_message stored WHERE conversation_id = %s AND sequence = 1"""
-    assert not [name for name in triggers_called(reserve, chat.pk) if "hold" in name]
-    assert triggers_called(insert, chat.pk) == {"message_search_insert"}
+        message_count = message_count + 1 WHERE id = %s AND user_id = %s"""
+    insert = """INSERT INTO conversations_message (user_id, conversation_id, id, sequence, role,
+            content, provider, model, status, metadata, created_at, updated_at)
+        VALUES (%s, %s, gen_random_uuid(), 99, 'user', 'x', '', '', 'complete', '{}', now(), now())
+        """
+    assert not [name for name in triggers_called(reserve, chat.pk, alice.pk) if "hold" in name]
+    called = triggers_called(insert, alice.pk, chat.pk)
+    assert "message_search_insert" in called
+    assert not [name for name in called if "hold" in name]
     with statements() as seen:
         add_message(conversation_id=chat.pk, role="user", content="x", access=access_of(alice))
     assert len(seen) == 2
     set_hold(chat, True)
-    assert "conversation_hold_update" in triggers_called(reserve, chat.pk)
+    assert "conversation_hold_update" in triggers_called(reserve, chat.pk, alice.pk)
 
 
 def test_whether_anything_is_held_is_answered_by_an_index(chat):
-    with connection.cursor() as cursor:
-        cursor.execute("SET LOCAL enable_seqscan = off")
-        cursor.execute("EXPLAIN SELECT FROM conversations_conversation WHERE legal_hold")
-        assert "conversation_held_idx" in str(cursor.fetchall())
+    plan = plan_lines_of("SELECT FROM conversations_conversation WHERE legal_hold")
+    assert "conversation_held_idx" in str(plan)
 
 
 def test_without_a_hold_deletion_works(chat, alice):
@@ -91,6 +91,7 @@ def test_without_a_hold_deletion_works(chat, alice):
     assert not Message.objects.exists()
 
 
+@pytest.mark.one_node("migrations before 0018 are not undone on sharded tables")
 @pytest.mark.django_db(transaction=True)
 def test_the_migrations_can_be_undone_and_done_again():
     def triggers():

@@ -2,25 +2,18 @@
 
 import pytest
 from django.apps import apps
-from django.db import IntegrityError, connection, transaction
+from django.db import DatabaseError, IntegrityError, connection, transaction
 
+from conversations.db.owners import OWNERS, is_distributed
 from conversations.models import Conversation, Message
+from conversations.services import distribution
+from conversations.services.conversations import insert_conversation
 from conversations.tests.factories import make_conversation, make_user
 
 pytestmark = pytest.mark.django_db
 
-# Sharded by owner on a cluster. A new table with somebody's words or traces belongs here.
-BY_OWNER = {
-    "conversations_change",
-    "conversations_conversation",
-    "conversations_legalholdrecord",
-    "conversations_message",
-    "conversations_conversationnote",
-    "conversations_pendingchange",
-    "conversations_review",
-    "conversations_tombstone",
-    "conversations_unstoredturn",
-}
+# Sharded by owner on a cluster. A new table with somebody's words or traces belongs there.
+BY_OWNER = {model._meta.db_table for model in distribution.BY_OWNER}
 # Of the whole installation or of staff: on the coordinator alone.
 LOCAL = {
     "conversations_accessrecord",
@@ -61,6 +54,25 @@ def test_every_table_is_named_as_sharded_or_local():
     assert tables == BY_OWNER | LOCAL
 
 
+@pytest.mark.cluster
+def test_every_table_of_owners_lies_together_on_the_shards():
+    found = rows(
+        "SELECT table_name::text, distribution_column, colocation_id FROM citus_tables"
+        " WHERE citus_table_type = 'distributed'"
+    )
+    places = {table: place for table, *place in found if table != OWNERS}
+    assert set(places) == BY_OWNER
+    assert {column for column, _ in places.values()} == {"user_id"}
+    assert len({colocation for _, colocation in places.values()}) == 1
+
+
+@pytest.mark.cluster
+def test_foreign_keys_of_shards_are_checked_at_once():
+    """A COMMIT that fails on another node does not say which key it was."""
+    deferred = "SELECT conname FROM pg_constraint WHERE condeferrable AND conrelid = %s::regclass"
+    assert [rows(deferred, table) for table in {*BY_OWNER, OWNERS}] == [[]] * (len(BY_OWNER) + 1)
+
+
 def test_every_row_has_an_owner():
     for table in BY_OWNER:
         ((is_nullable,),) = rows(
@@ -73,8 +85,9 @@ def test_every_row_has_an_owner():
 
 def test_every_unique_key_begins_with_the_owner():
     found = {index: first for _, index, first in rows(UNIQUE_INDEXES, list(BY_OWNER))}
-    # On one node a conversation's id is unique by itself, and says whose it is.
-    assert found.pop("conversations_conversation_pkey") == "id"
+    if not is_distributed():
+        # There a conversation's id is unique by itself, and says whose it is.
+        assert found.pop("conversations_conversation_pkey") == "id"
     assert set(found.values()) == {"user_id"}, found
 
 
@@ -103,22 +116,38 @@ def test_the_owner_of_a_row_does_not_change(table):
     assert kept & set(names), names
 
 
+# By the trigger; on a cluster Citus comes before it.
+DOES_NOT_CHANGE = "does not change|modifying the partition value"
+
+
 def test_an_update_of_the_owner_is_refused(alice, bob):
     conversation = make_conversation(alice, messages=1)
     for rows_ in (Conversation.objects.filter(pk=conversation.pk), Message.objects.all()):
-        with pytest.raises(IntegrityError, match="does not change"), transaction.atomic():
+        with pytest.raises(DatabaseError, match=DOES_NOT_CHANGE), transaction.atomic():
             rows_.update(user=bob)
 
 
 def test_a_message_belongs_to_the_owner_of_its_conversation(alice, bob):
     conversation = make_conversation(alice)
     message = Message(user=bob, conversation=conversation, sequence=1, role="user", content="x")
-    message.save(force_insert=True)
-    with pytest.raises(IntegrityError, match="message_conversation_fk"):
+
+    def store():
+        message.save(force_insert=True)
         connection.check_constraints()
+
+    with pytest.raises(IntegrityError, match="message_conversation_fk"):
+        store()
 
 
 def test_two_owners_cannot_share_a_conversation_id(alice):
+    conversation = make_conversation(alice)
+    other = Conversation(id=conversation.pk, user=make_user("carol"))
+    assert not insert_conversation(other)
+    assert not Conversation.objects.owned_by(other.user_id).exists()
+
+
+@pytest.mark.one_node("the database itself refuses it in the table of conversations alone")
+def test_the_key_of_conversations_refuses_a_second_owner(alice):
     conversation = make_conversation(alice)
     with pytest.raises(IntegrityError, match="conversations_conversation_pkey"):
         Conversation.objects.create(id=conversation.pk, user=make_user("carol"))

@@ -48,6 +48,7 @@ from conversations.tests.chat.turns import (
     question,
     with_text,
 )
+from conversations.tests.cluster import analyze, plan_lines_of
 from conversations.tests.factories import access_of, make_conversation, make_user
 
 CALLS = [ToolCall(f"c{i}", "f", "{}") for i in range(2)]
@@ -237,6 +238,7 @@ def test_no_write_of_a_turn_touches_the_clients_metadata_and_ratings(alice):
         assert (stored, row.runner, row.status) == (theirs, None, "complete")
 
 
+@pytest.mark.one_node("the SQL of migration 0008, which a cluster has behind it")
 def test_the_migration_moves_the_process_of_running_answers_both_ways(alice):
     migration = import_module("conversations.migrations.0008_turn_runner")
     running, complete, odd = (begin(alice, runner=name) for name in ("r", "", ""))
@@ -337,7 +339,7 @@ def test_an_answer_that_is_locked_keeps_no_other_from_being_saved():
             connection.close()
 
     with ThreadPoolExecutor(1) as pool, transaction.atomic():
-        Message.objects.select_for_update().get(id=locked.id)
+        Message.objects.select_for_update().get(id=locked.id, user=alice)
         assert pool.submit(save_both).result() == {locked.id: False, other.id: False}
     assert [answer_of(turn).content for turn in (locked, other)] == ["", "abc"]
     save(locked, "abcd")
@@ -430,14 +432,11 @@ def test_abandoned_answers_are_ended_in_batches(alice, monkeypatch, statements):
 def test_looking_for_abandoned_answers_reads_none_that_are_complete(alice):
     make_conversation(alice, messages=3_000)
     age(begin(alice))
-    with connection.cursor() as cursor:
-        cursor.execute("ANALYZE conversations_message")
+    analyze("conversations_message")
     with CaptureQueriesContext(connection) as captured:
         assert interrupt_all_abandoned(is_dead=alive) == 1
     for query in (one["sql"] for one in captured):
-        with connection.cursor() as cursor:
-            cursor.execute(f"EXPLAIN {query}")
-            plan = "\n".join(row[0] for row in cursor.fetchall())
+        plan = "\n".join(plan_lines_of(query))
         assert "Seq Scan" not in plan, plan
 
 
