@@ -17,8 +17,8 @@ from conversations.services import (
 from conversations.services.abandoned_turns import interrupt_all_abandoned
 from conversations.tests.api.answers import Answer, code_of
 from conversations.tests.api.test_concurrency import at_once
-from conversations.tests.api.test_erased_meanwhile import someone_waits
 from conversations.tests.chat.fixtures import wait_until
+from conversations.tests.cluster import someone_waits_for_a_lock
 from conversations.tests.factories import client_for, make_user
 from conversations.tests.services.test_legal_hold import FOR_CASE
 
@@ -141,7 +141,7 @@ def while_open(answer, change, body):
         with transaction.atomic():
             change()
             told = pool.submit(write)
-            wait_until(lambda: told.done() or someone_waits(), 10)
+            wait_until(lambda: told.done() or someone_waits_for_a_lock(), 10)
             assert not told.done()
         return told.result()
 
