@@ -144,9 +144,9 @@ class ConversationViewSet(ApiViewSet):
         responses=created_answers(CONVERSATIONS),
     )
     def create(self, request: Request) -> Response:
+        key = idempotency_key_of(request)
         if has_body(request):
-            return self._create(request)
-        idempotency_key_of(request)  # not needed here, and refused where it is none
+            return self._create(request, key)
         owner = self._owner(request.query_params.get("user_id"))
         conversation, created = get_or_create_latest(owner=owner)
         return Response(self._shown(conversation), status=201 if created else 200)
@@ -249,9 +249,8 @@ class ConversationViewSet(ApiViewSet):
             beyond = f"{path}?{urlencode({'after_sequence': rows[-1]['sequence']})}"
         return [self.contract.message(row) for row in rows], beyond
 
-    def _create(self, request: Request) -> Response:
+    def _create(self, request: Request, key: str | None) -> Response:
         body = read_body(request, self.new_serializer)
-        key = idempotency_key_of(request)
         if key is not None:
             check_one_identity(body)
         with transaction.atomic():  # a new user and the first conversation, or neither

@@ -3,6 +3,7 @@ as this API looks at them. Their own documentation says the rest."""
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 from drf_spectacular.extensions import OpenApiSerializerExtension
@@ -90,6 +91,8 @@ class MessageBody(OpenApiSerializerExtension):
 
 
 def _reference(registry: Any, name: str, shape: _Shape) -> dict[str, str]:
-    component = ResolvedComponent(name, ResolvedComponent.SCHEMA, schema=shape, object=name)
+    # A copy: drf-spectacular moves the lists of choices out of it.
+    schema = deepcopy(shape)
+    component = ResolvedComponent(name, ResolvedComponent.SCHEMA, schema=schema, object=name)
     registry.register_on_missing(component)
     return dict(component.ref)

@@ -18,6 +18,7 @@ from conversations.api.conversations import (
 )
 from conversations.api.messages import MessageViewSet, clear_operation, message_operations
 from conversations.api.queries import read_conversation
+from conversations.api.views import idempotency_key_of
 
 
 @conversation_operations(SESSIONS)
@@ -38,7 +39,7 @@ class SessionViewSet(ConversationViewSet):
         responses=created_answers(SESSIONS),
     )
     def create(self, request: Request) -> Response:
-        return self._create(request)
+        return self._create(request, idempotency_key_of(request))
 
 
 @message_operations(SESSIONS)

@@ -155,7 +155,7 @@ def _range(request: Request) -> tuple[datetime, datetime]:
         first = datetime.min.replace(tzinfo=UTC) + timedelta(days=DEFAULT_DAYS)
         after = max(before, first) - timedelta(days=DEFAULT_DAYS)
     if after > before:
-        raise ValidationError({"created_after": [ErrorDetail(EMPTY_RANGE, "invalid")]})
+        raise ValidationError({"created_after": [ErrorDetail(EMPTY_RANGE, "empty_range")]})
     if before - after > timedelta(days=MAX_DAYS):
-        raise ValidationError({"created_after": [ErrorDetail(LONG_RANGE, "invalid")]})
+        raise ValidationError({"created_after": [ErrorDetail(LONG_RANGE, "long_range")]})
     return after, before

@@ -44,7 +44,7 @@ def create_ticket(
     if access.caller is None or access.caller.token_id is None:
         raise NotAllowed(NEEDS_TOKEN)
     if message_id is not None and purpose != TicketPurpose.STREAM:
-        raise InvalidValue(NOT_OF_ONE_ANSWER, field="message_id")
+        raise InvalidValue(NOT_OF_ONE_ANSWER, field="message_id", code="not_of_one_answer")
     _remove_expired()
     ticket = secrets.token_urlsafe(TOKEN_BYTES)
     expires_at = timezone.now() + LIFETIME

@@ -66,6 +66,12 @@ BEYOND_THE_SCHEMA = {
     # Which cursors there are changes behind.
     ("after", "unknown_cursor"),
     ("after", "changes_removed"),
+    # From when to when.
+    ("created_after", "empty_range"),
+    ("created_after", "long_range"),
+    # A ticket says for what it is, and of one kind also for which answer.
+    ("purpose", "required"),
+    ("message_id", "not_of_one_answer"),
     # The same thing said twice: in body and query string, or by id and key.
     ("user_id", "ambiguous"),
     ("role", "ambiguous"),
