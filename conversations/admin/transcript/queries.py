@@ -27,7 +27,7 @@ from django.db.models import (
     Value,
     When,
 )
-from django.db.models.functions import Cast, Left, Length, Substr
+from django.db.models.functions import Cast, Coalesce, Left, Length, Substr
 
 from conversations.admin.conversation.opened import Opened
 from conversations.admin.transcript.images import LONGEST_URL
@@ -210,10 +210,10 @@ def _rows(conversation: Opened, messages: QuerySet[Message], texts: dict[str, An
 
 def _json_texts() -> Iterator[tuple[str, Any]]:
     """The JSON columns as text, and as `reasoning` the text of the parts that hold reasoning,
-    which `parts` is then without."""
+    which `parts` is then without, or else what `extra` has of it."""
     for name in _JSON:
         yield name, Cast(_OTHER_PARTS if name == "parts" else name, TextField())
-    yield "reasoning", _REASONING
+    yield "reasoning", Coalesce(_REASONING, _REASONING_IN_EXTRA)
 
 
 # The types of parts that hold reasoning, and the text of such a part: Anthropic's, else OpenAI's,
@@ -233,6 +233,24 @@ _REASONING = Func(
         f"WHERE {_IS_REASONING})"
     ),
     output_field=TextField(),
+)
+# The keys of a message that hold it as text, at the places where `extra` keeps the message.
+_REASONING_KEYS = ("reasoning_content", "reasoning", "thinking")
+_MESSAGES_IN_EXTRA = ("$", "$.choices[0].message", "$.data", "$.kwargs")
+_REASONING_IN_EXTRA = Coalesce(
+    *(
+        Func(
+            F("extra"),
+            template=(
+                f"(jsonb_path_query_first(%(expressions)s, '{message}{more}.{key} "
+                """? (@.type() == "string" && @ != "")') #>> '{}')"""
+            ),
+            output_field=TextField(),
+        )
+        for message in _MESSAGES_IN_EXTRA
+        for more in ("", ".additional_kwargs")
+        for key in _REASONING_KEYS
+    )
 )
 _OTHER_PARTS = Func(
     F("parts"),

@@ -74,6 +74,19 @@ def test_other_parts_stay_a_block_of_their_own(browser, alice):
     assert "Anthropic" not in text
 
 
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"reasoning_content": "They ask for rain."},
+        {"choices": [{"message": {"reasoning": "They ask for rain.", "refusal": None}}]},
+        {"data": {"additional_kwargs": {"reasoning_content": "They ask for rain."}}},
+    ],
+)
+def test_reasoning_beside_the_parts_is_folded_too(browser, alice, extra):
+    reasoning, _ = blocks(message_on(browser, said(alice, extra=extra)))
+    assert reasoning == ("Reasoning", False, "They ask for rain.")
+
+
 @pytest.mark.parametrize("parts", [[], [REDACTED], [{"type": "reasoning"}], ["x", 5, None], None])
 def test_no_reasoning_is_no_block(browser, alice, parts):
     message = message_on(browser, said(alice, parts=parts))
