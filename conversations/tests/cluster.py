@@ -143,6 +143,7 @@ def analyze(table):
 def someone_waits_for_a_lock() -> bool:
     """Whether a session of this database does, on any node."""
     for cursor in cursors_of_every_node():
+        cursor.execute("SELECT pg_stat_clear_snapshot()")  # kept until the transaction ends
         cursor.execute(
             "SELECT count(*) FROM pg_stat_activity"
             " WHERE datname = current_database() AND wait_event_type = 'Lock'"
