@@ -115,6 +115,22 @@ def test_what_was_deleted_does_not_come_back_with_a_late_retry(api, how):
     assert stored() == before
 
 
+def test_it_may_begin_with_an_answer_that_the_application_writes(api):
+    body = {"messages": [TALK[0], {"role": "assistant", "content": "Ro", "status": "streaming"}]}
+    made = api.post(LIST, body, **KEY).json()
+    answer = made["messages"][1]
+    assert answer["status"] == "streaming"
+    url = f"{LIST}/{made['id']}/messages/{answer['id']}"
+    assert (
+        api.patch(
+            url, {"append": {"content": "me."}, "offset": 2, "status": "complete"}
+        ).status_code
+        == 200
+    )
+    again = api.post(LIST, body, **KEY)
+    assert (again.status_code, again.json()["messages"][1]["content"]) == (200, "Rome.")
+
+
 def test_ids_of_messages_and_a_key_are_two_identities(api):
     body = {"messages": [TALK[0] | {"id": str(uuid.uuid4())}]}
     assert error_of(api.post(LIST, body, **KEY)) == (400, "messages.0.id", "ambiguous")
