@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import sqlparse
 from django.db import connection
+from django.db.backends.postgresql.schema import DatabaseSchemaEditor
 from django.db.migrations.operations.base import Operation
 
 from conversations.db.owners import is_distributed
@@ -23,9 +25,40 @@ SETTINGS = {
 }
 
 
+ADD_CHECK = "ALTER TABLE {} ADD CONSTRAINT {} CHECK ({})"
+
+
+class ShardedSchemaEditor(DatabaseSchemaEditor):
+    """Says in several statements what Citus does not take in one.
+
+    A column and its check (as of positive integers), which gets the name that PostgreSQL would
+    give to it; and the statements of a RunSQL.
+    """
+
+    def execute(self, sql: Any, params: Any = ()) -> None:
+        if isinstance(sql, str) and params is None:
+            for statement in sqlparse.split(sql):
+                super().execute(statement, None)
+        else:
+            super().execute(sql, params)
+
+    def add_field(self, model: Any, field: Any) -> None:
+        check = field.db_parameters(self.connection)["check"]
+        checks = self.connection.data_type_check_constraints
+        self.connection.data_type_check_constraints = {}
+        try:
+            super().add_field(model, field)
+        finally:
+            self.connection.data_type_check_constraints = checks
+        if check:
+            name = f"{model._meta.db_table}_{field.column}_check"
+            self.execute(ADD_CHECK.format(model._meta.db_table, name, check))
+
+
 def prepare_migrations(**_: Any) -> None:
-    """Before `manage.py migrate`: settings of its session, where the tables are sharded."""
+    """Before `manage.py migrate`: how its session changes tables, where they are sharded."""
     if is_distributed():
+        connection.SchemaEditorClass = ShardedSchemaEditor
         with connection.cursor() as cursor:
             for name, value in SETTINGS.items():
                 cursor.execute(f"SET {name} = {value}")

@@ -68,7 +68,7 @@ def save_progress(turns: Sequence[Turn]) -> dict[uuid.UUID, bool]:
 
 
 def _save(turns: Sequence[Turn]) -> dict[uuid.UUID, bool]:
-    place = "(%s::integer, %s::uuid, %s::uuid, %s::text, %s::text, %s::integer)"
+    place = "(%s::integer, %s::uuid, %s::uuid, %s::text, %s::jsonb, %s::integer)"
     values = [
         value
         for turn in turns
@@ -77,7 +77,7 @@ def _save(turns: Sequence[Turn]) -> dict[uuid.UUID, bool]:
             turn.conversation_id,
             turn.last.message_id,
             turn.last.content,
-            turn.last.reasoning or None,
+            json.dumps(turn.last.reasoning) if turn.last.reasoning else None,
             turn.last.first_token_ms,
         )
     ]
@@ -107,9 +107,9 @@ _SAVE = """
         UPDATE conversations_message AS stored SET
             content = CASE WHEN starts_with(new.content, stored.content)
                            THEN new.content ELSE stored.content END,
-            parts = CASE WHEN octet_length(new.reasoning)
+            parts = CASE WHEN octet_length(new.reasoning #>> '{{}}')
                               > COALESCE(octet_length(stored.parts #>> '{{0,content,0,text}}'), 0)
-                         THEN jsonb_set(%s, '{{0,content,0,text}}', to_jsonb(new.reasoning))
+                         THEN jsonb_set(%s, '{{0,content,0,text}}', new.reasoning)
                          ELSE stored.parts END,
             first_token_ms = COALESCE(new.first_token_ms, stored.first_token_ms),
             updated_at = statement_timestamp()

@@ -49,7 +49,6 @@ def chat_with(client):
     conversation = body["conversation_id"]
     events = list(client.ask_stream("And of Italy?", session_id=conversation))
     assert names_of(events) == ["start", "delta", "done"]
-    assert len(events) > 4
     assert text_of(events) == events[-1].data["response"]
     return client.messages(conversation)
 

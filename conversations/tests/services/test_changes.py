@@ -9,7 +9,6 @@ from django.utils import timezone
 
 from conversations.api.queries import CONVERSATION_COLUMNS
 from conversations.chat.runtime.reaper import tend_changes
-from conversations.db.owners import is_distributed
 from conversations.formats import Chat, MessageDraft
 from conversations.models import (
     AccessContext,
@@ -219,6 +218,7 @@ def everybodys(caller):
     return read_changes(scope=changes_of_everybody(caller), after=0, limit=100).changes
 
 
+@pytest.mark.one_node("changes of different owners have no common order there")
 def test_a_trusted_client_sees_its_users_and_its_own_account_in_one_order(alice, staff):
     backend, crm = make_user("backend"), make_user("crm")
     owners = [alice, find_or_create_user(3, namespace="crm"), staff, backend, crm]
@@ -305,10 +305,9 @@ PLANS = [
 ]
 
 
+@pytest.mark.one_node("the plans of one server")
 @pytest.mark.parametrize(("scope_of", "index"), PLANS, ids=["owner", "staff", "trusted"])
 def test_a_page_is_read_by_indexes_alone(alice, bob, scope_of, index, statements):
-    if is_distributed():
-        pytest.skip("the plans of one node")
     run(
         "INSERT INTO conversations_change (user_id, position, conversation_id, kind, namespace,"
         " first_sequence, last_sequence, created_at)"

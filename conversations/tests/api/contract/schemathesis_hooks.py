@@ -86,7 +86,7 @@ def map_case(context, case):
     """Make of most valid requests what the server can do something with."""
     if case.meta is None or not case.meta.generation.mode.is_positive:
         return case
-    use_real_ids(case.path_parameters)
+    use_real_ids(case)
     use_real_page(case)
     choose_one_way(case)
     name_the_caller(case)
@@ -94,15 +94,21 @@ def map_case(context, case):
     return case
 
 
-def use_real_ids(path):
-    """Three of four times the ids of rows that exist; the generated id decides which ones."""
+def use_real_ids(case):
+    """Three of four times the ids of rows that exist; the generated id decides which ones.
+
+    Conversations that are deleted are not those that other requests name: few ids are generated.
+    """
+    path = case.path_parameters
     name = next((name for name in ("conversation_id", "session_id") if name in path), None)
     if name is None:
         return
     number = uuid.UUID(str(path[name])).int
     if number % 4 == 1:
         return
-    path[name], messages = CHATS[number % len(CHATS)]
+    half = len(CHATS) // 2
+    deletes = case.method == "DELETE" and "message_id" not in path
+    path[name], messages = CHATS[number % half + (half if deletes else 0)]
     if "message_id" in path:
         path["message_id"] = messages[number % len(messages)]
 
