@@ -3,6 +3,7 @@
 from conversations.models.access_context import AccessContext, Caller
 from conversations.models.access_record import AccessAction, AccessRecord
 from conversations.models.api_token import ApiToken
+from conversations.models.branch import Branch
 from conversations.models.change import Change, ChangeFeed, ChangeKind, PendingChange
 from conversations.models.conversation import DEFAULT_TITLE, Conversation
 from conversations.models.ids import derived_id, new_id
@@ -27,6 +28,7 @@ __all__ = [
     "AccessContext",
     "AccessRecord",
     "ApiToken",
+    "Branch",
     "Caller",
     "Change",
     "ChangeFeed",

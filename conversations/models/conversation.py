@@ -30,9 +30,12 @@ _RESERVE_SEQUENCES = """
         last_sequence = last_sequence + %(count)s,
         message_count = message_count + %(count)s,
         updated_at = GREATEST(updated_at, %(updated_at)s),
+        active_branch = %(active_branch)s,
+        branch_count = %(branch_count)s,
+        last_branch = %(last_branch)s,
         title = CASE WHEN title = %(default_title)s AND NOT legal_hold
                      THEN COALESCE(%(title)s, title) ELSE title END
-    WHERE user_id = %(owner)s AND id = %(id)s
+    WHERE user_id = %(owner)s AND id = %(id)s AND last_branch = %(last_branch_before)s
     RETURNING last_sequence
 """
 
@@ -92,12 +95,16 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
         count: int,
         updated_at: datetime,
         title: str | None,
+        last_branch_before: int = 0,
+        branches: tuple[int, int, int] = (0, 1, 0),
     ) -> int | None:
         """Lock the conversation, add `count` to its counters, and return the new last sequence.
 
-        Returns None if this owner has no such conversation. `title` replaces
-        only the default title, and not on legal hold. `updated_at` never moves back. One
-        statement, whose cost does not depend on the length of the conversation.
+        Returns None if this owner has no such conversation, or if its `last_branch` is not
+        `last_branch_before`, by default that of a conversation without forks. `branches` are its
+        new `active_branch`, `branch_count` and `last_branch`. `title` replaces only the default
+        title, and not on legal hold. `updated_at` never moves back. One statement, whose cost does
+        not depend on the length of the conversation.
         """
         values: dict[str, Any] = {
             "id": conversation_id,
@@ -106,6 +113,8 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
             "title": title,
             "default_title": DEFAULT_TITLE,
             "owner": owner_id,
+            "last_branch_before": last_branch_before,
+            **dict(zip(("active_branch", "branch_count", "last_branch"), branches, strict=True)),
         }
         with connection.cursor() as cursor:
             cursor.execute(_RESERVE_SEQUENCES, values)
@@ -148,6 +157,12 @@ class Conversation(models.Model):
     tags = ArrayField(models.CharField(max_length=50), default=list, blank=True)
     message_count = models.PositiveIntegerField(default=0, editable=False)
     last_sequence = models.PositiveIntegerField(default=0, editable=False)
+    # Branches have a table of their own, with no row while there is one (`branch.py`). Numbers are
+    # not used again: `last_branch` is the highest one so far.
+    active_branch = models.SmallIntegerField(default=0, editable=False)
+    branch_count = models.PositiveSmallIntegerField(default=1, editable=False)
+    last_branch = models.SmallIntegerField(default=0, editable=False)
+    forked_from = models.UUIDField(null=True, blank=True, editable=False)
     pinned = models.BooleanField(default=False)
     archived_at = models.DateTimeField(null=True, blank=True)
     legal_hold = models.BooleanField(default=False)

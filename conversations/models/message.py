@@ -82,6 +82,8 @@ class Message(OwnedRow):
         db_index=False,
     )
     sequence = models.PositiveIntegerField()
+    # The branch that it was written to, as in `branch_path.py`; 0 in a conversation without forks.
+    branch = models.SmallIntegerField(default=0, editable=False)
     role = models.CharField(max_length=10, choices=Role)
     content = models.TextField(default="", blank=True)
     parts = models.JSONField(null=True, blank=True)
@@ -156,6 +158,12 @@ class Message(OwnedRow):
             ),
         ]
         indexes = [
+            # Pages of branches other than the first line, which is dense in the index by sequence.
+            models.Index(
+                fields=["user", "conversation", "branch", "sequence"],
+                condition=~Q(branch=0),
+                name="message_branch_idx",
+            ),
             # The admin's filter by role, newest first.
             models.Index(fields=["role", "-created_at"], name="message_role_created_idx"),
             # Conversations with a rating, by an index-only scan.

@@ -14,7 +14,6 @@ from conversations.formats import DRAFT_FIELDS, MessageDraft
 from conversations.models import (
     AccessAction,
     AccessContext,
-    Conversation,
     Message,
     Status,
     Tombstone,
@@ -24,19 +23,18 @@ from conversations.models import (
 from conversations.models.runner import application_runner
 from conversations.services.abandoned_turns import IsDead, interrupt_abandoned
 from conversations.services.audit import owner_of
+from conversations.services.branch_placement import Parent
 from conversations.services.drafts import check_draft, check_drafts, first_difference
 from conversations.services.errors import (
-    NO_SUCH_CONVERSATION,
     Deleted,
     InvalidValue,
     KeyReused,
     NotAllowed,
-    NotFound,
     ServiceError,
     StaleSequence,
     TurnRunning,
 )
-from conversations.services.titles import title_from
+from conversations.services.reservation import reserve_places
 
 MAX_BATCH = 1_000
 
@@ -81,6 +79,9 @@ def append_drafts(
     from_client: bool = True,
     single: bool = False,
     is_dead: IsDead = lambda runner: False,
+    parents: Sequence[Parent] = (),
+    branch: int | None = None,
+    activate: bool = True,
 ) -> tuple[list[Row], bool]:
     """Append all of the drafts, in order, or none; the stored rows and whether they are new.
 
@@ -90,9 +91,12 @@ def append_drafts(
     `from_client` applies the rules for clients, and those for people unless the caller is a script
     or trusted (`check_draft`); one of the drafts may then be `streaming`: an answer that the caller
     opens (`services/application_turns.py`), for which an abandoned one makes room. `single` leaves
-    the index out of the field names in errors. Raises InvalidValue, NotFound, NotAllowed,
-    ReasonRequired, StaleSequence, KeyReused (an id belongs to another message), Deleted (an id
-    belonged to a deleted message) and TurnRunning (two `streaming` messages).
+    the index out of the field names in errors. `parents` says what each draft follows
+    (`branch_placement.Parent`); without them the drafts follow the end of `branch`, by default the
+    active one. The branch written to becomes the active one unless `activate` is False. Raises
+    InvalidValue, NotFound, NotAllowed, ReasonRequired, StaleSequence, KeyReused (an id belongs to
+    another message), Deleted (an id belonged to a deleted message) and TurnRunning (two
+    `streaming` messages).
     """
     by_person = from_client and _is_person(access)
     _check(drafts, from_client=from_client, by_person=by_person, single=single)
@@ -105,13 +109,13 @@ def append_drafts(
         _prepare_opening(conversation_id, drafts, access, owner_id, is_dead)
     try:
         with transaction.atomic():
-            last = _reserve(conversation_id, drafts, owner_id)
-            before = last - len(drafts)
-            if expected_last_sequence is not None and before != expected_last_sequence:
-                raise StaleSequence(expected=expected_last_sequence, actual=before)
+            place = (owner_id, conversation_id)
+            reserved = reserve_places(place, drafts, ids, parents, branch, activate=activate)
+            if expected_last_sequence not in (None, reserved.last_before):
+                raise StaleSequence(expected=expected_last_sequence, actual=reserved.last_before)
             rows = [
-                _row(owner_id, conversation_id, before + offset, id_, draft)
-                for offset, (id_, draft) in enumerate(zip(ids, drafts, strict=True), start=1)
+                _row(owner_id, conversation_id, at, id_, draft)
+                for at, id_, draft in zip(reserved.places, ids, drafts, strict=True)
             ]
             _insert(rows, repeatable=bool(key) or any(draft.id for draft in drafts))
             if from_client:
@@ -190,19 +194,6 @@ def _ids_for(
     return ids
 
 
-def _reserve(conversation_id: uuid.UUID, drafts: Sequence[MessageDraft], owner_id: int) -> int:
-    last = Conversation.objects.reserve_sequences(
-        conversation_id,
-        owner_id=owner_id,
-        count=len(drafts),
-        updated_at=drafts[-1].created_at or timezone.now(),
-        title=title_from(drafts),
-    )
-    if last is None:
-        raise NotFound(NO_SUCH_CONVERSATION)
-    return last
-
-
 def _insert(rows: Sequence[Row], *, repeatable: bool) -> None:
     """Insert all rows; _IdsExist or Deleted roll the transaction back.
 
@@ -224,8 +215,13 @@ def _were_deleted(rows: Sequence[Row]) -> bool:
 
 
 def _row(
-    owner_id: int, conversation_id: uuid.UUID, sequence: int, id_: uuid.UUID, draft: MessageDraft
+    owner_id: int,
+    conversation_id: uuid.UUID,
+    place: tuple[int, int],
+    id_: uuid.UUID,
+    draft: MessageDraft,
 ) -> Row:
+    sequence, branch = place
     values = {name: getattr(draft, name) for name in DRAFT_FIELDS}
     created_at = draft.created_at or timezone.now()
     return values | {
@@ -233,6 +229,7 @@ def _row(
         "user_id": owner_id,
         "conversation_id": conversation_id,
         "sequence": sequence,
+        "branch": branch,
         "created_at": created_at,
         # Of a running answer it is the first heartbeat.
         "updated_at": DATABASE_TIME if draft.status == Status.STREAMING else created_at,

@@ -17,6 +17,7 @@ from django.db.migrations.executor import MigrationExecutor
 from conversations.db.owners import OWNERS, is_distributed
 from conversations.db.sharding import SETTINGS, shard_by_owner
 from conversations.models import (
+    Branch,
     Change,
     Conversation,
     ConversationNote,
@@ -41,6 +42,7 @@ UNMIGRATED = "Migrations are missing: run manage.py migrate first."
 BY_OWNER = (
     Conversation,
     Message,
+    Branch,
     ConversationNote,
     Review,
     Tombstone,

@@ -14,15 +14,18 @@ from conversations.formats import MessageDraft
 from conversations.models import (
     AccessAction,
     AccessContext,
+    Branch,
     Conversation,
     Message,
     Status,
     Tombstone,
     as_read,
 )
+from conversations.models.branch_path import FIRST_LINE
 from conversations.services.abandoned_turns import IsDead, interrupt_abandoned
 from conversations.services.appending import append_drafts
 from conversations.services.audit import SCRIPT, Detail, owner_of
+from conversations.services.branches import forget_message
 from conversations.services.conversations import conversation_to_change
 from conversations.services.errors import (
     NO_SUCH_CONVERSATION,
@@ -155,9 +158,11 @@ def delete_message(
     ) as conversation:
         owner_id = conversation.user_id
         stored = Message.objects.of(owner_id, conversation_id).filter(id=message_id)
-        removed, _ = stored.delete()
-        if not removed:
+        place = stored.values_list("branch", "sequence").first()
+        if place is None:
             raise NotFound(NO_SUCH_MESSAGE)
+        stored.delete()
+        forget_message(conversation, place)
         Tombstone.objects.create(user_id=owner_id, conversation_id=conversation_id, id=message_id)
         row = Conversation.objects.owned_by(owner_id).filter(pk=conversation_id)
         row.update(message_count=F("message_count") - 1)
@@ -184,7 +189,8 @@ def clear_conversation(
             raise TurnRunning
         deleted = _delete_all(owner_id, conversation_id)
         row = Conversation.objects.owned_by(owner_id).filter(pk=conversation_id)
-        row.update(message_count=0)
+        Branch.objects.of(owner_id, conversation_id).delete()
+        row.update(message_count=0, active_branch=FIRST_LINE, branch_count=1, last_branch=0)
     return deleted
 
 

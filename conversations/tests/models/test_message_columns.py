@@ -11,7 +11,7 @@ from conversations.models import Message, Role, Status
 from conversations.services.drafts import OUT_OF_RANGE
 
 # What a message has only once it is stored: whose it is, its place, and when it last changed.
-PLACE = {"user", "conversation", "sequence", "updated_at"}
+PLACE = {"user", "conversation", "sequence", "branch", "updated_at"}
 NEVER_SENT = {"rating", "rating_comment"}
 
 

@@ -1,0 +1,157 @@
+"""Where the messages of one append go in a conversation that has branches, or gets one."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Literal
+
+from django.utils import timezone
+
+from conversations.models import Branch, Conversation, Message
+from conversations.models.branch_path import (
+    CONTINUED,
+    FIRST_LINE,
+    LINE,
+    ROOT,
+    Path,
+    Segment,
+    number_of,
+)
+from conversations.selectors.branches import count_on
+from conversations.services.errors import NO_SUCH_MESSAGE, InvalidValue, NotFound
+
+# What a message follows: a message, no message ("root"), or for None the message before it in the
+# request, the first of them the end of the active branch.
+Parent = uuid.UUID | Literal["root"] | None
+MAX_BRANCHES = 2**15 - 1
+TOO_MANY_BRANCHES = f"A conversation has at most {MAX_BRANCHES:,} branches."
+NO_SUCH_BRANCH = "The conversation has no such branch."
+
+
+class Placement:
+    """Places messages one after the other; the conversation is locked until the end.
+
+    `expected` is the last sequence of the branch that the first message is written to, or that of
+    the message it forks after. `current` is the number of the branch written to last.
+    """
+
+    def __init__(self, conversation: Conversation, branch: int | None = None) -> None:
+        self._conversation = conversation
+        self._place = (conversation.user_id, conversation.pk)
+        self._branches: dict[int, Branch] = {}
+        self._placed: dict[uuid.UUID, tuple[int, int]] = {}
+        self.current = conversation.active_branch if branch is None else branch
+        self.last_branch = conversation.last_branch
+        self.added = 0
+        self.expected: int | None = None
+
+    def add(self, id_: uuid.UUID, sequence: int, parent: Parent) -> int:
+        """The `branch` of a message. Raises InvalidValue for a parent that is not there."""
+        branch = self._target(parent, sequence)
+        if self.expected is None:
+            self.expected = branch.last_sequence
+        value = branch.path.written_to
+        branch.length += 1
+        branch.last_sequence = sequence
+        branch.updated_at = timezone.now()
+        self.current = branch.number
+        self._placed[id_] = (value, sequence)
+        return value
+
+    def save(self) -> None:
+        """Store the branches; none while the conversation has a single line."""
+        if self.last_branch == 0:
+            return
+        new = [branch for branch in self._branches.values() if branch._state.adding]
+        Branch.objects.bulk_create(new)
+        for branch in self._branches.values():
+            if branch not in new:
+                Branch.objects.of(*self._place).filter(number=branch.number).update(
+                    length=branch.length,
+                    last_sequence=branch.last_sequence,
+                    updated_at=branch.updated_at,
+                )
+
+    def _target(self, parent: Parent, sequence: int) -> Branch:
+        if parent is None:
+            return self._branch(self.current)
+        if parent == "root":
+            if self._conversation.message_count == 0 and not self._placed:
+                return self._branch(self.current)
+            return self._forked(FIRST_LINE, 0, sequence)
+        value, after = self._placed.get(parent) or self._stored(parent)
+        if self._is_end(value, after):
+            return self._branch(number_of(value))
+        return self._forked(value, after, sequence)
+
+    def _branch(self, number: int) -> Branch:
+        found = self._branches.get(number)
+        if found is None:
+            found = self._branches[number] = self._read(number)
+        return found
+
+    def _read(self, number: int) -> Branch:
+        if self._conversation.last_branch > 0:
+            found = Branch.objects.of(*self._place).filter(number=number).first()
+            if found is None:
+                raise NotFound(NO_SUCH_BRANCH, field="branch")
+            return found
+        return self._new(
+            number=FIRST_LINE,
+            segments=LINE.as_json(),
+            last_sequence=self._conversation.last_sequence,
+            length=self._conversation.message_count,
+        )
+
+    def _forked(self, value: int, after: int, sequence: int) -> Branch:
+        """A new branch after a message, or a second beginning for `after` 0."""
+        if self.last_branch == 0:
+            self._close_first_line(sequence)
+        if self.last_branch >= MAX_BRANCHES:
+            raise InvalidValue(TOO_MANY_BRANCHES, field="parent_id", code="too_many_branches")
+        parent = number_of(value)
+        begin = self._branch(parent).path.cut(value, after) if after else ROOT
+        self.last_branch += 1
+        self.added += 1
+        branch = self._branches[self.last_branch] = self._new(
+            number=self.last_branch,
+            parent=parent,
+            fork_branch=value,
+            fork_sequence=after,
+            segments=begin.extended(self.last_branch).as_json(),
+            last_sequence=after,
+            length=self._length_of(begin),
+        )
+        return branch
+
+    def _close_first_line(self, sequence: int) -> None:
+        """With the first fork the line ends; what is added to its end has another value."""
+        line = Path((Segment(FIRST_LINE, sequence - 1), Segment(CONTINUED)))
+        self._branch(FIRST_LINE).segments = line.as_json()
+
+    def _length_of(self, path: Path) -> int:
+        placed = sum(path.covers(*place) for place in self._placed.values())
+        return placed + count_on(*self._place, path)
+
+    def _new(self, **values: object) -> Branch:
+        owner_id, conversation_id = self._place
+        return Branch(user_id=owner_id, conversation_id=conversation_id, **values)
+
+    def _stored(self, message_id: uuid.UUID) -> tuple[int, int]:
+        messages = Message.objects.of(*self._place).filter(id=message_id)
+        found = messages.values_list("branch", "sequence").first()
+        if found is None:
+            raise InvalidValue(NO_SUCH_MESSAGE, field="parent_id", code="not_found")
+        return found
+
+    def _is_end(self, value: int, sequence: int) -> bool:
+        """Whether no message of the same branch follows."""
+        number = number_of(value)
+        if any(number_of(b) == number and s > sequence for b, s in self._placed.values()):
+            return False
+        values = (FIRST_LINE, CONTINUED) if number == FIRST_LINE else (value,)
+        return not any(self._follows(each, sequence) for each in values)
+
+    def _follows(self, value: int, sequence: int) -> bool:
+        messages = Message.objects.of(*self._place)
+        return messages.filter(branch=value, sequence__gt=sequence).exists()

@@ -1,0 +1,111 @@
+"""The places of new messages in a conversation: sequences, and branches where it has any."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.utils import timezone
+
+from conversations.formats import MessageDraft
+from conversations.models import Conversation
+from conversations.models.branch_path import FIRST_LINE
+from conversations.services.branch_placement import Parent, Placement
+from conversations.services.errors import NO_SUCH_CONVERSATION, InvalidValue, NotFound
+from conversations.services.titles import title_from
+
+
+@dataclass(frozen=True, slots=True)
+class Reserved:
+    """The `sequence` and `branch` of each message, and the last sequence before them on the branch
+    that they are written to."""
+
+    places: list[tuple[int, int]]
+    last_before: int
+
+
+def reserve_places(
+    conversation: tuple[int, uuid.UUID],
+    drafts: Sequence[MessageDraft],
+    ids: Sequence[uuid.UUID],
+    parents: Sequence[Parent],
+    branch: int | None,
+    *,
+    activate: bool,
+) -> Reserved:
+    """Lock the conversation (owner, id) and add the messages to its counters.
+
+    One statement where it has no forks and gets none. `parents`, `branch` and `activate` are those
+    of `append_drafts`. Raises NotFound, and InvalidValue for a parent that is not there.
+    """
+    plain = not parents and not branch
+    reserved = _on_the_line(conversation, drafts) if plain else None
+    return reserved or _on_branches(conversation, drafts, ids, parents, branch, activate)
+
+
+def _on_the_line(
+    conversation: tuple[int, uuid.UUID], drafts: Sequence[MessageDraft]
+) -> Reserved | None:
+    """In one statement, where the conversation has no forks; None where it has, or is not there."""
+    owner_id, conversation_id = conversation
+    last = Conversation.objects.reserve_sequences(
+        conversation_id, owner_id=owner_id, **_growth(drafts)
+    )
+    if last is None:
+        return None
+    before = last - len(drafts)
+    return Reserved([(before + at, FIRST_LINE) for at in range(1, len(drafts) + 1)], before)
+
+
+def _on_branches(
+    conversation: tuple[int, uuid.UUID],
+    drafts: Sequence[MessageDraft],
+    ids: Sequence[uuid.UUID],
+    parents: Sequence[Parent],
+    branch: int | None,
+    activate: bool,
+) -> Reserved:
+    owner_id, conversation_id = conversation
+    found = Conversation.objects.owned_by(owner_id).filter(pk=conversation_id)
+    locked = found.select_for_update(no_key=True).first()
+    if locked is None:
+        raise NotFound(NO_SUCH_CONVERSATION)
+    placement = Placement(locked, branch)
+    places = _placed(placement, locked.last_sequence + 1, ids, parents)
+    placement.save()
+    Conversation.objects.reserve_sequences(
+        conversation_id,
+        owner_id=owner_id,
+        last_branch_before=locked.last_branch,
+        branches=(
+            placement.current if activate else locked.active_branch,
+            locked.branch_count + placement.added,
+            placement.last_branch,
+        ),
+        **_growth(drafts),
+    )
+    assert placement.expected is not None
+    return Reserved(places, placement.expected)
+
+
+def _placed(
+    placement: Placement, first: int, ids: Sequence[uuid.UUID], parents: Sequence[Parent]
+) -> list[tuple[int, int]]:
+    places = []
+    given = parents or [None] * len(ids)
+    for index, (id_, parent) in enumerate(zip(ids, given, strict=True)):
+        try:
+            places.append((first + index, placement.add(id_, first + index, parent)))
+        except InvalidValue as error:
+            raise error.with_field_prefix(f"messages.{index}") if len(ids) > 1 else error from None
+    return places
+
+
+def _growth(drafts: Sequence[MessageDraft]) -> dict[str, Any]:
+    return {
+        "count": len(drafts),
+        "updated_at": drafts[-1].created_at or timezone.now(),
+        "title": title_from(drafts),
+    }
