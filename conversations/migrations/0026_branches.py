@@ -121,7 +121,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='message',
             name='branch',
-            field=models.SmallIntegerField(default=0, editable=False),
+            field=models.SmallIntegerField(db_default=0, default=0, editable=False),
         ),
         migrations.AddIndex(
             model_name='message',

@@ -83,7 +83,7 @@ class Message(OwnedRow):
     )
     sequence = models.PositiveIntegerField()
     # The branch that it was written to, as in `branch_path.py`; 0 in a conversation without forks.
-    branch = models.SmallIntegerField(default=0, editable=False)
+    branch = models.SmallIntegerField(default=0, db_default=0, editable=False)
     role = models.CharField(max_length=10, choices=Role)
     content = models.TextField(default="", blank=True)
     parts = models.JSONField(null=True, blank=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.contrib.auth.models import User
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, QuerySet
 from django.utils import timezone
 
 from conversations.db.bulk_rows import Row, insert_new_rows
@@ -119,11 +119,16 @@ def _delete_messages(conversation: Conversation, numbers: set[int]) -> int:
     return removed
 
 
+def place_of(conversation: Conversation, messages: QuerySet[Message]) -> Place | None:
+    """That of the one message, where the conversation has branches."""
+    if conversation.last_branch == 0:
+        return None
+    return messages.values_list("branch", "sequence").first()
+
+
 def forget_message(conversation: Conversation, place: Place) -> None:
     """Adapt the branches to the deletion of a message: what forked after it now forks after the
     message before it. The conversation is locked."""
-    if conversation.last_branch == 0:
-        return
     value, sequence = place
     branches = list(_branches_of(conversation))
     for branch in branches:

@@ -25,7 +25,7 @@ from conversations.models.branch_path import FIRST_LINE
 from conversations.services.abandoned_turns import IsDead, interrupt_abandoned
 from conversations.services.appending import append_drafts
 from conversations.services.audit import SCRIPT, Detail, owner_of
-from conversations.services.branches import forget_message
+from conversations.services.branches import forget_message, place_of
 from conversations.services.conversations import conversation_to_change
 from conversations.services.errors import (
     NO_SUCH_CONVERSATION,
@@ -158,11 +158,12 @@ def delete_message(
     ) as conversation:
         owner_id = conversation.user_id
         stored = Message.objects.of(owner_id, conversation_id).filter(id=message_id)
-        place = stored.values_list("branch", "sequence").first()
-        if place is None:
+        place = place_of(conversation, stored)
+        removed, _ = stored.delete()
+        if not removed:
             raise NotFound(NO_SUCH_MESSAGE)
-        stored.delete()
-        forget_message(conversation, place)
+        if place is not None:
+            forget_message(conversation, place)
         Tombstone.objects.create(user_id=owner_id, conversation_id=conversation_id, id=message_id)
         row = Conversation.objects.owned_by(owner_id).filter(pk=conversation_id)
         row.update(message_count=F("message_count") - 1)
