@@ -78,14 +78,14 @@ def test_users_made_for_a_number_are_called_by_it(before_identity):
 
 
 def test_a_number_that_would_mean_another_account_stops_the_migration(before_identity):
-    made = User(pk=99, username="user-99")
+    made = User(pk=990_099, username="user-990099")
     made.set_unusable_password()
     made.save()
-    account = make_user("99")
-    with pytest.raises(RuntimeError, match="'user-99' by the number 99"):
+    account = make_user("990099")
+    with pytest.raises(RuntimeError, match="'user-990099' by the number 990099"):
         call_command("migrate", verbosity=0)
     made.refresh_from_db()
-    assert made.username == "user-99"
+    assert made.username == "user-990099"
     account.username = "ninety-nine"
     account.save()
 
