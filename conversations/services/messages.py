@@ -190,7 +190,8 @@ def clear_conversation(
             raise TurnRunning
         deleted = _delete_all(owner_id, conversation_id)
         row = Conversation.objects.owned_by(owner_id).filter(pk=conversation_id)
-        Branch.objects.of(owner_id, conversation_id).delete()
+        if conversation.last_branch:
+            Branch.objects.of(owner_id, conversation_id).delete()
         row.update(message_count=0, active_branch=FIRST_LINE, branch_count=1, last_branch=0)
     return deleted
 
