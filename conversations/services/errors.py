@@ -171,10 +171,10 @@ def refusal_of(error: Exception) -> ServiceError | None:
 
 
 def violated_constraint(error: IntegrityError) -> str:
-    """The name of the violated constraint, where a trigger of a legal hold, a foreign key or a unique
-    key is it; else "", or the name where the database says it.
+    """The name of the violated constraint; "" where the database does not say it.
 
-    A Citus coordinator passes on the text of another node's error without the name.
+    A Citus coordinator passes on the text of another node's error without the name: there it is
+    read from the text, for triggers of legal holds, foreign keys and unique keys.
     """
     diagnostics = getattr(error.__cause__, "diag", None)
     name = getattr(diagnostics, "constraint_name", None)
