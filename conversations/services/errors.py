@@ -18,9 +18,9 @@ NOT_RUNNING_ANY_MORE = "This answer is not running any more."
 ON_HOLD = "This conversation is on legal hold: it cannot be changed or deleted."
 # The constraint name in the errors of the legal hold triggers (migration 0007).
 HOLD_CONSTRAINT = "conversation_legal_hold"
-# What the errors of those triggers, and of foreign keys, say in any language.
+# What the errors of those triggers, of foreign keys and of unique keys say in any language.
 _HELD = re.compile(r"\blegal hold\b")
-_FOREIGN_KEY = re.compile(r"\w+_fk\w*")
+_NAMED = re.compile(r"\w+_(?:fk|unique)\w*")
 # On a cluster the number of the shard follows the name of a constraint.
 _SHARD = re.compile(r"_\d+$")
 
@@ -171,15 +171,15 @@ def refusal_of(error: Exception) -> ServiceError | None:
 
 
 def violated_constraint(error: IntegrityError) -> str:
-    """The name of the violated constraint, where a trigger of a legal hold or a foreign key is it;
-    else "", or the name where the database says it.
+    """The name of the violated constraint; "" where the database does not say it.
 
-    A Citus coordinator passes on the text of another node's error without the name.
+    A Citus coordinator passes on the text of another node's error without the name: there it is
+    read from the text, for triggers of legal holds, foreign keys and unique keys.
     """
     diagnostics = getattr(error.__cause__, "diag", None)
     name = getattr(diagnostics, "constraint_name", None)
     if name is None:
         text = getattr(diagnostics, "message_primary", None) or ""
-        found = _FOREIGN_KEY.search(text)
+        found = _NAMED.search(text)
         name = HOLD_CONSTRAINT if _HELD.search(text) else found[0] if found else ""
     return _SHARD.sub("", name)

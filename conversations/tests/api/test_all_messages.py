@@ -185,6 +185,7 @@ def test_the_statements_do_not_follow_the_rows(alice, backend, statements, rows)
             assert len(seen) == 2
 
 
+@pytest.mark.one_node("the plans of one server")
 @pytest.mark.parametrize(
     ("query", "index"),
     [

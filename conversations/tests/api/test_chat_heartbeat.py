@@ -58,6 +58,7 @@ def test_while_the_model_is_silent(chat, scripted):
     assert text_of(list(stream)) == "ab"
 
 
+@pytest.mark.one_node("its rows are locked without their owner")
 def test_while_the_ends_of_other_answers_wait_for_locks(chat, scripted):
     gates = [threading.Event() for _ in range(3)]
     scripted.script(*(says("a", "b", gate, "c") for gate in gates))
@@ -82,6 +83,7 @@ def tool(settings):
     sample_tools.gate.set()
 
 
+@pytest.mark.one_node("its rows are locked without their owner")
 def test_while_its_next_step_waits_for_a_lock(chat, scripted, tool):
     gate = threading.Event()
     scripted.script(calls(Call("waits"), text="ab"), says(gate, "c"))

@@ -151,6 +151,7 @@ def plan_of(statement):
         return "\n".join(line for (line,) in cursor.fetchall())
 
 
+@pytest.mark.one_node("the plans of one server")
 @pytest.mark.parametrize("query", ["", "&user_id=*"])
 def test_a_name_is_looked_up_by_an_index(alice, backend, statements, query):
     for number in range(200):

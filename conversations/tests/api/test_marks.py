@@ -156,6 +156,7 @@ def test_pages_keep_the_keys_and_a_cursor_fits_no_other(api, alice):
         assert error_of(api.get(f"{LIST}?{query}&cursor={cursor}"))[:2] == (400, "cursor")
 
 
+@pytest.mark.one_node("the plans of one server")
 def test_metadata_of_all_users_are_found_by_their_index(alice, backend, statements):
     Conversation.objects.bulk_create(
         Conversation(user=alice, metadata={"number": number, "kind": "x"})

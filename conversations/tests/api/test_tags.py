@@ -111,6 +111,7 @@ def test_pages_keep_all_of_the_tags(api, alice):
     assert [chat["title"] for chat in following["conversations"]] == ["2"]
 
 
+@pytest.mark.one_node("the plans of one server")
 @pytest.mark.parametrize("query", ["tag=rare&tag=t1", "user_id=*&tag=rare"])
 def test_tags_are_found_by_their_index(alice, backend, statements, query):
     for number in range(300):

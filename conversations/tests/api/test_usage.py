@@ -236,6 +236,7 @@ def test_the_statements_do_not_follow_the_rows(alice, backend, statements, chats
         assert len(seen) == count
 
 
+@pytest.mark.one_node("the plans of one server")
 @pytest.mark.parametrize("who", ["owner", "all"])
 def test_old_messages_are_not_read(alice, bob, backend, statements, who):
     for user in (alice, bob):
