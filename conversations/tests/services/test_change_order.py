@@ -192,7 +192,7 @@ def test_sixteen_writers_and_three_readers_of_different_paces():
     with ThreadPoolExecutor(WRITERS + 3) as pool:
         readers = [
             pool.submit(in_thread, consume, limit, pause, done)
-            for limit, pause in ((1_000, 0.0), (50, 0.02), (7, 0.3))
+            for limit, pause in ((1_000, 0.0), (200, 0.02), (40, 0.1))
         ]
         end = time.monotonic() + SECONDS
         for one in [pool.submit(in_thread, writer.until, end) for writer in writers]:

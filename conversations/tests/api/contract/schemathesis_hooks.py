@@ -41,6 +41,8 @@ BEYOND_THE_SCHEMA = {
     ("error", "required"),
     ("error", "missing"),
     ("*", "without_status"),
+    # A rating and what ends an answer do not go together.
+    ("*", "read_only"),
     # At that offset it would be longer than a request may be.
     ("content", "max_length"),
     ("content", "string_too_long"),
@@ -181,7 +183,9 @@ def is_of_an_sdk(message):
     which of ours, is not said in it."""
     if not isinstance(message, dict):
         return False
-    sure = (("role", str), ("content", str), ("id", str), ("status", str), ("metadata", dict))
+    texts, lists = ("role", "content", "id", "status"), ("parts", "tool_calls", "sources")
+    sure = [(name, str) for name in texts] + [(name, list) for name in lists]
+    sure += [(name, dict) for name in ("metadata", "extra")]
     unsure = any(name in message and not isinstance(message[name], kind) for name, kind in sure)
     return unsure or not message.keys() <= set(GIVEN["own_fields"])
 
