@@ -77,12 +77,12 @@ _BYTES_OF_PARTS = RawSQL(
 
 
 def _read_parts(owner_id: int, conversation_id: uuid.UUID, messages: Sequence[Any]) -> None:
-    """Read the parts of those that have any, as far as there is room, the newest first."""
-    room, wanted = BYTES_OF_PARTS, set[int]()
+    """Read the parts of those that have any, as far as BYTES_OF_PARTS allows, the newest first."""
+    bytes_left, wanted = BYTES_OF_PARTS, set[int]()
     for message in reversed(messages):
         message.parts = None if message.bytes_of_parts is None else [UNREAD]
-        room -= message.bytes_of_parts or 0
-        if message.parts and (room >= 0 or not wanted):
+        bytes_left -= message.bytes_of_parts or 0
+        if message.parts and (bytes_left >= 0 or not wanted):
             wanted.add(message.sequence)
     if not wanted:
         return

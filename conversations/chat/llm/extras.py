@@ -51,12 +51,12 @@ def storable_extra(extra: Json) -> Json | None:
     What does not fit is named in `left_out`.
     """
     kept: Json = {}
-    left_out, room = [], settings.CHAT_MAX_BODY_BYTES
+    left_out, bytes_left = [], settings.CHAT_MAX_BODY_BYTES
     for name, value in extra.items():
         cleaned = _storable(value, settings.CHAT_MAX_JSON_DEPTH - 1)
-        room -= (size := len(orjson.dumps(cleaned)))
-        if room < 0:
-            room += size
+        bytes_left -= (size := len(orjson.dumps(cleaned)))
+        if bytes_left < 0:
+            bytes_left += size
             left_out.append(storable(name))
         else:
             kept[storable(name)] = cleaned

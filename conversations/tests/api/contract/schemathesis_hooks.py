@@ -17,6 +17,13 @@ GIVEN = json.loads(Path(os.environ["CONTRACT_DATA"]).read_text())
 CHATS = list(GIVEN["conversations"].items())
 SAID_IN_QUERY = ("role", "content", "tool_calls")
 
+# What a PATCH may say with the status that ends an answer, and not with a rating or metadata.
+ENDS_AN_ANSWER = (
+    *("status", "finish_reason", "error", "provider", "model", "sources", "detected_mode", "extra"),
+    *("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens", "cost"),
+    *("latency_ms", "first_token_ms", "content"),
+)
+
 # (field, error) of refusals that are right although the request fits the schema.
 BEYOND_THE_SCHEMA = {
     # PostgreSQL cannot hold NUL; saying so for each text would bury what the schema tells people.
@@ -42,7 +49,7 @@ BEYOND_THE_SCHEMA = {
     ("error", "missing"),
     ("*", "without_status"),
     # A rating and what ends an answer do not go together.
-    ("*", "read_only"),
+    *((name, "read_only") for name in ENDS_AN_ANSWER),
     # At that offset it would be longer than a request may be.
     ("content", "max_length"),
     ("content", "string_too_long"),
