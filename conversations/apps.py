@@ -18,6 +18,12 @@ class ConversationsConfig(AppConfig):
         post_migrate.connect(_create_initial_rows, sender=self)
         user_logged_in.connect(_reset_login_failures)
 
+    def missing_functions(self) -> list[str]:
+        """Of the database, those that this release calls: `migrate` has not been run."""
+        from conversations.services.functions import missing_functions
+
+        return missing_functions()
+
 
 def _prepare_migrations(**kwargs: Any) -> None:
     # Models can be imported only after all apps are loaded.
@@ -29,8 +35,10 @@ def _prepare_migrations(**kwargs: Any) -> None:
 def _create_initial_rows(**kwargs: Any) -> None:
     # Models can be imported only after all apps are loaded.
     from conversations.services.bootstrap import ensure_secret
+    from conversations.services.functions import ensure_functions
     from conversations.services.groups import ensure_groups
 
+    ensure_functions()
     ensure_groups()
     ensure_secret()
 

@@ -14,7 +14,7 @@ from conversations.api.fields import UserIdField
 from conversations.api.filters import AnyMessageFilters
 from conversations.api.pagination import NO_LINKS, Listing, Order, page_of
 from conversations.api.queries import MESSAGE_COLUMNS, messages_of_user, visible_messages
-from conversations.api.serializers import MessageSerializer, fields_of
+from conversations.api.serializers import PLACE_ON_BRANCHES, MessageSerializer, fields_of
 from conversations.api.views import ApiViewSet, choice_of, query_string_of
 from conversations.db.bulk_rows import Row
 from conversations.models import Message
@@ -31,12 +31,13 @@ ORDERS = {
 }
 _OWNER = "user__username"
 _ROW = {"user_id": UserIdField(help_text="The owner of its conversation.")}
+_MESSAGE = fields_of(MessageSerializer)
+for _name in PLACE_ON_BRANCHES:
+    del _MESSAGE[_name]
 _RESPONSE = inline_serializer(
     "AnyMessageList",
     {
-        "messages": inline_serializer(
-            "AnyMessage", {**fields_of(MessageSerializer), **_ROW}, many=True
-        ),
+        "messages": inline_serializer("AnyMessage", {**_MESSAGE, **_ROW}, many=True),
         **page_links(),
     },
 )

@@ -6,7 +6,6 @@ import builtins
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
-from urllib.parse import urlencode
 
 from django.contrib.auth.models import User
 from django.db import transaction
@@ -15,21 +14,19 @@ from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_
 from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.reverse import reverse
 
 from conversations.api import parameters, serializers
 from conversations.api.contracts import CONVERSATIONS, Contract
 from conversations.api.creating import check_one_identity, created_row, new_conversation
 from conversations.api.fields import StrictSerializer
 from conversations.api.filters import ConversationFilters
+from conversations.api.message_pages import MessagePages
 from conversations.api.pagination import NO_LINKS, Listing, Order, page_of
 from conversations.api.parsers import MERGE_PATCH, has_body
 from conversations.api.queries import (
     CONVERSATION_COLUMNS,
-    MESSAGE_COLUMNS,
     conversation_from_model,
     conversation_from_row,
-    messages_of_owner,
     read_conversation,
 )
 from conversations.api.views import (
@@ -41,7 +38,7 @@ from conversations.api.views import (
     read_changes,
 )
 from conversations.db.bulk_rows import Row
-from conversations.db.compiled import CompiledSelect, compile_count, slot
+from conversations.db.compiled import compile_count, slot
 from conversations.models import Conversation, id_from_key
 from conversations.models.user_names import name_of
 from conversations.services import (
@@ -60,16 +57,9 @@ ORDERS = {
     "-created_at": Order(columns=("created_at", "id"), descending=True),
     "created_at": Order(columns=("created_at", "id"), descending=False),
 }
-DETAIL_MESSAGES = 1_000
 TWO_OWNERS = "The query string and the body name two different users."
 
 LISTING = {"user_id", "cursor", "page_size", "order", *ConversationFilters.names()}
-
-
-@cache
-def _first_messages() -> CompiledSelect:
-    messages = messages_of_owner().in_order()
-    return CompiledSelect(messages[: DETAIL_MESSAGES + 1], MESSAGE_COLUMNS)
 
 
 @cache
@@ -92,6 +82,7 @@ def conversation_operations(contract: Contract) -> Any:
         ),
         retrieve=extend_schema(
             summary=f"A {contract.name} with its messages in order",
+            parameters=[parameters.BRANCH],
             responses=contract.detail_schema(),
         ),
         partial_update=extend_schema(
@@ -125,7 +116,7 @@ class ConversationViewSet(ApiViewSet):
     lookup_field = "conversation_id"
     lookup_value_regex = "[^/]+"
     filterset_class = ConversationFilters
-    query_names = {"list": LISTING, "create": {"user_id"}}
+    query_names = {"list": LISTING, "create": {"user_id"}, "retrieve": {"branch"}}
     read_on_replicas = ("list", "retrieve")
 
     def list(self, request: Request) -> Response:
@@ -153,7 +144,7 @@ class ConversationViewSet(ApiViewSet):
 
     def retrieve(self, request: Request, **path: str) -> Response:
         owner, conversation = read_conversation(self.access, self.conversation_id)
-        messages, beyond = self._first_messages(conversation["id"], owner)
+        messages, beyond = self._first_messages(owner)
         body = {self.contract.name: conversation} if self.contract.wrapped else conversation
         return Response(body | {"messages": messages, "messages_next": beyond})
 
@@ -236,18 +227,10 @@ class ConversationViewSet(ApiViewSet):
     def _shown(self, conversation: Conversation) -> Row:
         return conversation_from_model(conversation, self.caller.name_of(conversation.user))
 
-    def _first_messages(
-        self, conversation_id: str, owner: User
-    ) -> tuple[builtins.list[Row], str | None]:
-        """The first DETAIL_MESSAGES messages, and the URL of those after them, if there are any."""
-        rows = _first_messages().fetch({"conversation": conversation_id, "owner": owner.pk})
-        beyond = None
-        if len(rows) > DETAIL_MESSAGES:
-            rows.pop()
-            route, names = self.contract.messages_route, {self.contract.id_name: conversation_id}
-            path = reverse(route, kwargs=names, request=self.request)
-            beyond = f"{path}?{urlencode({'after_sequence': rows[-1]['sequence']})}"
-        return [self.contract.message(row) for row in rows], beyond
+    def _first_messages(self, owner: User) -> tuple[builtins.list[Any], str | None]:
+        """The first messages, and the URL of those after them, if there are any."""
+        key = self.conversation_id
+        return MessagePages(self.request, self.contract, owner.pk, key).first()
 
     def _create(self, request: Request, key: str | None) -> Response:
         body = read_body(request, self.new_serializer)

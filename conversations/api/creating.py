@@ -8,7 +8,8 @@ from django.contrib.auth.models import User
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
 from conversations.api.contracts import Contract
-from conversations.api.queries import conversation_from_model, message_from_row
+from conversations.api.message_pages import appended
+from conversations.api.queries import conversation_from_model
 from conversations.db.bulk_rows import Row
 from conversations.models import Caller
 from conversations.services import MessageDraft, NewConversation
@@ -44,5 +45,5 @@ def created_row(created: Created, caller: Caller, contract: Contract) -> Row:
     conversation = created.conversation
     row = conversation_from_model(conversation, caller.name_of(conversation.user))
     if created.messages:
-        row["messages"] = [contract.message(message_from_row(one)) for one in created.messages]
+        row["messages"] = appended(created.messages, contract)
     return row

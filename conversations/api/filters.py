@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection
 from datetime import UTC, datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from django import forms
 from django.db.models import Exists, OuterRef, QuerySet, TextChoices
@@ -164,6 +164,12 @@ class Filters(FilterSet):
     @classmethod
     def narrow(cls, query: QueryDict, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """The queryset under the filters of a query string; ValidationError names bad ones."""
+        narrowed: QuerySet[Any] = cls.checked(query, queryset).qs
+        return narrowed
+
+    @classmethod
+    def checked(cls, query: QueryDict, queryset: QuerySet[Any]) -> Self:
+        """The filters of a query string; ValidationError names bad ones."""
         if METADATA in query:
             raise ValidationError({METADATA: [ErrorDetail(NAME_A_KEY, "invalid")]})
         for name in cls.names():
@@ -177,8 +183,7 @@ class Filters(FilterSet):
                     for name, texts in given.errors.items()
                 }
             )
-        narrowed: QuerySet[Any] = given.qs
-        return narrowed
+        return given
 
     @classmethod
     def _check(cls, name: str, parameter: str, values: list[str]) -> None:

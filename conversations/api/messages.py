@@ -7,8 +7,6 @@ import uuid
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from django.contrib.auth.models import User
-from django.db.models import QuerySet
 from drf_spectacular.utils import (
     OpenApiResponse,
     PolymorphicProxySerializer,
@@ -25,20 +23,11 @@ from conversations.api.creating import drafts_of
 from conversations.api.exceptions import ApiError
 from conversations.api.fields import reader
 from conversations.api.filters import MessageFilters
-from conversations.api.pagination import Listing, Order, page_of
+from conversations.api.message_pages import MessagePages, appended
 from conversations.api.parsers import MERGE_PATCH, has_body, is_merge_patch, loads
-from conversations.api.queries import (
-    MESSAGE_COLUMNS,
-    check_is_there,
-    message_from_row,
-    messages_of_owner,
-    read_message,
-)
 from conversations.api.views import (
     ApiViewSet,
-    choice_of,
     idempotency_key_of,
-    query_string_of,
     read_body,
     read_changes,
     uuid_of,
@@ -54,11 +43,6 @@ from conversations.services import (
     update_message,
 )
 from conversations.services.application_turns import write_answer
-
-ORDERS = {
-    "asc": Order(columns=("sequence",), descending=False),
-    "desc": Order(columns=("sequence",), descending=True),
-}
 
 TWO_IDENTITIES = "Send ids or an Idempotency-Key, not both."
 NOT_JSON = "Not a list in JSON."
@@ -154,7 +138,7 @@ class MessageViewSet(ApiViewSet):
     lookup_value_regex = "[^/]+"
     filterset_class = MessageFilters
     query_names = {
-        "list": {"order", "cursor", "page_size", *MessageFilters.names()},
+        "list": {"branch", "order", "cursor", "page_size", *MessageFilters.names()},
         "create": NO_BODY_FIELDS,
     }
     read_on_replicas = ("list", "retrieve")
@@ -162,10 +146,8 @@ class MessageViewSet(ApiViewSet):
     def list(self, request: Request, **path: str) -> Response:
         key = self.conversation_id
         owner = owner_of(self.access, key, action=AccessAction.READ)
-        rows, links = page_of(request, self._listing(key, owner))
-        if not rows:
-            check_is_there(key, owner)  # an empty page, or none of theirs?
-        return Response({"messages": [self.contract.message(row) for row in rows], **links})
+        messages, links = self._pages(owner.pk).page()
+        return Response({"messages": messages, **links})
 
     def create(self, request: Request, **path: str) -> Response:
         key = self.conversation_id
@@ -181,7 +163,9 @@ class MessageViewSet(ApiViewSet):
 
     def retrieve(self, request: Request, message_id: str, **path: str) -> Response:
         key = uuid_of(message_id, "message_id")
-        return Response(self.contract.message(read_message(self.access, self.conversation_id, key)))
+        detail = {"message": str(key)}
+        owner = owner_of(self.access, self.conversation_id, action=AccessAction.READ, detail=detail)
+        return Response(self._pages(owner.pk).one(key))
 
     def partial_update(self, request: Request, message_id: str, **path: str) -> Response:
         place: dict[str, Any] = {
@@ -197,8 +181,7 @@ class MessageViewSet(ApiViewSet):
             serializers.MessageMergePatchSerializer,
         )
         message = update_message(**place, **changes, access=self.access)
-        row = {name: getattr(message, name) for name in MESSAGE_COLUMNS}
-        return Response(self.contract.message(row))
+        return Response(self._pages(message.user_id).one(message.id))
 
     def destroy(self, request: Request, message_id: str, **path: str) -> Response:
         key = uuid_of(message_id, "message_id")
@@ -213,22 +196,8 @@ class MessageViewSet(ApiViewSet):
         deleted = clear_conversation(conversation_id=key, access=self.access, is_dead=is_dead)
         return Response({"status": "cleared", self.contract.id_name: key, "deleted": deleted})
 
-    def _listing(self, conversation_id: uuid.UUID, owner: User) -> Listing:
-        query = self.request.query_params
-        asked = MessageFilters.asked(query)
-
-        def build() -> QuerySet[Message]:
-            messages = messages_of_owner()
-            return MessageFilters.narrow(query, messages) if asked else messages
-
-        return Listing(
-            build=build,
-            columns=MESSAGE_COLUMNS,
-            order=choice_of(self.request, "order", ORDERS),
-            scope=f"messages:{conversation_id}:{query_string_of(query, [*asked, 'order'])}",
-            values={"conversation": conversation_id, "owner": owner.pk},
-            shape=None if asked else "messages",
-        )
+    def _pages(self, owner_id: int) -> MessagePages:
+        return MessagePages(self.request, self.contract, owner_id, self.conversation_id)
 
     def _from_query(self, request: Request) -> dict[str, Any]:
         """The discouraged form: role, content and tool_calls (as JSON) in the query string."""
@@ -267,9 +236,9 @@ class MessageViewSet(ApiViewSet):
             is_dead=is_dead,
         )
 
-    def _answer(self, appended: tuple[builtins.list[Row], bool], *, single: bool) -> Response:
-        stored, created = appended
-        rows = [self.contract.message(message_from_row(row)) for row in stored]
+    def _answer(self, answered: tuple[builtins.list[Row], bool], *, single: bool) -> Response:
+        stored, created = answered
+        rows = appended(stored, self.contract)
         return Response(rows[0] if single else {"messages": rows}, status=201 if created else 200)
 
 

@@ -103,7 +103,16 @@ CONVERSATION_LISTING = [
     CURSOR,
     PAGE_SIZE,
 ]
+BRANCH = OpenApiParameter(
+    "branch",
+    {"type": "string", "pattern": "^(active|all|[0-9]{1,5})$", "default": "active"},
+    description=(
+        "Which messages: those of the active branch, of the branch with this number, or `all`, by "
+        "sequence."
+    ),
+)
 MESSAGE_LISTING = [
+    BRANCH,
     OpenApiParameter(
         "order",
         {"type": "string", "enum": ["asc", "desc"], "default": "asc"},

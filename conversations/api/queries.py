@@ -14,11 +14,14 @@ from conversations.api.serializers import ConversationSerializer, MessageSeriali
 from conversations.db.bulk_rows import Row
 from conversations.db.compiled import CompiledSelect, slot
 from conversations.models import AccessAction, AccessContext, Caller, Conversation, Message
+from conversations.models.branch_path import FIRST_LINE
 from conversations.models.message import MessageQuerySet
+from conversations.selectors.message_pages import SHOWN_COLUMNS
 from conversations.services import NotFound, owner_of
-from conversations.services.errors import NO_SUCH_CONVERSATION, NO_SUCH_MESSAGE
+from conversations.services.errors import NO_SUCH_CONVERSATION
 
-MESSAGE_COLUMNS: tuple[str, ...] = MessageSerializer.Meta.fields
+# Those of a message besides its place among the branches.
+MESSAGE_COLUMNS = SHOWN_COLUMNS
 CONVERSATION_FIELDS: tuple[str, ...] = ConversationSerializer.Meta.fields
 # As stored columns: the name of the owner depends on the caller and is in none of them.
 CONVERSATION_COLUMNS = tuple(
@@ -44,27 +47,15 @@ def read_conversation(
     return owner, conversation_from_row(rows[0], caller_of(access).name_of(owner))
 
 
-def read_message(access: AccessContext, conversation_id: uuid.UUID, message_id: uuid.UUID) -> Row:
-    """One message of a conversation that this caller may see; NotFound."""
-    detail = {"message": str(message_id)}
-    owner = owner_of(access, conversation_id, action=AccessAction.READ, detail=detail)
-    place = {"conversation": conversation_id, "owner": owner.pk}
-    rows = _message().fetch(place | {"message": message_id})
-    if not rows:
-        check_is_there(conversation_id, owner)
-        raise NotFound(NO_SUCH_MESSAGE)
-    return rows[0]
-
-
-def check_is_there(conversation_id: uuid.UUID, owner: User) -> None:
+def check_is_there(conversation_id: uuid.UUID, owner_id: int) -> None:
     """NotFound unless this owner has this conversation."""
-    if not _conversation().fetch({"conversation": conversation_id, "owner": owner.pk}):
+    if not _conversation().fetch({"conversation": conversation_id, "owner": owner_id}):
         raise NotFound(NO_SUCH_CONVERSATION)
 
 
-def messages_of_owner() -> MessageQuerySet:
-    """The messages of the conversation in slot `conversation`, which is that of slot `owner`."""
-    return Message.objects.of(slot("owner"), slot("conversation"))
+def messages_of_conversation(owner_id: int, conversation_id: uuid.UUID) -> MessageQuerySet:
+    """The messages of a conversation, none where it is not this owner's."""
+    return Message.objects.of(owner_id, conversation_id)
 
 
 def messages_of_user(owner: User | None) -> MessageQuerySet:
@@ -99,16 +90,13 @@ def conversation_from_model(conversation: Conversation, user_id: int | str) -> R
 
 
 def message_from_row(row: Row) -> Row:
-    """A row of all columns as responses have it."""
-    return {name: row[name] for name in MESSAGE_COLUMNS}
+    """A row of all columns, and `parent_id`, of a conversation with a single line, as responses
+    have it."""
+    known = row | {"branch": FIRST_LINE, "siblings": None}
+    return {name: known[name] for name in MessageSerializer.Meta.fields}
 
 
 @cache
 def _conversation() -> CompiledSelect:
     conversations = Conversation.objects.owned_by(slot("owner")).filter(pk=slot("conversation"))
     return CompiledSelect(conversations, CONVERSATION_COLUMNS)
-
-
-@cache
-def _message() -> CompiledSelect:
-    return CompiledSelect(messages_of_owner().filter(id=slot("message")), MESSAGE_COLUMNS)

@@ -140,7 +140,7 @@ class SearchViewSet(ApiViewSet):
         action = AccessAction.SEARCH
         if conversation_id is not None:
             holder = owner_of(self.access, conversation_id, action=action, detail=detail)
-            check_is_there(conversation_id, holder)
+            check_is_there(conversation_id, holder.pk)
             if user is None:
                 return holder.pk
         if user == EVERYBODY:

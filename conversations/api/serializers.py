@@ -76,16 +76,39 @@ class ConversationSerializer(serializers.ModelSerializer[Conversation]):
         read_only_fields = fields
 
 
+# What a message's conversation says about it.
+PLACE_ON_BRANCHES = ("branch", "parent_id", "siblings")
+
+
 class MessageSerializer(serializers.ModelSerializer[Message]):
     """A message in responses."""
 
     conversation_id = serializers.UUIDField()
+    branch = serializers.IntegerField(
+        help_text="The number of the branch that it was written to; 0 is the first."
+    )
+    parent_id = serializers.UUIDField(
+        allow_null=True, help_text="The message that it follows; null for a first one."
+    )
+    siblings = inline_serializer(
+        "Siblings",
+        {
+            "position": serializers.IntegerField(help_text="Of this one, from 1."),
+            "count": serializers.IntegerField(),
+            "ids": serializers.ListField(child=serializers.UUIDField()),
+        },
+        allow_null=True,
+        help_text="All that follow the same message, by time; null for the only one.",
+    )
     rating = RatingField()
     cost = CostField()
 
     class Meta:
         model = Message
-        fields = ("id", "conversation_id", "sequence", *RECORDED_FIELDS, "updated_at")
+        fields = (
+            *("id", "conversation_id", "sequence", *PLACE_ON_BRANCHES),
+            *(*RECORDED_FIELDS, "updated_at"),
+        )
         read_only_fields = fields
 
     def build_standard_field(

@@ -29,7 +29,7 @@ class SessionViewSet(ConversationViewSet):
     contract = SESSIONS
     new_serializer = serializers.NewSessionSerializer
     lookup_field = "session_id"
-    query_names = {"list": LISTING}
+    query_names = {"list": LISTING, "retrieve": {"branch"}}
 
     @extend_schema(
         summary="Start a session",
@@ -56,6 +56,7 @@ class SessionMessageViewSet(MessageViewSet):
     retrieve=extend_schema(
         operation_id="chat_history_retrieve",
         summary="The messages of a session",
+        parameters=[parameters.BRANCH],
         responses=SESSIONS.history_schema(),
     ),
 )
@@ -65,9 +66,10 @@ class ChatHistoryViewSet(ConversationViewSet):
 
     contract = replace(SESSIONS, errors="standard")
     lookup_field = "session_id"
+    query_names = {"retrieve": {"branch"}}
 
     def retrieve(self, request: Request, **path: str) -> Response:
         owner, conversation = read_conversation(self.access, self.conversation_id)
         key = conversation["id"]
-        messages, beyond = self._first_messages(key, owner)
+        messages, beyond = self._first_messages(owner)
         return Response({"session_id": key, "messages": messages, "messages_next": beyond})

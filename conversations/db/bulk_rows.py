@@ -34,12 +34,12 @@ def json_columns_of(model: type[models.Model]) -> frozenset[str]:
 
 
 def insert_new_rows(
-    model: type[models.Model], rows: Sequence[Row], *, returning: str = "true"
-) -> list[Any]:
+    model: type[models.Model], rows: Sequence[Row], *, returning: Sequence[str] = ("true",)
+) -> list[tuple[Any, ...]]:
     """Insert rows with ON CONFLICT DO NOTHING.
 
-    A row maps every column of the model to a Python value. Returns the value of the SQL expression
-    `returning` for each inserted row; rows whose unique keys exist are skipped.
+    A row maps every column of the model to a Python value. Returns the values of the SQL
+    expressions `returning` for each inserted row; rows whose unique keys exist are skipped.
     """
     columns, as_json = columns_of(model), json_columns_of(model)
     values = [
@@ -49,8 +49,9 @@ def insert_new_rows(
     ]
     head, placeholders, tail = _insert_statement(model)
     with connection.cursor() as cursor:
-        cursor.execute(head + ", ".join([placeholders] * len(rows)) + tail + returning, values)
-        return [value for (value,) in cursor.fetchall()]
+        given = ", ".join([placeholders] * len(rows))
+        cursor.execute(head + given + tail + ", ".join(returning), values)
+        return list(cursor.fetchall())
 
 
 @cache

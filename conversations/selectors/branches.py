@@ -12,10 +12,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.db import connection
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.db.models.expressions import RawSQL
 
-from conversations.models import Branch, Message
+from conversations.models import Branch, Conversation, Message
 from conversations.models.branch_path import CONTINUED, FIRST_LINE, LINE, Path, Range
 
 # The place of a message: its `branch` and its `sequence`. (0, 0) is before the first message.
@@ -30,6 +30,33 @@ def path_of(owner_id: int, conversation_id: uuid.UUID, number: int) -> Path | No
     if branch := branches.filter(number=number).first():
         return branch.path
     return LINE if number == FIRST_LINE and not branches.exists() else None
+
+
+def shown_path(
+    owner_id: int, conversation_id: uuid.UUID, number: int | None = None
+) -> tuple[int, Path] | None:
+    """The number and the path of a branch, by default the active one, or None where the owner has
+    no such conversation, or it no such branch. One statement without forks, else two."""
+    conversations = Conversation.objects.owned_by(owner_id).filter(pk=conversation_id)
+    found = conversations.values_list("last_branch", "active_branch").first()
+    if found is None:
+        return None
+    last, active = found
+    number = active if number is None else number
+    if last == 0:
+        return (number, LINE) if number == FIRST_LINE else None
+    branch = Branch.objects.of(owner_id, conversation_id).filter(number=number).first()
+    return None if branch is None else (number, branch.path)
+
+
+def on_path(messages: QuerySet[Message], path: Path) -> QuerySet[Message]:
+    """Those of these messages of one conversation that are on a path."""
+    if path == LINE:
+        return messages
+    within = Q()
+    for range_ in path.ranges():
+        within |= Q(branch=range_.branch, sequence__gt=range_.after, sequence__lte=range_.until)
+    return messages.filter(within)
 
 
 def in_range(messages: QuerySet[Message], range_: Range) -> QuerySet[Message]:

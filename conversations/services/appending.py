@@ -63,6 +63,14 @@ _WAS_DELETED = """EXISTS (
         AND tombstone.conversation_id = conversations_message.conversation_id
         AND tombstone.id = conversations_message.id)"""
 
+# Of the first of new messages at the end of a single line: the message before it.
+_PARENT = """(
+    SELECT before.id FROM conversations_message before
+    WHERE before.user_id = conversations_message.user_id
+        AND before.conversation_id = conversations_message.conversation_id
+        AND before.sequence < {first} AND conversations_message.sequence = {first}
+    ORDER BY before.sequence DESC LIMIT 1)"""
+
 
 class _IdsExist(Exception):
     """Some of the ids exist: the append is rolled back and the stored messages are compared."""
@@ -85,8 +93,9 @@ def append_drafts(
 ) -> tuple[list[Row], bool]:
     """Append all of the drafts, in order, or none; the stored rows and whether they are new.
 
-    A row maps every column of a message to its value. `key` (an Idempotency-Key) makes the write
-    idempotent, as do the drafts' own ids: a repeated call returns the stored rows and False.
+    A row maps every column of a message to its value; that of a new message in a conversation with
+    a single line has its `parent_id` too, but on a cluster. `key` (an Idempotency-Key) makes the
+    write idempotent, as do the drafts' own ids: a repeated call returns the stored rows and False.
     `owner_id` is for callers that have checked already whose conversation it is.
     `from_client` applies the rules for clients, and those for people unless the caller is a script
     or trusted (`check_draft`); one of the drafts may then be `streaming`: an answer that the caller
@@ -117,7 +126,8 @@ def append_drafts(
                 _row(owner_id, conversation_id, at, id_, draft)
                 for at, id_, draft in zip(reserved.places, ids, drafts, strict=True)
             ]
-            _insert(rows, repeatable=bool(key) or any(draft.id for draft in drafts))
+            repeatable = bool(key) or any(draft.id for draft in drafts)
+            _insert(rows, repeatable=repeatable, single_line=reserved.single_line)
             if from_client:
                 _read_heartbeats(rows)
     except (_IdsExist, StaleSequence) as reason:
@@ -194,19 +204,27 @@ def _ids_for(
     return ids
 
 
-def _insert(rows: Sequence[Row], *, repeatable: bool) -> None:
+def _insert(rows: Sequence[Row], *, repeatable: bool, single_line: bool) -> None:
     """Insert all rows; _IdsExist or Deleted roll the transaction back.
 
     Tombstones are looked up in this statement, not in the one that locks the conversation: under
     READ COMMITTED a statement that waited for a concurrent deletion has a snapshot from before it.
     A cluster knows no subquery in an INSERT: there another statement follows.
     """
-    in_insert = repeatable and not is_distributed()
-    was_deleted = insert_new_rows(Message, rows, returning=_WAS_DELETED if in_insert else "false")
-    if any(was_deleted) or (repeatable and not in_insert and _were_deleted(rows)):
+    one_node = not is_distributed()
+    parent = _PARENT.format(first=rows[0]["sequence"]) if single_line and one_node else "NULL"
+    was_deleted = _WAS_DELETED if repeatable and one_node else "false"
+    inserted = insert_new_rows(Message, rows, returning=(was_deleted, parent))
+    if any(deleted for deleted, _ in inserted) or (
+        repeatable and not one_node and _were_deleted(rows)
+    ):
         raise Deleted(DELETED_MESSAGE)
-    if len(was_deleted) != len(rows):
+    if len(inserted) != len(rows):
         raise _IdsExist
+    if single_line and one_node:
+        before = inserted[0][1]
+        for row in rows:
+            row["parent_id"], before = before, row["id"]
 
 
 def _were_deleted(rows: Sequence[Row]) -> bool:

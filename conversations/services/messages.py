@@ -10,6 +10,7 @@ from django.db import connection
 from django.db.models import Case, F, Value, When
 from django.utils import timezone
 
+from conversations.db.bulk_rows import Row, columns_of
 from conversations.formats import MessageDraft
 from conversations.models import (
     AccessAction,
@@ -22,6 +23,7 @@ from conversations.models import (
     as_read,
 )
 from conversations.models.branch_path import FIRST_LINE
+from conversations.selectors.branches import on_path, shown_path
 from conversations.services.abandoned_turns import IsDead, interrupt_abandoned
 from conversations.services.appending import append_drafts
 from conversations.services.audit import SCRIPT, Detail, owner_of
@@ -64,7 +66,7 @@ def add_message(
         access=access,
         single=True,
     )
-    return Message(**rows[0])
+    return _message(rows[0])
 
 
 def add_messages(
@@ -83,23 +85,26 @@ def add_messages(
         expected_last_sequence=expected_last_sequence,
         access=access,
     )
-    return [Message(**row) for row in rows]
+    return [_message(row) for row in rows]
+
+
+def _message(row: Row) -> Message:
+    return Message(**{name: row[name] for name in columns_of(Message)})
 
 
 def get_chat_history(
     *, conversation_id: uuid.UUID, limit: int | None = None, access: AccessContext = SCRIPT
 ) -> list[Message]:
-    """The messages in order of sequence; with `limit`, the last that many.
+    """The messages of the active branch in order; with `limit`, the last that many.
 
     Raises NotFound, ReasonRequired.
     """
     owner = owner_of(access, conversation_id, action=AccessAction.READ)
-    conversations = Conversation.objects.owned_by(owner.pk).filter(pk=conversation_id)
-    rows = Message.objects.of(owner.pk, conversation_id)
-    messages = [as_read(message) for message in rows.order_by("-sequence")[:limit]][::-1]
-    if not messages and not conversations.exists():
+    shown = shown_path(owner.pk, conversation_id)
+    if shown is None:
         raise NotFound(NO_SUCH_CONVERSATION, field="conversation_id")
-    return messages
+    rows = on_path(Message.objects.of(owner.pk, conversation_id), shown[1])
+    return [as_read(message) for message in rows.order_by("-sequence")[:limit]][::-1]
 
 
 def update_message(

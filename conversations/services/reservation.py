@@ -19,11 +19,12 @@ from conversations.services.titles import title_from
 
 @dataclass(frozen=True, slots=True)
 class Reserved:
-    """The `sequence` and `branch` of each message, and the last sequence before them on the branch
-    that they are written to."""
+    """The `sequence` and `branch` of each message, the last sequence before them on the branch
+    that they are written to, and whether the conversation has a single line."""
 
     places: list[tuple[int, int]]
     last_before: int
+    single_line: bool = False
 
 
 def reserve_places(
@@ -56,7 +57,7 @@ def _on_the_line(
     if last is None:
         return None
     before = last - len(drafts)
-    return Reserved([(before + at, FIRST_LINE) for at in range(1, len(drafts) + 1)], before)
+    return Reserved([(before + at, FIRST_LINE) for at in range(1, len(drafts) + 1)], before, True)
 
 
 def _on_branches(

@@ -1,20 +1,23 @@
 """What an ordinary user asks of the database names the owner in each statement."""
 
 import re
+from collections import Counter
 
 import pytest
 from django.db import connection
 
 from conversations.services import MessageDraft, add_messages
+from conversations.services.functions import FUNCTIONS
 from conversations.tests.factories import access_of, make_conversation
 
 pytestmark = pytest.mark.django_db
 
 TABLES = re.compile(
-    r"conversations_(conversation|message|conversationnote|review|tombstone|legalholdrecord|unstoredturn)\b"
+    r"conversations_(conversation|message|conversationnote|review|tombstone|legalholdrecord|unstoredturn|branch|f_\w+)\b"
 )
 # `user_id = 7`, of whichever alias. Of an INSERT the rows say it, an EXISTS in it by a join.
-NAMES_OWNER = re.compile(r"\"?user_id\"? = \(?\d")
+# A function of the database has the owner as its first argument.
+NAMES_OWNER = re.compile(r"\"?user_id\"? = \(?\d|conversations_f_\w+\(\d")
 OF_MANY_OWNERS = re.compile(r"user_id\"? IN|GROUPING SETS| OR \S*user_id")
 
 
@@ -117,6 +120,14 @@ def test_every_statement_names_the_owner(sent):
             if not sql.startswith("INSERT"):
                 assert NAMES_OWNER.search(sql), f"{name}: {sql}"
             assert not OF_MANY_OWNERS.search(sql), f"{name}: {sql}"
+
+
+@pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.name)
+def test_every_statement_within_a_function_names_the_owner(function):
+    tables = re.findall(r"(?:FROM|JOIN|UPDATE) conversations_\w+ (\w+)", function.definition)
+    owners = re.findall(r"(\w+)\.user_id = owner", function.definition)
+    assert tables
+    assert Counter(tables) == Counter(owners)
 
 
 @pytest.mark.cluster

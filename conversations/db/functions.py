@@ -1,0 +1,109 @@
+"""Hot statements as functions of the database, in PL/pgSQL: each session plans them once.
+
+psycopg2 sends text, which PostgreSQL plans anew for every statement; that takes as long as running
+it. What a function does is planned when a session first needs it, also behind PgBouncer in
+transaction mode, where a prepared statement is not known to the next transaction's server.
+
+Each function is defined beside the Python that calls it, its columns generated from the models, and
+`migrate` creates it. A function's name ends in a hash of its text: processes of two releases call
+their own while both run. What no release uses any more is dropped by the next one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+
+from django.db import connection, models, transaction
+from django.db.models import DateTimeField, DecimalField
+
+from conversations.db.replicas import read_connection
+
+PREFIX = "conversations_f_"
+# The comment on a function of the release that migrated last, and on one of that before.
+_CURRENT, _PREVIOUS = "current", "previous"
+_HASH_LENGTH = 12
+
+
+class DatabaseFunction:
+    """A function of the database. `arguments` and `returns` are SQL, as is `body`, in PL/pgSQL.
+
+    It reads only, on a replica where the request may (`db/replicas.py`).
+    """
+
+    def __init__(self, name: str, *, arguments: Sequence[str], returns: str, body: str) -> None:
+        self._arguments = ", ".join(arguments)
+        self._rest = f"RETURNS {returns} LANGUAGE plpgsql STABLE AS $function$\n{body}\n$function$"
+        digest = hashlib.sha256(f"{self._arguments} {self._rest}".encode()).hexdigest()
+        self.name = f"{PREFIX}{name}_{digest[:_HASH_LENGTH]}"
+        placeholders = ", ".join(["%s"] * len(arguments))
+        # No value comes from outside.
+        self._call = f"SELECT * FROM {self.name}({placeholders})"  # noqa: S608
+
+    @property
+    def definition(self) -> str:
+        return f"CREATE FUNCTION {self.name}({self._arguments}) {self._rest}"
+
+    def rows(self, *values: Any) -> list[tuple[Any, ...]]:
+        """The rows that it returns."""
+        with read_connection().cursor() as cursor:
+            cursor.execute(self._call, values)
+            return list(cursor.fetchall())
+
+
+def install(functions: Collection[DatabaseFunction]) -> None:
+    """Create the functions of this release, and drop those of the release before the last."""
+    names = {function.name for function in functions}
+    with transaction.atomic(), connection.cursor() as cursor:
+        stored = _stored(cursor)
+        if all(stored.get(name) == _CURRENT for name in names):
+            return
+        for name in stored.keys() - names:
+            if stored[name] == _CURRENT:
+                cursor.execute(f"COMMENT ON FUNCTION {name} IS '{_PREVIOUS}'")
+            else:
+                cursor.execute(f"DROP FUNCTION {name}")
+        for function in functions:
+            if function.name not in stored:
+                cursor.execute(function.definition)
+            cursor.execute(f"COMMENT ON FUNCTION {function.name} IS '{_CURRENT}'")
+
+
+def missing(functions: Collection[DatabaseFunction]) -> list[str]:
+    """The names of those that the database lacks."""
+    with connection.cursor() as cursor:
+        return sorted({function.name for function in functions} - _stored(cursor).keys())
+
+
+def _stored(cursor: Any) -> dict[str, str]:
+    """The comments on the functions of all releases, by name."""
+    cursor.execute(
+        "SELECT proname, obj_description(oid, 'pg_proc') FROM pg_proc"
+        " WHERE pronamespace = current_schema()::regnamespace AND starts_with(proname, %s)",
+        [PREFIX],
+    )
+    return dict(cursor.fetchall())
+
+
+def json_columns(model: type[models.Model], names: Iterable[str], table: str) -> str:
+    """A SELECT list of these columns of `table`, each as the API writes it in JSON.
+
+    Times are ISO 8601 in UTC, with microseconds only where there are any; decimals are texts
+    without trailing zeros (`renderers.py` writes the values of Python in the same way).
+    """
+    return ",\n".join(
+        f"{_as_json(model._meta.get_field(name), f'{table}.{name}')} AS {name}" for name in names
+    )
+
+
+def _as_json(field: Any, column: str) -> str:
+    if isinstance(field, DateTimeField):
+        utc = f"{column} AT TIME ZONE 'UTC'"
+        return (
+            f"""to_char({utc}, CASE WHEN date_trunc('second', {column}) = {column}"""
+            """ THEN 'YYYY-MM-DD"T"HH24:MI:SS"Z"' ELSE 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"' END)"""
+        )
+    if isinstance(field, DecimalField):
+        return f"trim_scale({column})::text"
+    return column

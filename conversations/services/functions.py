@@ -1,0 +1,18 @@
+"""The functions of the database that this release calls (`db/functions.py`)."""
+
+from __future__ import annotations
+
+from conversations.db.functions import install, missing
+from conversations.selectors import message_pages
+
+FUNCTIONS = (message_pages.MESSAGES,)
+
+
+def ensure_functions() -> None:
+    """Create those that the database lacks. Called after `migrate`."""
+    install(FUNCTIONS)
+
+
+def missing_functions() -> list[str]:
+    """The names of those that the database lacks."""
+    return missing(FUNCTIONS)
