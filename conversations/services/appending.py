@@ -27,6 +27,7 @@ from conversations.services.drafts import check_draft, check_drafts
 from conversations.services.errors import (
     Deleted,
     InvalidValue,
+    KeyReused,
     NotAllowed,
     ServiceError,
     StaleSequence,
@@ -142,12 +143,15 @@ def stored_drafts(
     parents: Sequence[Parent] = (),
 ) -> list[Row]:
     """The rows that an equal call of `append_drafts` has stored before; `otherwise` is raised where
-    there are none. Raises InvalidValue, KeyReused and Deleted."""
+    there are none, or others. Raises InvalidValue and Deleted."""
     _check(drafts, from_client=True, by_person=_is_person(access), single=False)
     ids = _ids_for(conversation_id, drafts, key)
     if were_deleted(owner_id, conversation_id, ids):
         raise Deleted(DELETED_MESSAGE, field="messages")
-    return stored_before(owner_id, conversation_id, drafts, ids, parents, key, otherwise)
+    try:
+        return stored_before(owner_id, conversation_id, drafts, ids, parents, key, otherwise)
+    except KeyReused:  # not by a key of the client's
+        raise otherwise from None
 
 
 def _is_person(access: AccessContext) -> bool:
