@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Literal
 
 from conversations.models import Branch, Conversation, Message
@@ -29,6 +29,7 @@ from conversations.services.errors import (
 Parent = uuid.UUID | Literal["root"] | None
 MAX_BRANCHES = 2**15 - 1
 TOO_MANY_BRANCHES = f"A conversation has at most {MAX_BRANCHES:,} branches."
+_EARLIEST = datetime.min.replace(tzinfo=UTC)
 
 
 class Placement:
@@ -51,7 +52,7 @@ class Placement:
 
     def add(self, id_: uuid.UUID, sequence: int, parent: Parent, at: datetime) -> int:
         """The `branch` of a message. Raises InvalidValue for a parent that is not there."""
-        branch = self._target(parent, sequence, at)
+        branch = self._target(parent, sequence)
         if self.expected is None:
             self.expected = branch.last_sequence
         value = branch.path.written_to
@@ -77,17 +78,17 @@ class Placement:
                     updated_at=branch.updated_at,
                 )
 
-    def _target(self, parent: Parent, sequence: int, at: datetime) -> Branch:
+    def _target(self, parent: Parent, sequence: int) -> Branch:
         if parent is None:
             return self._branch(self.current)
         if parent == "root":
             if self._conversation.message_count == 0 and not self._placed:
                 return self._branch(self.current)
-            return self._forked(FIRST_LINE, 0, sequence, at)
+            return self._forked(FIRST_LINE, 0, sequence)
         value, after = self._placed.get(parent) or self._stored(parent)
         if self._is_end(value, after):
             return self._branch(number_of(value))
-        return self._forked(value, after, sequence, at)
+        return self._forked(value, after, sequence)
 
     def _branch(self, number: int) -> Branch:
         found = self._branches.get(number)
@@ -109,7 +110,7 @@ class Placement:
             updated_at=self._conversation.updated_at,
         )
 
-    def _forked(self, value: int, after: int, sequence: int, at: datetime) -> Branch:
+    def _forked(self, value: int, after: int, sequence: int) -> Branch:
         """A new branch after a message, or a second beginning for `after` 0."""
         if self.last_branch == 0:
             self._close_first_line(sequence)
@@ -128,7 +129,7 @@ class Placement:
             segments=begin.extended(self.last_branch).as_json(),
             last_sequence=after,
             length=length,
-            updated_at=at,
+            updated_at=_EARLIEST,
         )
         return branch
 

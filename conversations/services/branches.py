@@ -30,6 +30,7 @@ from conversations.services.audit import owner_of
 from conversations.services.conversations import (
     conversation_to_change,
     create_conversation,
+    update_conversation,
 )
 from conversations.services.errors import (
     NO_SUCH_BRANCH,
@@ -50,6 +51,12 @@ _FORK = "fork\n"
 _KEEP = """
     SELECT * FROM conversations_conversation WHERE user_id = %s AND id = %s FOR KEY SHARE
 """
+
+
+def activate_branch(*, conversation_id: uuid.UUID, number: int, access: AccessContext) -> None:
+    """Show this branch from now on. Raises what `update_conversation` raises."""
+    changes = {"active_branch": number}
+    update_conversation(conversation_id=conversation_id, changes=changes, access=access)
 
 
 def delete_branch(

@@ -6,13 +6,14 @@ import uuid
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
+import orjson
 from django.db.models import QuerySet
 
 from conversations.db.bulk_rows import Row
 from conversations.formats import DRAFT_FIELDS, MessageDraft
-from conversations.models import Branch, Message, Status, Tombstone, id_from_key
-from conversations.models.branch_path import FIRST_LINE, LINE, Path, number_of
-from conversations.selectors.branches import Place, place_before
+from conversations.models import Message, Status, Tombstone, id_from_key
+from conversations.models.branch_path import FIRST_LINE
+from conversations.selectors.message_pages import messages_with_ids
 from conversations.services.branch_placement import Parent
 from conversations.services.drafts import first_difference
 from conversations.services.errors import Deleted, KeyReused
@@ -79,52 +80,32 @@ def _follow(
 ) -> bool:
     """Whether each of the stored messages follows what the repeated request says.
 
-    What a first message without a parent followed is not known any more, nor is a parent that was
-    deleted since: they are accepted.
+    What a first message without a parent followed is not known any more, nor is what followed a
+    message that was deleted since: both are accepted.
     """
     given = dict(zip([row["id"] for row in rows], parents or [None] * len(rows), strict=True))
     if not any(given.values()) and all(row["branch"] == FIRST_LINE for row in rows):
         return True
     for before, row in pairwise(rows):
         given[row["id"]] = given[row["id"]] or before["id"]
-    places = {row["id"]: (row["branch"], row["sequence"]) for row in rows}
-    named = {parent for parent in given.values() if isinstance(parent, uuid.UUID)}
-    places |= _places_of(owner_id, conversation_id, named - places.keys())
-    missing = named - places.keys()
-    if len(_deleted(owner_id, conversation_id, missing).values_list("id")) < len(missing):
-        return False
-    wanted = {
-        places[id_]: None if parent == "root" else places[parent]
+    stored = _parents_of(owner_id, conversation_id, list(given))
+    others = {
+        parent
         for id_, parent in given.items()
-        if parent is not None and parent not in missing
+        if parent is not None and stored[id_] != (None if parent == "root" else parent)
     }
-    # Of the same branch with the sequence before: nothing is between them.
-    apart = {at: before for at, before in wanted.items() if before != (at[0], at[1] - 1)}
-    return apart == _before(owner_id, conversation_id, apart)
+    deleted = _deleted(owner_id, conversation_id, others - {"root"})
+    return not others or ("root" not in others and deleted.count() == len(others))
 
 
-def _places_of(
-    owner_id: int, conversation_id: uuid.UUID, ids: Iterable[uuid.UUID]
-) -> dict[uuid.UUID, Place]:
-    messages = Message.objects.of(owner_id, conversation_id).filter(id__in=ids)
-    found = messages.values_list("id", "branch", "sequence")
-    return {id_: (branch, sequence) for id_, branch, sequence in found}
-
-
-def _before(
-    owner_id: int, conversation_id: uuid.UUID, places: Iterable[Place]
-) -> dict[Place, Place | None]:
-    """The place of the message before each of these on its path."""
-    branches = Branch.objects.of(owner_id, conversation_id)
-    numbers = {number_of(branch) for branch, _ in places}
-    paths: dict[int, Path] = {
-        each.number: each.path for each in branches.filter(number__in=numbers)
-    }
+def _parents_of(
+    owner_id: int, conversation_id: uuid.UUID, ids: Sequence[uuid.UUID]
+) -> dict[uuid.UUID, uuid.UUID | None]:
+    found = messages_with_ids(owner_id, conversation_id, ids)
+    shown = [orjson.loads(message.json) for message in found]
     return {
-        place: place_before(
-            owner_id, conversation_id, paths.get(number_of(place[0]), LINE), place[1]
-        )
-        for place in places
+        uuid.UUID(row["id"]): uuid.UUID(row["parent_id"]) if row["parent_id"] else None
+        for row in shown
     }
 
 

@@ -98,7 +98,7 @@ def _on_branches(
         **_growth(drafts),
     )
     assert placement.expected is not None
-    return Reserved(places, placement.expected)
+    return Reserved(places, placement.expected, placement.last_branch == 0)
 
 
 def _growth(drafts: Sequence[MessageDraft]) -> dict[str, Any]:
