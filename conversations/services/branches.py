@@ -24,7 +24,13 @@ from conversations.models import (
 )
 from conversations.models.branch_path import CONTINUED, FIRST_LINE, LINE, Path, number_of
 from conversations.models.conversation import ConversationQuerySet
-from conversations.selectors.branches import Place, path_of, place_before, places_on
+from conversations.selectors.branches import (
+    BEGINNING,
+    Place,
+    path_of,
+    place_before,
+    places_on,
+)
 from conversations.services.abandoned_turns import IsDead, interrupt_abandoned
 from conversations.services.audit import owner_of
 from conversations.services.conversations import (
@@ -138,18 +144,17 @@ def forget_message(conversation: Conversation, place: Place) -> None:
     message before it. The conversation is locked."""
     value, sequence = place
     branches = list(_branches_of(conversation))
-    for branch in branches:
-        if branch.path.covers(value, sequence):
-            branch.length -= 1
-            branch.save(update_fields=["length"])
+    rows = Branch.objects.of(conversation.user_id, conversation.pk)
+    through = [each.number for each in branches if each.path.covers(value, sequence)]
+    rows.filter(number__in=through).update(length=F("length") - 1)
     forked = [each for each in branches if (each.fork_branch, each.fork_sequence) == place]
     if forked:
         path = forked[0].path
-        before = place_before(conversation.user_id, conversation.pk, path, sequence)
-        for branch in forked:
-            branch.fork_branch, branch.fork_sequence = before or (FIRST_LINE, 0)
-            branch.parent = number_of(branch.fork_branch)
-            branch.save(update_fields=["fork_branch", "fork_sequence", "parent"])
+        found = place_before(conversation.user_id, conversation.pk, path, sequence)
+        before = found or BEGINNING
+        rows.filter(number__in=[each.number for each in forked]).update(
+            fork_branch=before[0], fork_sequence=before[1], parent=number_of(before[0])
+        )
 
 
 def fork_conversation(

@@ -18,11 +18,13 @@ from conversations.models import (
     DEFAULT_TITLE,
     AccessAction,
     AccessContext,
+    Branch,
     Conversation,
     Tombstone,
     new_id,
 )
-from conversations.selectors.branches import branch_through, path_of
+from conversations.models.branch_path import FIRST_LINE
+from conversations.selectors.branches import branch_through
 from conversations.services.audit import Detail, owner_of, record_act
 from conversations.services.conversation_values import check_conversation_values
 from conversations.services.errors import (
@@ -257,8 +259,11 @@ def _check_branch(conversation: Conversation, values: dict[str, Any]) -> None:
         values["active_branch"] = branch_through(*place, values.pop("active_message_id"))
         if values["active_branch"] is None:
             raise InvalidValue(NO_SUCH_MESSAGE, field="active_message_id", code="not_found")
-    elif "active_branch" in values and path_of(*place, values["active_branch"]) is None:
-        raise InvalidValue(NO_SUCH_BRANCH, field="active_branch", code="not_found")
+    elif "active_branch" in values:
+        branches = Branch.objects.of(*place).filter(number=values["active_branch"])
+        only = conversation.last_branch == 0 and values["active_branch"] == FIRST_LINE
+        if not only and not branches.exists():
+            raise InvalidValue(NO_SUCH_BRANCH, field="active_branch", code="not_found")
 
 
 def delete_conversation(*, conversation_id: uuid.UUID, access: AccessContext) -> None:

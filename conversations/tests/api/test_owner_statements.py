@@ -101,9 +101,9 @@ def requests_about_branches(api, chat, message):
     body = {"role": "user", "content": "x"}
     yield "branches of a line", lambda: api.get(f"{chat}/branches")
     other = body | {"parent_id": message}
+    key = {"Idempotency-Key": "b"}
     for name in ("open a branch", "open it again, the same"):
-        headers = {"Idempotency-Key": "b"}
-        yield name, lambda: api.post(f"{chat}/messages", other, headers=headers)
+        yield name, lambda: api.post(f"{chat}/messages", other, headers=key)
     yield "append to a branch", lambda: api.post(f"{chat}/messages", body)
     yield "branches", lambda: api.get(f"{chat}/branches")
     yield "show a branch", lambda: api.patch(chat, {"active_branch": 0})

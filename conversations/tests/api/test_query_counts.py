@@ -44,7 +44,7 @@ COUNTS = [
     ("get", "/api/me", None, 1, 1),
     ("get", ONE + "/branches", None, 4, 5),
     ("post", MANY, {"role": "user", "content": "x", "parent_id": "{message}"}, 5, 6),
-    ("patch", ONE, {"active_branch": 0}, 4, 5),
+    ("patch", ONE, {"active_branch": 0}, 3, 4),
     ("post", ONE + "/fork", {"message_id": "{message}"}, 13, 14),
     ("delete", ONE, None, 5, 6),
 ]
