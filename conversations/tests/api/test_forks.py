@@ -7,7 +7,7 @@ import pytest
 from django.db import connection, transaction
 
 from conversations.models import Branch, Conversation, Message
-from conversations.services import add_note
+from conversations.services import SCRIPT, add_note
 from conversations.services import branches as service
 from conversations.services.branches import fork_conversation
 from conversations.services.changes import sequence_changes
@@ -26,7 +26,6 @@ from conversations.tests.api.test_parents import error_of
 from conversations.tests.chat.fixtures import wait_until
 from conversations.tests.cluster import someone_waits_for_a_lock
 from conversations.tests.factories import (
-    SCRIPT,
     access_of,
     client_for,
     make_conversation,

@@ -87,6 +87,12 @@ BEYOND_THE_SCHEMA = {
     ("content", "ambiguous"),
     ("tool_calls", "ambiguous"),
     ("id", "ambiguous"),
+    ("active_message_id", "ambiguous"),
+    # Which messages and branches a conversation has.
+    ("parent_id", "not_found"),
+    ("message_id", "not_found"),
+    ("active_branch", "not_found"),
+    ("active_message_id", "not_found"),
 }
 
 
