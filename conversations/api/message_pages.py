@@ -187,8 +187,8 @@ class MessagePages:
 
 
 def appended(rows: Sequence[Row], contract: Contract) -> list[Any]:
-    """The stored rows of one append as responses have them. No statement where they are new and
-    the conversation has a single line."""
+    """The stored rows of one append as responses have them. No statement for new ones at the end
+    of a branch, unless others follow the message before."""
     if all("parent_id" in row for row in rows):
         return [contract.message(message_from_row(row)) for row in rows]
     place = (rows[0]["user_id"], rows[0]["conversation_id"])

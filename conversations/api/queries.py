@@ -22,7 +22,7 @@ from conversations.models import (
     Conversation,
     Message,
 )
-from conversations.models.branch_path import FIRST_LINE
+from conversations.models.branch_path import number_of
 from conversations.models.message import MessageQuerySet
 from conversations.selectors.message_pages import SHOWN_COLUMNS
 from conversations.services import NotFound, owner_of
@@ -112,9 +112,8 @@ def with_path_length(conversations: QuerySet[Conversation]) -> QuerySet[Conversa
 
 
 def message_from_row(row: Row) -> Row:
-    """A row of all columns, and `parent_id`, of a conversation with a single line, as responses
-    have it."""
-    known = row | {"branch": FIRST_LINE, "siblings": None}
+    """A row of all columns, and `parent_id`, of a message without siblings as responses have it."""
+    known = row | {"branch": number_of(row["branch"]), "siblings": None}
     return {name: known[name] for name in MessageSerializer.Meta.fields}
 
 

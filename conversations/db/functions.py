@@ -29,12 +29,23 @@ _HASH_LENGTH = 12
 class DatabaseFunction:
     """A function of the database. `arguments` and `returns` are SQL, as is `body`, in PL/pgSQL.
 
-    It reads only, on a replica where the request may (`db/replicas.py`).
+    One that does not write is read on a replica where the request may (`db/replicas.py`).
     """
 
-    def __init__(self, name: str, *, arguments: Sequence[str], returns: str, body: str) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        arguments: Sequence[str],
+        returns: str,
+        body: str,
+        writes: bool = False,
+    ) -> None:
+        self._writes = writes
         self._arguments = ", ".join(arguments)
-        self._rest = f"RETURNS {returns} LANGUAGE plpgsql STABLE AS $function$\n{body}\n$function$"
+        # What is STABLE sees what was there when its caller's statement began.
+        kind = "VOLATILE" if writes else "STABLE"
+        self._rest = f"RETURNS {returns} LANGUAGE plpgsql {kind} AS $function$\n{body}\n$function$"
         digest = hashlib.sha256(f"{self._arguments} {self._rest}".encode()).hexdigest()
         self.name = f"{PREFIX}{name}_{digest[:_HASH_LENGTH]}"
         placeholders = ", ".join(["%s"] * len(arguments))
@@ -47,7 +58,8 @@ class DatabaseFunction:
 
     def rows(self, *values: Any) -> list[tuple[Any, ...]]:
         """The rows that it returns."""
-        with read_connection().cursor() as cursor:
+        database = connection if self._writes else read_connection()
+        with database.cursor() as cursor:
             cursor.execute(self._call, values)
             return list(cursor.fetchall())
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
-from django.db import connection, models
+from django.db import models
 from django.db.models import F, OuterRef, Q
 from django.db.models.expressions import RawSQL
 from django.utils import timezone
@@ -23,21 +21,6 @@ if TYPE_CHECKING:
     from conversations.models.access_context import AccessContext, Caller
 
 DEFAULT_TITLE = "New Chat"
-
-
-_RESERVE_SEQUENCES = """
-    UPDATE conversations_conversation SET
-        last_sequence = last_sequence + %(count)s,
-        message_count = message_count + %(count)s,
-        updated_at = GREATEST(updated_at, %(updated_at)s),
-        active_branch = %(active_branch)s,
-        branch_count = %(branch_count)s,
-        last_branch = %(last_branch)s,
-        title = CASE WHEN title = %(default_title)s AND NOT legal_hold
-                     THEN COALESCE(%(title)s, title) ELSE title END
-    WHERE user_id = %(owner)s AND id = %(id)s AND last_branch = %(last_branch_before)s
-    RETURNING last_sequence
-"""
 
 
 def owned_within_reach(caller: Caller | None, all_owners: bool) -> Q:
@@ -86,40 +69,6 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
     def latest_of(self, owner_id: int) -> Conversation | None:
         """The owner's conversation with the newest activity that is not archived."""
         return self.owned_by(owner_id).filter(archived_at=None).newest_first().first()
-
-    def reserve_sequences(
-        self,
-        conversation_id: uuid.UUID,
-        *,
-        owner_id: int,
-        count: int,
-        updated_at: datetime,
-        title: str | None,
-        last_branch_before: int = 0,
-        branches: tuple[int, int, int] = (0, 1, 0),
-    ) -> int | None:
-        """Lock the conversation, add `count` to its counters, and return the new last sequence.
-
-        Returns None if this owner has no such conversation, or if its `last_branch` is not
-        `last_branch_before`, by default that of a conversation without forks. `branches` are its
-        new `active_branch`, `branch_count` and `last_branch`. `title` replaces only the default
-        title, and not on legal hold. `updated_at` never moves back. One statement, whose cost does
-        not depend on the length of the conversation.
-        """
-        values: dict[str, Any] = {
-            "id": conversation_id,
-            "count": count,
-            "updated_at": updated_at,
-            "title": title,
-            "default_title": DEFAULT_TITLE,
-            "owner": owner_id,
-            "last_branch_before": last_branch_before,
-            **dict(zip(("active_branch", "branch_count", "last_branch"), branches, strict=True)),
-        }
-        with connection.cursor() as cursor:
-            cursor.execute(_RESERVE_SEQUENCES, values)
-            row = cursor.fetchone()
-        return None if row is None else int(row[0])
 
 
 def is_user_of(namespace: str, *, prefix: str = "") -> Q:

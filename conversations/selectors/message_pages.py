@@ -45,7 +45,7 @@ _LINE_END = f"""(
 
 # The message before `m` on its path: of the same branch, or where that forked; of what was added
 # to the first line after it forked, the line's end. The nearest has the highest sequence.
-_PARENT = f"""(
+PARENT = f"""(
     (SELECT p.id, p.sequence FROM conversations_message p
     WHERE {_P} AND p.branch = 0 AND m.branch = 0 AND p.sequence < m.sequence
     ORDER BY p.sequence DESC LIMIT 1)
@@ -200,6 +200,7 @@ DECLARE
     before record;
     places integer[] := '{{}}';
     parents integer[];
+    highest integer;
     line_end integer;
     families json;
 BEGIN
@@ -242,18 +243,24 @@ BEGIN
     END IF;
     IF path IS NULL THEN
         parents := ARRAY(
-            SELECT COALESCE(p.sequence, 0) FROM conversations_message m
-            LEFT JOIN LATERAL {_PARENT} AS p ON true
-            WHERE {_M} AND m.sequence = ANY (places));
+            SELECT COALESCE(p.sequence, 0) AS sequence FROM conversations_message m
+            LEFT JOIN LATERAL {PARENT} AS p ON true
+            WHERE {_M} AND m.sequence = ANY (places) ORDER BY sequence);
+        highest := parents[cardinality(parents)] + 1;
     ELSE
         -- Along a path each is the parent of the next; only that of the first is to be found.
         SELECT p.id, COALESCE(p.sequence, 0) AS sequence INTO before FROM conversations_message m
-        LEFT JOIN LATERAL {_PARENT} AS p ON true
+        LEFT JOIN LATERAL {PARENT} AS p ON true
         WHERE {_M} AND m.sequence = LEAST(places[1], places[cardinality(places)]);
-        parents := before.sequence
-            || array_remove(places, GREATEST(places[1], places[cardinality(places)]));
+        highest := GREATEST(places[1], places[cardinality(places)]);
+        parents := before.sequence || array_remove(places, highest);
     END IF;
-    IF forks > 0 THEN
+    -- Most pages have no fork: then one look is enough, instead of one for each message.
+    IF forks > 0 AND EXISTS (
+        SELECT FROM conversations_branch b
+        WHERE {_B} AND b.number > 0
+            AND b.fork_sequence >= parents[1] AND b.fork_sequence < highest
+    ) THEN
         line_end := {_LINE_END};
         SELECT json_object_agg(fork.sequence, ({_CHILDREN})) INTO families
         FROM (
@@ -263,7 +270,7 @@ BEGIN
         ) AS fork;
     END IF;
     IF path IS NULL THEN
-        {_shown(_EACH_FOUND, f"LEFT JOIN LATERAL {_PARENT} AS p ON true")}
+        {_shown(_EACH_FOUND, f"LEFT JOIN LATERAL {PARENT} AS p ON true")}
     ELSE
         {_shown(_ALONG_A_PATH)}
     END IF;

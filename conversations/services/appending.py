@@ -3,32 +3,36 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
 
-from django.db import transaction
 from django.utils import timezone
 
-from conversations.db.bulk_rows import DATABASE_TIME, Row, insert_new_rows
-from conversations.db.owners import is_distributed
+from conversations.db.bulk_rows import Row
 from conversations.formats import DRAFT_FIELDS, MessageDraft
 from conversations.models import (
     AccessAction,
     AccessContext,
-    Message,
     Status,
     id_from_key,
     new_id,
 )
 from conversations.models.runner import application_runner
 from conversations.services.abandoned_turns import IsDead, interrupt_abandoned
+from conversations.services.append_at_end import append_at_end
+from conversations.services.append_to_parents import IdsExist, append_to_parents
 from conversations.services.audit import owner_of
 from conversations.services.branch_placement import Parent
 from conversations.services.drafts import check_draft, check_drafts
 from conversations.services.errors import (
+    NO_SUCH_BRANCH,
+    NO_SUCH_CONVERSATION,
     Deleted,
     InvalidValue,
     KeyReused,
     NotAllowed,
+    NotFound,
     ServiceError,
     StaleSequence,
     TurnRunning,
@@ -38,7 +42,7 @@ from conversations.services.repeated_appends import (
     stored_before,
     were_deleted,
 )
-from conversations.services.reservation import reserve_places
+from conversations.services.titles import title_from
 
 MAX_BATCH = 1_000
 
@@ -47,24 +51,6 @@ NONE_GIVEN = "At least one message is required."
 REPEATED_ID = "Two messages of the request have the same id."
 TWO_ANSWERS = "One answer of a conversation can be `streaming`."
 NOT_AN_OPENER = "Only its owner or a trusted client opens an answer in a conversation."
-
-_WAS_DELETED = """EXISTS (
-    SELECT FROM conversations_tombstone tombstone
-    WHERE tombstone.user_id = conversations_message.user_id
-        AND tombstone.conversation_id = conversations_message.conversation_id
-        AND tombstone.id = conversations_message.id)"""
-
-# Of the first of new messages at the end of a single line: the message before it.
-_PARENT = """(
-    SELECT before.id FROM conversations_message before
-    WHERE before.user_id = conversations_message.user_id
-        AND before.conversation_id = conversations_message.conversation_id
-        AND before.sequence < {first} AND conversations_message.sequence = {first}
-    ORDER BY before.sequence DESC LIMIT 1)"""
-
-
-class _IdsExist(Exception):
-    """Some of the ids exist: the append is rolled back and the stored messages are compared."""
 
 
 def append_drafts(
@@ -84,8 +70,8 @@ def append_drafts(
 ) -> tuple[list[Row], bool]:
     """Append all of the drafts, in order, or none; the stored rows and whether they are new.
 
-    A row maps every column of a message to its value; that of a new message in a conversation with
-    a single line has its `parent_id` too, but on a cluster. `key` (an Idempotency-Key) makes the
+    A row maps every column of a message to its value; that of a new message at the end of a branch
+    has its `parent_id` too, unless others follow its parent. `key` (an Idempotency-Key) makes the
     write idempotent, as do the drafts' own ids: a repeated call returns the stored rows and False.
     `owner_id` is for callers that have checked already whose conversation it is.
     `from_client` applies the rules for clients, and those for people unless the caller is a script
@@ -108,28 +94,67 @@ def append_drafts(
     if from_client and any(draft.status == Status.STREAMING for draft in drafts):
         _prepare_opening(conversation_id, drafts, access, owner_id, is_dead)
     place = (owner_id, conversation_id)
+    rows = [_row(*place, id_, draft) for id_, draft in zip(ids, drafts, strict=True)]
+    options: dict[str, Any] = {
+        "branch": branch,
+        "activate": activate,
+        "expected": expected_last_sequence,
+        "repeatable": bool(key) or any(draft.id for draft in drafts),
+        "moved_at": rows[-1]["created_at"],
+        "title": title_from(drafts),
+    }
     try:
-        with transaction.atomic():
-            reserved = reserve_places(
-                place, drafts, ids, parents, branch, activate=activate, single=single
-            )
-            if expected_last_sequence not in (None, reserved.last_before):
-                raise StaleSequence(expected=expected_last_sequence, actual=reserved.last_before)
-            rows = [
-                _row(owner_id, conversation_id, at, id_, draft)
-                for at, id_, draft in zip(reserved.places, ids, drafts, strict=True)
-            ]
-            repeatable = bool(key) or any(draft.id for draft in drafts)
-            _insert(rows, repeatable=repeatable, single_line=reserved.single_line)
-            if from_client:
-                _read_heartbeats(rows)
-    except (_IdsExist, StaleSequence, InvalidValue) as reason:
-        # If no id exists, another unique constraint left rows out: the one on `streaming`.
-        otherwise = TurnRunning() if isinstance(reason, _IdsExist) else reason
+        if any(parents):
+            append_to_parents(*place, rows, parents=parents, single=single, **options)
+        else:
+            _append_at_end(*place, rows, **options)
+    except (IdsExist, StaleSequence, InvalidValue) as reason:
+        # If no id exists, another unique constraint refuses rows: the one on `streaming`.
+        otherwise = TurnRunning() if isinstance(reason, IdsExist) else reason
         # Of a repeated request too the sequence is not the last one any more, and what a message
         # follows may be deleted.
         return stored_before(*place, drafts, ids, parents, key, otherwise), False
     return rows, True
+
+
+def _append_at_end(
+    owner_id: int,
+    conversation_id: uuid.UUID,
+    rows: list[Row],
+    *,
+    branch: int | None,
+    activate: bool,
+    expected: int | None,
+    repeatable: bool,
+    moved_at: datetime,
+    title: str | None,
+) -> None:
+    """Append the rows in one statement, and put into them what it answers."""
+    done = append_at_end(
+        owner_id,
+        conversation_id,
+        rows,
+        branch=branch,
+        activate=activate,
+        expected=expected,
+        repeatable=repeatable,
+        moved_at=moved_at,
+        title=title,
+    )
+    if done.outcome == "stale":
+        assert expected is not None
+        assert done.last_before is not None
+        raise StaleSequence(expected=expected, actual=done.last_before)
+    if done.outcome != "appended":
+        raise _REFUSALS[done.outcome]()
+    assert done.first is not None
+    parent = done.parent_id
+    for sequence, row in enumerate(rows, start=done.first):
+        opened = row["status"] == Status.STREAMING
+        row |= {"sequence": sequence, "branch": done.branch}
+        row["updated_at"] = done.at if opened else row["created_at"]
+        if not done.has_siblings:
+            row["parent_id"], parent = parent, row["id"]
 
 
 def stored_drafts(
@@ -201,59 +226,21 @@ def _ids_for(
     return ids
 
 
-def _insert(rows: Sequence[Row], *, repeatable: bool, single_line: bool) -> None:
-    """Insert all rows; _IdsExist or Deleted roll the transaction back.
-
-    Tombstones are looked up in this statement, not in the one that locks the conversation: under
-    READ COMMITTED a statement that waited for a concurrent deletion has a snapshot from before it.
-    A cluster knows no subquery in an INSERT: there another statement follows.
-    """
-    one_node = not is_distributed()
-    parent = _PARENT.format(first=rows[0]["sequence"]) if single_line and one_node else "NULL"
-    was_deleted = _WAS_DELETED if repeatable and one_node else "false"
-    inserted = insert_new_rows(Message, rows, returning=(was_deleted, parent))
-    if any(deleted for deleted, _ in inserted) or (
-        repeatable and not one_node and _were_deleted(rows)
-    ):
-        raise Deleted(DELETED_MESSAGE)
-    if len(inserted) != len(rows):
-        raise _IdsExist
-    if single_line and one_node:
-        before = inserted[0][1]
-        for row in rows:
-            row["parent_id"], before = before, row["id"]
-
-
-def _were_deleted(rows: Sequence[Row]) -> bool:
-    place = (rows[0]["user_id"], rows[0]["conversation_id"])
-    return were_deleted(*place, [row["id"] for row in rows])
-
-
-def _row(
-    owner_id: int,
-    conversation_id: uuid.UUID,
-    place: tuple[int, int],
-    id_: uuid.UUID,
-    draft: MessageDraft,
-) -> Row:
-    sequence, branch = place
+def _row(owner_id: int, conversation_id: uuid.UUID, id_: uuid.UUID, draft: MessageDraft) -> Row:
+    """Without its place and `updated_at`."""
     values = {name: getattr(draft, name) for name in DRAFT_FIELDS}
-    created_at = draft.created_at or timezone.now()
     return values | {
         "id": id_,
         "user_id": owner_id,
         "conversation_id": conversation_id,
-        "sequence": sequence,
-        "branch": branch,
-        "created_at": created_at,
-        # Of a running answer it is the first heartbeat.
-        "updated_at": DATABASE_TIME if draft.status == Status.STREAMING else created_at,
+        "created_at": draft.created_at or timezone.now(),
     }
 
 
-def _read_heartbeats(rows: Sequence[Row]) -> None:
-    """The first heartbeat of an answer that a client opens, which is told the whole row."""
-    for row in rows:
-        if row["updated_at"] is DATABASE_TIME:
-            opened = Message.objects.of(row["user_id"], row["conversation_id"]).filter(id=row["id"])
-            row["updated_at"] = opened.values_list("updated_at", flat=True).get()
+_REFUSALS: dict[str, Callable[[], Exception]] = {
+    "not_found": lambda: NotFound(NO_SUCH_CONVERSATION),
+    "no_branch": lambda: NotFound(NO_SUCH_BRANCH, field="branch"),
+    "deleted": lambda: Deleted(DELETED_MESSAGE),
+    "exists": IdsExist,
+    "running": IdsExist,
+}

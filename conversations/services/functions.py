@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from conversations.db.functions import install, missing
 from conversations.selectors import message_pages
+from conversations.services import append_at_end
 
-FUNCTIONS = (message_pages.MESSAGES,)
+FUNCTIONS = (message_pages.MESSAGES, append_at_end.APPEND)
 
 
 def ensure_functions() -> None:

@@ -3,8 +3,7 @@
 import pytest
 
 from conversations.formats import MessageDraft
-from conversations.services import SCRIPT, append_drafts
-from conversations.services.branches import activate_branch
+from conversations.services import SCRIPT, append_drafts, update_conversation
 from conversations.tests.factories import make_conversation
 
 pytestmark = pytest.mark.django_db
@@ -20,6 +19,10 @@ def add(chat, content, parent=None, role="user", **options):
         **options,
     )
     return str(rows[0]["id"])
+
+
+def activate(chat, number):
+    update_conversation(conversation_id=chat.pk, changes={"active_branch": number}, access=SCRIPT)
 
 
 @pytest.fixture
@@ -89,7 +92,7 @@ def test_what_is_written_is_answered_with_its_place(api, chat):
 
 @pytest.mark.parametrize("size", [1, 2, 3, 50])
 def test_pages_cross_segments_in_both_directions(api, chat, size):
-    activate_branch(conversation_id=chat.pk, number=0, access=SCRIPT)
+    activate(chat, 0)
     for content in ("a3", "q4"):
         add(chat, content)  # the first line goes on
     for order, expected in (("asc", "q1 a1 q2 a2 a3 q4"), ("desc", "q4 a3 a2 q2 a1 q1")):
@@ -110,7 +113,7 @@ def test_pages_cross_segments_in_both_directions(api, chat, size):
 
 def test_a_cursor_stays_on_its_branch(api, chat):
     page = api.get(f"{CONVERSATIONS}/{chat.pk}/messages?page_size=2").json()
-    activate_branch(conversation_id=chat.pk, number=0, access=SCRIPT)
+    activate(chat, 0)
     assert contents(api.get(page["next"])) == ["q3"]
     assert contents(api.get(f"{CONVERSATIONS}/{chat.pk}/messages?page_size=2")) == ["q1", "a1"]
 
@@ -138,7 +141,7 @@ def test_the_rest_of_a_long_branch_is_named(api, alice, monkeypatch):
     for content in ("x", "y", "z"):
         first = add(chat, content, first)
     shown = api.get(f"{CONVERSATIONS}/{chat.pk}").json()
-    activate_branch(conversation_id=chat.pk, number=0, access=SCRIPT)
+    activate(chat, 0)
     rest = api.get(shown["messages_next"])
     assert [m["content"] for m in shown["messages"]] + contents(rest) == ["0", "x", "y", "z"]
     all_of_them = api.get(f"{CONVERSATIONS}/{chat.pk}?branch=all").json()

@@ -276,7 +276,7 @@ def test_each_takes_so_many_statements_and_no_more(alice, statements, count):
     with statements() as seen:
         client.post(BULK, several(*[{"messages": TALK}] * count))
     # On a cluster one more claims the id.
-    assert len(seen) == 1 + (4 + is_distributed()) * count
+    assert len(seen) == 1 + (3 + is_distributed()) * count
 
 
 @pytest.mark.django_db(transaction=True)

@@ -32,6 +32,9 @@ CANNOT_SERVE = {
 DEFECTS = ["42P01", "42703", "23505", "23514", "22001", "0A000", "54000", "P0001", "XX000"]
 
 
+APPEND = "SELECT * FROM conversations_f_append"
+
+
 @pytest.fixture
 def failing():
     """`with failing(how, "INSERT")`: statements that begin so fail instead."""
@@ -80,12 +83,12 @@ def test_a_read_that_the_database_cannot_serve_is_503(alice, failing, code):
     assert error == {"code": "unavailable", "detail": CANNOT_SERVE[code], "attr": None}
 
 
-@pytest.mark.django_db
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("code", CANNOT_SERVE)
 def test_a_write_hears_that_its_outcome_is_unknown_and_may_be_repeated(alice, failing, code):
     client, chat = quiet(alice), make_conversation(alice)
     body = {"role": "user", "content": "x", "id": str(uuid.uuid4())}
-    with failing(with_sqlstate(code), "INSERT"):
+    with failing(with_sqlstate(code), APPEND):
         answer = client.post(f"{LIST}/{chat.pk}/messages", body)
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
     assert answer.json()["errors"][0]["detail"] == f"{CANNOT_SERVE[code]} {OUTCOME_UNKNOWN}"

@@ -230,7 +230,7 @@ def test_statements_of_an_append_with_a_parent(alice, statements):
     # The token and whose it is, the conversation, the parent, the counters, the message. With a
     # branch also its row, read and written, and the message as it is answered; with a first one
     # what follows the parent (two) and the messages after it, and later the row of the line too.
-    assert counts == [5, 10, 8, 11]
+    assert counts == [6, 10, 2, 11]
 
 
 def test_a_tree_costs_statements_by_branch_and_not_by_message(alice, statements):

@@ -163,4 +163,4 @@ def test_a_repeated_append_on_a_line_looks_for_no_parents(alice, statements):
                 client.post(path, body, headers={"Idempotency-Key": "k"})
         counts.append(len(seen))
     # The second finds out after it has placed the messages, and has compared the parents.
-    assert counts == [6, 11]
+    assert counts == [5, 6]
