@@ -9,7 +9,7 @@ from typing import Any
 
 from django.contrib.auth.models import User
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import OuterRef, QuerySet
 from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_view
 from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.request import Request
@@ -194,7 +194,7 @@ class ConversationViewSet(ApiViewSet):
         narrowed = ConversationFilters.narrow(query, visible) if asked else visible
         filters = query_string_of(query, [*asked, "order"])
         listing = Listing(
-            build=lambda: with_path_length(narrowed),
+            build=lambda: with_path_length(narrowed, OuterRef("user_id")),
             columns=(*CONVERSATION_COLUMNS, "user__username"),
             order=choice_of(self.request, "order", ORDERS),
             scope=f"conversations:*:{self.caller.user.pk}:{filters}",
@@ -217,7 +217,9 @@ class ConversationViewSet(ApiViewSet):
     ) -> Listing:
         query = self.request.query_params
         return Listing(
-            build=lambda: with_path_length(_owned() if narrowed is None else narrowed),
+            build=lambda: with_path_length(
+                _owned() if narrowed is None else narrowed, slot("owner")
+            ),
             columns=CONVERSATION_COLUMNS,
             order=choice_of(self.request, "order", ORDERS),
             scope=f"conversations:{owner.pk}:{query_string_of(query, [*asked, 'order'])}",

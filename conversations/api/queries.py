@@ -10,6 +10,7 @@ from typing import Any
 
 from django.contrib.auth.models import User
 from django.db.models import Case, F, OuterRef, QuerySet, Subquery, When
+from django.db.models.expressions import RawSQL
 
 from conversations.api.serializers import ConversationSerializer, MessageSerializer
 from conversations.db.bulk_rows import Row
@@ -103,9 +104,14 @@ def conversation_from_model(conversation: Conversation, user_id: int | str) -> R
     }
 
 
-def with_path_length(conversations: QuerySet[Conversation]) -> QuerySet[Conversation]:
-    """With the column `path_length`; the branch is looked up only where there are several."""
-    active = Branch.objects.of(OuterRef("user_id"), OuterRef("id"))
+def with_path_length(
+    conversations: QuerySet[Conversation], owner: RawSQL | OuterRef
+) -> QuerySet[Conversation]:
+    """With the column `path_length`; the branch is looked up only where there are several.
+
+    `owner` is the one of all of them, or a reference to that of each.
+    """
+    active = Branch.objects.of(owner, OuterRef("id"))
     length = active.filter(number=OuterRef("active_branch")).values("length")
     line = When(last_branch=0, then=F("message_count"))
     return conversations.annotate(path_length=Case(line, default=Subquery(length)))
@@ -120,4 +126,4 @@ def message_from_row(row: Row) -> Row:
 @cache
 def _conversation() -> CompiledSelect:
     conversations = Conversation.objects.owned_by(slot("owner")).filter(pk=slot("conversation"))
-    return CompiledSelect(with_path_length(conversations), CONVERSATION_COLUMNS)
+    return CompiledSelect(with_path_length(conversations, slot("owner")), CONVERSATION_COLUMNS)
