@@ -29,6 +29,7 @@ from conversations.services.drafts import COST_LIMIT
 NOT_A_STRING = "Not a string."
 NOT_A_NUMBER = "Not a whole number."
 NOT_A_BOOLEAN = "Not true or false."
+NOT_A_PARENT = 'Not the id of a message, nor "root".'
 UNKNOWN_FIELD = "There is no such field."
 NEAREST = "There is no such field. Did you mean `{nearest}`?"
 READ_ONLY = "The server sets this field; a client may not."
@@ -95,6 +96,18 @@ class StrictUUIDField(serializers.UUIDField):
         if not isinstance(data, str):
             self.fail("invalid", value=data)
         return super().to_internal_value(data)
+
+
+@extend_schema_field(
+    {"oneOf": [{"type": "string", "format": "uuid"}, {"type": "string", "enum": ["root"]}]}
+)
+class ParentField(StrictUUIDField):
+    """The id of the message that another one follows, or "root" for none."""
+
+    default_error_messages = {"invalid": NOT_A_PARENT}
+
+    def to_internal_value(self, data: Any) -> Any:
+        return data if data == "root" else super().to_internal_value(data)
 
 
 @extend_schema_field({"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"\S"})

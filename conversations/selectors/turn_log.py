@@ -7,31 +7,61 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from django.db.models import F, Q, Subquery
+from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
 
 from conversations.formats.reasoning import reasoning_of
 from conversations.models import AccessContext, Message, Role, Status
+from conversations.models.lookups import jsonb_has_items
+from conversations.models.message import MessageQuerySet
 from conversations.models.runner import is_application
 from conversations.models.turn import Step, ToolCall, ToolResult, Turn, TurnPk
 from conversations.models.turn_ids import MAX_STEPS, result_id, step_id, step_ids
+from conversations.selectors.branches import latest_up_to
 
 _NOT_READ = ("extra", "rating", "rating_comment")
 _Rows = dict[TurnPk, Any]  # each a Message with `silent_for`
 
 
 def find_turn(*, message_id: uuid.UUID, access: AccessContext) -> Turn | None:
-    """The turn that one of its assistant messages names, if this caller may see it.
+    """The turn that one of its assistant messages names, if this caller may see it."""
+    named = Q(id=message_id, role=Role.ASSISTANT)
+    message = find_message(named, access=access)
+    return None if message is None else turn_with(message)
+
+
+def find_message(named: Q, *, access: AccessContext) -> Message | None:
+    """The message with an id, and whatever else `named` says, if this caller may see it.
 
     Of several messages under this id in conversations that a trusted client or staff may see, the
     oldest is meant: who repeats the id of somebody's answer comes after it.
     """
-    named = Message.objects.visible_to(access).filter(id=message_id, role=Role.ASSISTANT)
-    message = named.order_by("created_at", "conversation_id").first()
-    if message is None:
-        return None
+    found = Message.objects.visible_to(access).filter(named)
+    return found.order_by("created_at", "conversation_id").first()
+
+
+def turn_with(message: Message) -> Turn | None:
+    """The turn that has this assistant message; None where it is gone by now."""
     turn = read_turn((message.user_id, message.conversation_id, _turn_id_of(message)))
     return turn and replace(turn, user_message_id=_question_id(turn))
+
+
+def followed_by(turn: Turn) -> Message | None:
+    """The message that a turn answers: the one before its first message, on its path.
+
+    An application's turn may have begun before the message that is taken for its first one, with
+    calls of tools and their results: these are passed over.
+    """
+    of_the_turn = Q(role=Role.TOOL) | Q(Q(role=Role.ASSISTANT), Q(jsonb_has_items("tool_calls")))
+    return _before(turn, _messages_of(turn).exclude(of_the_turn)).only("role").first()
+
+
+def text_of_question(turn: Turn) -> str | None:
+    """None where a turn has no question."""
+    if turn.user_message_id is None:
+        return None
+    question = _messages_of(turn).filter(id=turn.user_message_id)
+    return question.values_list("content", flat=True).first()
 
 
 def read_turn(pk: TurnPk) -> Turn | None:
@@ -53,19 +83,30 @@ def _turn_id_of(message: Message) -> uuid.UUID:
     """The turn's id, given any of its assistant messages: looked for among those before it."""
     if message.id.version != 5:  # made, not derived
         return message.id
-    messages = Message.objects.of(message.user_id, message.conversation_id)
-    before = messages.filter(sequence__lt=message.sequence, role=Role.ASSISTANT)
-    for id_ in before.order_by("-sequence").values_list("id", flat=True)[:MAX_STEPS]:
+    where = message.user_id, message.conversation_id
+    answers = Message.objects.of(*where).filter(role=Role.ASSISTANT)
+    place = message.branch, message.sequence - 1
+    before = latest_up_to(answers, *where, place, limit=MAX_STEPS)
+    for id_ in before.values_list("id", flat=True):
         if message.id in step_ids(id_):
             return id_
     return message.id
 
 
 def _question_id(turn: Turn) -> uuid.UUID | None:
-    rows = Message.objects.of(turn.owner_id, turn.conversation_id)
-    answer = rows.filter(id=turn.id).values("sequence")
-    questions = rows.filter(role=Role.USER, sequence__lt=Subquery(answer))
-    return questions.order_by("-sequence").values_list("id", flat=True).first()
+    questions = _before(turn, _messages_of(turn).filter(role=Role.USER))
+    return questions.values_list("id", flat=True).first()
+
+
+def _messages_of(turn: Turn) -> MessageQuerySet:
+    return Message.objects.of(turn.owner_id, turn.conversation_id)
+
+
+def _before(turn: Turn, messages: QuerySet[Message]) -> QuerySet[Message]:
+    """The latest of these messages before the turn, on its path."""
+    branch, sequence = turn.place
+    place = branch, sequence - 1
+    return latest_up_to(messages, turn.owner_id, turn.conversation_id, place, limit=1)
 
 
 def _rows_of(pks: Iterable[TurnPk], ids: Sequence[uuid.UUID]) -> _Rows:
@@ -104,6 +145,7 @@ def _turn(pk: TurnPk, rows: _Rows, results: _Rows) -> Turn | None:
         last = row
     if not steps:
         return None
+    first = rows[pk]
     return Turn(
         id=turn_id,
         owner_id=owner_id,
@@ -112,6 +154,7 @@ def _turn(pk: TurnPk, rows: _Rows, results: _Rows) -> Turn | None:
         provider=last.provider,
         model=last.model,
         steps=steps,
+        place=(first.branch, first.sequence),
         sources=last.sources,
         mode=last.detected_mode,
         status=last.status,
