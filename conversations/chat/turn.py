@@ -20,14 +20,12 @@ from conversations.chat.runtime.process_liveness import is_dead
 from conversations.chat.runtime.runner import runner
 from conversations.chat.runtime.watched_turn import WatchedTurn
 from conversations.db import replicas
-from conversations.models import AccessAction, AccessContext, Role
+from conversations.models import AccessAction, AccessContext, Message, Role
 from conversations.models.turn import Turn
 from conversations.selectors.turn_log import (
     find_message,
     find_turn,
-    followed_by,
-    text_of_question,
-    turn_with,
+    question_of,
 )
 from conversations.services import InvalidValue, NotAllowed, NotFound, owner_of
 from conversations.services.abandoned_turns import interrupt_abandoned
@@ -124,13 +122,15 @@ def regenerate(
     if not store:
         _check_unstored(regenerate=question.regenerate)
     holder = _owner(access, owner, answer.conversation_id)
-    parent, text = followed_by(answer), text_of_question(answer)
-    if parent is None or parent.role == Role.ASSISTANT or text is None:
+    asked = question_of(answer)
+    if asked is None:
         raise NoQuestion
+    parent_id, stored = asked
     turn, created = begin_again(
         owner=holder,
-        answer=answer,
-        parent_id=parent.id,
+        conversation_id=answer.conversation_id,
+        question_id=stored.id,
+        parent_id=parent_id,
         provider=found.name,
         model=wanted,
         extra=question.as_extra() or {},
@@ -138,7 +138,7 @@ def regenerate(
         runner=runner().name,
         is_dead=is_dead,
     )
-    return _watched(turn, created, found, replace(question, text=text))
+    return _watched(turn, created, found, replace(question, text=stored.content))
 
 
 def _watched(turn: Turn, created: bool, provider: Provider, question: Question) -> WatchedTurn:
@@ -148,7 +148,7 @@ def _watched(turn: Turn, created: bool, provider: Provider, question: Question) 
 
 
 def _provider_and_model(
-    name: str | None, model: str | None, answer: Turn | None = None
+    name: str | None, model: str | None, answer: Message | None = None
 ) -> tuple[Provider, str]:
     """Those of a request, which may ask for another answer than an earlier one."""
     found = None
@@ -165,19 +165,18 @@ def _provider_and_model(
 
 def _answer_named(
     access: AccessContext, message_id: uuid.UUID, conversation_id: uuid.UUID | None
-) -> Turn:
-    """The turn with this message. Raises InvalidValue, NotFound."""
+) -> Message:
+    """The assistant message of this id. Raises InvalidValue, NotFound."""
     named = Q(id=message_id)
     there = named if conversation_id is None else named & Q(conversation_id=conversation_id)
     message = find_message(there, access=access)
     if message is None and find_message(named, access=access) is not None:
         raise InvalidValue(NOT_IN_CONVERSATION, field="conversation_id", code="mismatch")
-    if message is not None and message.role != Role.ASSISTANT:
-        raise InvalidValue(NOT_AN_ANSWER, field="regenerate", code="not_an_answer")
-    answer = None if message is None else turn_with(message)
-    if answer is None:
+    if message is None:
         raise NotFound(NO_SUCH_TURN, field="regenerate")
-    return answer
+    if message.role != Role.ASSISTANT:
+        raise InvalidValue(NOT_AN_ANSWER, field="regenerate", code="not_an_answer")
+    return message
 
 
 def _check_options(

@@ -13,11 +13,10 @@ from django.db.models.functions import Now
 from conversations.formats.reasoning import reasoning_of
 from conversations.models import AccessContext, Message, Role, Status
 from conversations.models.lookups import jsonb_has_items
-from conversations.models.message import MessageQuerySet
 from conversations.models.runner import is_application
 from conversations.models.turn import Step, ToolCall, ToolResult, Turn, TurnPk
 from conversations.models.turn_ids import MAX_STEPS, result_id, step_id, step_ids
-from conversations.selectors.branches import latest_up_to
+from conversations.selectors.branches import Place, latest_up_to
 
 _NOT_READ = ("extra", "rating", "rating_comment")
 _Rows = dict[TurnPk, Any]  # each a Message with `silent_for`
@@ -25,9 +24,11 @@ _Rows = dict[TurnPk, Any]  # each a Message with `silent_for`
 
 def find_turn(*, message_id: uuid.UUID, access: AccessContext) -> Turn | None:
     """The turn that one of its assistant messages names, if this caller may see it."""
-    named = Q(id=message_id, role=Role.ASSISTANT)
-    message = find_message(named, access=access)
-    return None if message is None else turn_with(message)
+    message = find_message(Q(id=message_id, role=Role.ASSISTANT), access=access)
+    if message is None:
+        return None
+    turn = read_turn((message.user_id, message.conversation_id, _first_of_turn(message).id))
+    return turn and replace(turn, user_message_id=_question_id(turn))
 
 
 def find_message(named: Q, *, access: AccessContext) -> Message | None:
@@ -40,28 +41,24 @@ def find_message(named: Q, *, access: AccessContext) -> Message | None:
     return found.order_by("created_at", "conversation_id").first()
 
 
-def turn_with(message: Message) -> Turn | None:
-    """The turn that has this assistant message; None where it is gone by now."""
-    turn = read_turn((message.user_id, message.conversation_id, _turn_id_of(message)))
-    return turn and replace(turn, user_message_id=_question_id(turn))
+def question_of(message: Message) -> tuple[uuid.UUID, Message] | None:
+    """The id of what the turn of an assistant message follows, and its question (id and content).
 
-
-def followed_by(turn: Turn) -> Message | None:
-    """The message that a turn answers: the one before its first message, on its path.
-
-    An application's turn may have begun before the message that is taken for its first one, with
-    calls of tools and their results: these are passed over.
+    They differ where the application has put another message after the question. The calls and
+    results of an application's own turn are part of it. None where there is no question, or where
+    another answer comes first: its question was deleted.
     """
-    of_the_turn = Q(role=Role.TOOL) | Q(Q(role=Role.ASSISTANT), Q(jsonb_has_items("tool_calls")))
-    return _before(turn, _messages_of(turn).exclude(of_the_turn)).only("role").first()
-
-
-def text_of_question(turn: Turn) -> str | None:
-    """None where a turn has no question."""
-    if turn.user_message_id is None:
+    first = _first_of_turn(message)
+    where, place = (message.user_id, message.conversation_id), (first.branch, first.sequence)
+    calls = Q(Q(role=Role.ASSISTANT), Q(jsonb_has_items("tool_calls")))
+    others = Message.objects.of(*where).exclude(calls | Q(role=Role.TOOL))
+    before = _before(where, place, others.only("role", "content")).first()
+    if before is None or before.role == Role.ASSISTANT:
         return None
-    question = _messages_of(turn).filter(id=turn.user_message_id)
-    return question.values_list("content", flat=True).first()
+    if before.role == Role.USER:
+        return before.id, before
+    question = _before(where, place, others.filter(role=Role.USER)).first()
+    return None if question is None else (before.id, question)
 
 
 def read_turn(pk: TurnPk) -> Turn | None:
@@ -79,34 +76,29 @@ def read_turns(pks: Sequence[TurnPk]) -> dict[TurnPk, Turn]:
     return {pk: turn for pk, turn in found.items() if turn is not None}
 
 
-def _turn_id_of(message: Message) -> uuid.UUID:
-    """The turn's id, given any of its assistant messages: looked for among those before it."""
+def _first_of_turn(message: Message) -> Message:
+    """The first of the turn's messages, given any of its assistant messages: looked for among those
+    before it on its path. Of another one than the given, the place is loaded."""
     if message.id.version != 5:  # made, not derived
-        return message.id
-    where = message.user_id, message.conversation_id
-    answers = Message.objects.of(*where).filter(role=Role.ASSISTANT)
-    place = message.branch, message.sequence - 1
-    before = latest_up_to(answers, *where, place, limit=MAX_STEPS)
-    for id_ in before.values_list("id", flat=True):
-        if message.id in step_ids(id_):
-            return id_
-    return message.id
+        return message
+    where, place = (message.user_id, message.conversation_id), (message.branch, message.sequence)
+    answers = Message.objects.of(*where).filter(role=Role.ASSISTANT).only("branch", "sequence")
+    before = _before(where, place, answers, limit=MAX_STEPS)
+    return next((found for found in before if message.id in step_ids(found.id)), message)
 
 
 def _question_id(turn: Turn) -> uuid.UUID | None:
-    questions = _before(turn, _messages_of(turn).filter(role=Role.USER))
-    return questions.values_list("id", flat=True).first()
+    where = turn.owner_id, turn.conversation_id
+    questions = Message.objects.of(*where).filter(role=Role.USER)
+    return _before(where, turn.place, questions).values_list("id", flat=True).first()
 
 
-def _messages_of(turn: Turn) -> MessageQuerySet:
-    return Message.objects.of(turn.owner_id, turn.conversation_id)
-
-
-def _before(turn: Turn, messages: QuerySet[Message]) -> QuerySet[Message]:
-    """The latest of these messages before the turn, on its path."""
-    branch, sequence = turn.place
-    place = branch, sequence - 1
-    return latest_up_to(messages, turn.owner_id, turn.conversation_id, place, limit=1)
+def _before(
+    where: tuple[int, uuid.UUID], place: Place, messages: QuerySet[Message], limit: int = 1
+) -> QuerySet[Message]:
+    """The latest of these messages before a place, on its path; `where` is owner, conversation."""
+    branch, sequence = place
+    return latest_up_to(messages, *where, (branch, sequence - 1), limit=limit)
 
 
 def _rows_of(pks: Iterable[TurnPk], ids: Sequence[uuid.UUID]) -> _Rows:

@@ -77,7 +77,8 @@ def begin_turn(
 def begin_again(
     *,
     owner: User,
-    answer: Turn,
+    conversation_id: uuid.UUID,
+    question_id: uuid.UUID,
     parent_id: uuid.UUID,
     provider: str,
     model: str,
@@ -86,10 +87,10 @@ def begin_again(
     runner: str = "",
     is_dead: IsDead = lambda runner: False,
 ) -> tuple[Turn, bool]:
-    """Store an empty answer to the question of an earlier one, whose sibling it becomes.
+    """Store another empty answer to a stored question, a sibling of the earlier ones.
 
-    `parent_id` is the message that both follow; `extra`, which says what was requested, is that of
-    the new answer. `key`, the flag and the errors are those of `begin_turn`; Conflict where the
+    `parent_id` is the message that it follows; `extra`, which says what was requested, is that of
+    the answer. `key`, the flag and the errors are those of `begin_turn`; NoQuestion where the
     parent was deleted meanwhile.
     """
     draft = _empty_answer(provider, model, runner)
@@ -97,18 +98,15 @@ def begin_again(
     _check_request(draft)
     keyed_id = None
     if key is not None:
-        keyed_id = answer.conversation_id
-        draft.id = turn_id_from_key(keyed_id, key)
+        keyed_id, draft.id = conversation_id, turn_id_from_key(conversation_id, key)
     try:
-        turn, created = _begin_once(
-            owner, answer.conversation_id, keyed_id, [draft], [parent_id], is_dead
-        )
+        turn, created = _begin_once(owner, conversation_id, keyed_id, [draft], [parent_id], is_dead)
     except InvalidValue as error:
         if error.code == "not_found":
             raise NoQuestion from None
         error.field = "regenerate"
         raise
-    return replace(turn, user_message_id=answer.user_message_id), created
+    return replace(turn, user_message_id=question_id), created
 
 
 def check_question(question: MessageDraft) -> None:
