@@ -115,13 +115,15 @@ def regenerate(
     its provider is not configured. The rest is as for `ask`; also raises NoQuestion.
     """
     assert question.regenerate is not None
-    answer = _answer_named(access, question.regenerate, conversation_id)
+    answer = _message_named(access, question.regenerate, conversation_id)
     found, wanted = _provider_and_model(provider, model, answer)
     _check_options(access, question, None, store)
     _check_tools(question)
     if not store:
         _check_unstored(regenerate=question.regenerate)
     holder = _owner(access, owner, answer.conversation_id)
+    if answer.role != Role.ASSISTANT:
+        raise InvalidValue(NOT_AN_ANSWER, field="regenerate", code="not_an_answer")
     asked = question_of(answer)
     if asked is None:
         raise NoQuestion
@@ -163,10 +165,10 @@ def _provider_and_model(
     return found, wanted
 
 
-def _answer_named(
+def _message_named(
     access: AccessContext, message_id: uuid.UUID, conversation_id: uuid.UUID | None
 ) -> Message:
-    """The assistant message of this id. Raises InvalidValue, NotFound."""
+    """Of which `regenerate` is the id. Raises InvalidValue, NotFound."""
     named = Q(id=message_id)
     there = named if conversation_id is None else named & Q(conversation_id=conversation_id)
     message = find_message(there, access=access)
@@ -174,8 +176,6 @@ def _answer_named(
         raise InvalidValue(NOT_IN_CONVERSATION, field="conversation_id", code="mismatch")
     if message is None:
         raise NotFound(NO_SUCH_TURN, field="regenerate")
-    if message.role != Role.ASSISTANT:
-        raise InvalidValue(NOT_AN_ANSWER, field="regenerate", code="not_an_answer")
     return message
 
 
