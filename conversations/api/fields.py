@@ -29,7 +29,8 @@ from conversations.services.drafts import COST_LIMIT
 NOT_A_STRING = "Not a string."
 NOT_A_NUMBER = "Not a whole number."
 NOT_A_BOOLEAN = "Not true or false."
-NOT_A_PARENT = 'Not the id of a message, nor "root".'
+NOT_A_PARENT = "Not the id of a message (a UUID), nor `root`."
+NULL_PARENT = "Leave it out to follow the message before, or send `root` to begin anew."
 UNKNOWN_FIELD = "There is no such field."
 NEAREST = "There is no such field. Did you mean `{nearest}`?"
 READ_ONLY = "The server sets this field; a client may not."
@@ -98,13 +99,11 @@ class StrictUUIDField(serializers.UUIDField):
         return super().to_internal_value(data)
 
 
-@extend_schema_field(
-    {"oneOf": [{"type": "string", "format": "uuid"}, {"type": "string", "enum": ["root"]}]}
-)
+@extend_schema_field({"oneOf": [{"type": "string", "format": "uuid"}, {"const": "root"}]})
 class ParentField(StrictUUIDField):
-    """The id of the message that another one follows, or "root" for none."""
+    """The id of the message that a new one follows, or `root`."""
 
-    default_error_messages = {"invalid": NOT_A_PARENT}
+    default_error_messages = {"invalid": NOT_A_PARENT, "null": NULL_PARENT}
 
     def to_internal_value(self, data: Any) -> Any:
         return data if data == "root" else super().to_internal_value(data)
