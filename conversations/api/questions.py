@@ -44,9 +44,9 @@ class AskingSerializer(StrictSerializer):
 class QuestionSerializer(AskingSerializer):
     """A message to be answered, or an answer to be given again, and how."""
 
-    message = StrictCharField(
-        required=False, help_text="May be empty beside `parts`. Required without `regenerate`."
-    )
+    exactly_one = ("message", "regenerate")
+
+    message = StrictCharField(required=False, help_text="May be empty beside `parts`.")
     parts = ListField(
         required=False,
         help_text="Images: `image_url` or `input_image`, each with a data: or an https: URL.",
