@@ -3,8 +3,11 @@ shown."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+from random import Random
 
 import pytest
+from django.db import connection
 
 from conversations.models import Branch, Conversation, Message
 from conversations.models.branch_path import number_of
@@ -173,39 +176,28 @@ def tools(settings):
     sample_tools.gate.set()
 
 
-ROLES = ["user", "assistant", "tool", "assistant"]
-
-
-def test_any_message_of_an_answer_gives_the_whole_turn_again(chat, scripted, tools):
+@pytest.mark.parametrize("named", ["message_id", "stream_id"])
+def test_any_message_of_an_answer_gives_the_whole_turn_again(chat, scripted, tools, named):
     rome = Call("weather", {"city": "Rome"})
     scripted.script(calls(rome, text="Let me see. "), says("Sunny."))
     first = chat.ask("Rome?").body
-    question = user_messages()[0]
-    named = [first["message_id"], first["stream_id"]]
-    for count, message_id in enumerate(named, start=1):
-        scripted.script(calls(rome, text=f"Again {count}. "), says(f"Sunny {count}."))
-        again = chat.regenerate(message_id).body
-        assert [request.messages for request in scripted.chats[-2:]] == [
-            [("user", "Rome?")],
-            [("user", "Rome?"), ("assistant", f"Again {count}. "), ("tool", "Sunny in Rome.")],
-        ]
-        assert contents(first["conversation_id"]) == [
-            "Rome?",
-            f"Again {count}. ",
-            "Sunny in Rome.",
-            f"Sunny {count}.",
-        ]
-        joined = list(chat.join(again["message_id"]))
-        assert joined[0].data["user_message_id"] == str(question.id)
-        assert joined[-1].data == again
-        # What was requested is kept with its first message.
-        kept = [Message.objects.get(id=again[name]).extra for name in ("stream_id", "message_id")]
-        assert [(extra or {}).get("request") for extra in kept] == [
-            {"regenerate": message_id},
-            None,
-        ]
-        named.append(again["message_id"]) if count == 1 else None
-    assert following(question.id) == ["Let me see. ", "Again 1. ", "Again 2. ", "Again 3. "]
+    scripted.script(calls(rome, text="Again. "), says("Still sunny."))
+    again = chat.regenerate(first[named]).body
+    assert [request.messages for request in scripted.chats[2:]] == [
+        [("user", "Rome?")],
+        [("user", "Rome?"), ("assistant", "Again. "), ("tool", "Sunny in Rome.")],
+    ]
+    question, key = user_messages()[0], first["conversation_id"]
+    assert contents(key) == ["Rome?", "Again. ", "Sunny in Rome.", "Still sunny."]
+    assert contents(key, 0) == ["Rome?", "Let me see. ", "Sunny in Rome.", "Sunny."]
+    assert following(question.id) == ["Let me see. ", "Again. "]
+    joined = list(chat.join(again["message_id"]))
+    assert joined[0].data["user_message_id"] == str(question.id)
+    assert joined[-1].data == again
+    # What was requested is kept with the first message, beside what the model said of it.
+    kept = [Message.objects.get(id=again[name]).extra for name in ("stream_id", "message_id")]
+    assert [extra.get("request") for extra in kept] == [{"regenerate": first[named]}, None]
+    assert all("id" in extra for extra in kept)
 
 
 def test_a_turn_stays_on_its_branch_whatever_is_shown_meanwhile(chat, scripted, tools, talk, key):
@@ -339,3 +331,41 @@ def test_a_failed_and_a_stopped_answer_can(chat, scripted):
     failed = chat.ask("Hi").body
     assert chat.regenerate(failed["message_id"]).body["response"] == "At last."
     assert shown(scripted) == ["Hi"]
+
+
+def test_whatever_several_clients_do_the_model_is_shown_the_path_before_its_answer(
+    chat, scripted, talk, key
+):
+    numbers, shown_before = count(1), {}
+
+    async def answer(exchange):
+        text = f"answer {next(numbers)}"
+        shown_before[text] = [content for _, content in exchange.request.messages]
+        await says(text)(exchange)
+
+    scripted.always(answer)
+    with ThreadPoolExecutor(3) as pool:
+        for asked in [pool.submit(ask_anywhere, chat, key, Random(seed)) for seed in range(3)]:
+            asked.result()
+    assert len(shown_before) == 3 * 6
+    for text, before in shown_before.items():
+        path = contents(key, number_of(Message.objects.get(content=text).branch))
+        assert path[: path.index(text)] == before
+
+
+def ask_anywhere(chat, key, random):
+    """Ask six times after any message, or for any answer again, and change the active branch."""
+    try:
+        answered = 0
+        while answered < 6:
+            message = random.choice(list(Message.objects.filter(conversation_id=key)))
+            activate_branch(conversation_id=key, number=number_of(message.branch), access=SCRIPT)
+            if message.role == "assistant" and random.random() < 0.5:
+                answer = chat.regenerate(message.id)
+            else:
+                place = random.choice([{}, {"parent_id": "root"}, {"parent_id": str(message.id)}])
+                answer = chat.ask(f"{random.random()}?", conversation_id=key, **place)
+            assert answer.status == 200 or refusal(answer)[2] == "turn_running"
+            answered += answer.status == 200
+    finally:
+        connection.close()

@@ -9,13 +9,14 @@ from django.db import connection
 
 from conversations.models import Branch, Conversation, Message, Status
 from conversations.models.turn import ToolCall, ToolResult
-from conversations.selectors.turn_log import find_turn
+from conversations.selectors.turn_log import find_turn, question_of
 from conversations.services import SCRIPT, InvalidValue, KeyReused, MessageDraft, append_drafts
 from conversations.services.begin_turn import begin_again, begin_turn
 from conversations.services.branch_placement import MAX_BRANCHES
 from conversations.services.branches import activate_branch
 from conversations.services.errors import NoQuestion
 from conversations.services.turns import finish_turn, record_tool_result
+from conversations.tests.api.test_owner_statements import NAMES_OWNER, TABLES
 from conversations.tests.chat.turns import begin, call_tools, ended, next_step, question
 from conversations.tests.factories import access_of, make_user
 
@@ -64,12 +65,11 @@ def test_a_question_with_its_answer_follows_its_parent(alice):
     assert Conversation.objects.get().active_branch == 2
 
 
-@pytest.mark.parametrize(("parent", "field", "code"), [(uuid.uuid4(), "parent_id", "not_found")])
-def test_a_parent_that_is_not_there_is_named(alice, parent, field, code):
-    first = answered(alice)
+def test_a_parent_that_is_not_there_is_named(alice):
+    first, parent = answered(alice), uuid.uuid4()
     with pytest.raises(InvalidValue) as refused:
         begin(alice, conversation_id=first.conversation_id, parent=parent)
-    assert (refused.value.field, refused.value.code) == (field, code)
+    assert (refused.value.field, refused.value.code) == ("parent_id", "not_found")
     with pytest.raises(NoQuestion):
         begin_again(**again(alice, first, parent_id=parent))
     assert Message.objects.count() == 2
@@ -165,6 +165,29 @@ def test_the_statements_of_an_answer_that_is_given_again(alice, statements):
     # Is a turn running; the conversation, the parent and what follows it; its branch, once there is
     # one; the length; the new branch; the earlier one; the counters; the message.
     assert counts == [8, 10, 10]
+    answers = Message.objects.filter(role="assistant").order_by("sequence")
+    counts = []
+    for answer in (answers[0], answers[3]):
+        with statements() as seen:
+            assert question_of(answer)[0] == first.user_message_id
+        counts.append(len(seen))
+    # The message before; on a branch also the path, and its two kinds of segments.
+    assert counts == [1, 4]
+
+
+def test_every_statement_names_the_owner(alice, statements):
+    first = answered(alice)
+    turn, _ = begin_again(**again(alice, first))
+    with statements() as seen:
+        finish_turn(ended(turn, "complete", content="x"))
+        second, _ = begin_again(**again(alice, turn, key="k"))
+        begin_again(**again(alice, turn, key="k"))
+        message = Message.objects.of(alice.pk, turn.conversation_id).get(id=second.id)
+        assert question_of(message)[0] == first.user_message_id
+        find_turn(message_id=turn.id, access=access_of(alice))
+    asked = [sql for sql in seen if TABLES.search(sql) and not sql.startswith("INSERT")]
+    assert asked
+    assert [sql for sql in asked if not NAMES_OWNER.search(sql)] == []
 
 
 @pytest.mark.django_db(transaction=True)
