@@ -147,7 +147,14 @@ class Command(BaseCommand):
     def _retry(self, model: str) -> None:
         question = Question(text="", regenerate=self._last(Role.ASSISTANT).id)
         options = self.model_options | ({"model": model} if model else {})
-        self._follow(regenerate(access=self.access, question=question, **options))
+        self._follow(
+            regenerate(
+                access=self.access,
+                question=question,
+                conversation_id=self.conversation_id,
+                **options,
+            )
+        )
 
     def _branches(self, number: str) -> None:
         if not number:
@@ -155,7 +162,7 @@ class Command(BaseCommand):
         elif not number.isascii() or not number.isdigit() or int(number) > MAX_BRANCHES:
             raise InvalidValue(NOT_A_NUMBER.format(text=number))
         else:
-            _, key, *_ = self._place()
+            _, key, *_ = self._active_branch()
             activate_branch(conversation_id=key, number=int(number), access=self.access)
             self._show_history(key)
 
@@ -170,7 +177,7 @@ class Command(BaseCommand):
         )
 
     def _list_branches(self) -> None:
-        owner_id, key, active, _ = self._place()
+        owner_id, key, active, _ = self._active_branch()
         rows = Message.objects.of(owner_id, key).order_by("sequence")
         branches = Branch.objects.of(owner_id, key).order_by("number")
         for number, length in branches.values_list("number", "length") or [(0, rows.count())]:
@@ -180,7 +187,7 @@ class Command(BaseCommand):
             mark = "*" if number == active else " "
             self._write(f"{mark} {number}: {length} messages: {words}\n")
 
-    def _place(self) -> tuple[int, uuid.UUID, int, Path]:
+    def _active_branch(self) -> tuple[int, uuid.UUID, int, Path]:
         """Owner and conversation, the number and the path of the active branch."""
         if self.conversation_id is None:
             raise InvalidValue(NOTHING_YET)
@@ -192,7 +199,7 @@ class Command(BaseCommand):
 
     def _shown(self) -> QuerySet[Message]:
         """The messages of the active branch, the newest first."""
-        owner_id, key, _, path = self._place()
+        owner_id, key, _, path = self._active_branch()
         return on_path(Message.objects.of(owner_id, key), path).order_by("-sequence")
 
     def _last(self, role: Role) -> Message:
