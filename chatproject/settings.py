@@ -281,6 +281,7 @@ SPECTACULAR_SETTINGS = {
     "TAGS": [
         {"name": "conversations", "description": "Conversations of a user with their messages."},
         {"name": "messages", "description": "The messages of a conversation in order."},
+        {"name": "branches", "description": "Other answers, edited questions, forks."},
         {"name": "search", "description": "Full-text search over messages and titles."},
         {"name": "sessions", "description": "The same conversations, named sessions."},
         {"name": "chat", "description": "Ask a model and stream its answer, resume or stop it."},

@@ -28,6 +28,7 @@ from conversations.api.queries import (
     conversation_from_model,
     conversation_from_row,
     read_conversation,
+    with_path_length,
 )
 from conversations.api.views import (
     ApiViewSet,
@@ -86,7 +87,7 @@ def conversation_operations(contract: Contract) -> Any:
             responses=contract.detail_schema(),
         ),
         partial_update=extend_schema(
-            summary="Change title, metadata, external_id, tags, pinned, archived",
+            summary="Change title, metadata, external_id, tags, pinned, archived, active branch",
             description=parameters.MERGING,
             request={
                 "application/json": serializers.ConversationChangesSerializer,
@@ -193,7 +194,7 @@ class ConversationViewSet(ApiViewSet):
         narrowed = ConversationFilters.narrow(query, visible) if asked else visible
         filters = query_string_of(query, [*asked, "order"])
         listing = Listing(
-            build=lambda: narrowed,
+            build=lambda: with_path_length(narrowed),
             columns=(*CONVERSATION_COLUMNS, "user__username"),
             order=choice_of(self.request, "order", ORDERS),
             scope=f"conversations:*:{self.caller.user.pk}:{filters}",
@@ -216,7 +217,7 @@ class ConversationViewSet(ApiViewSet):
     ) -> Listing:
         query = self.request.query_params
         return Listing(
-            build=lambda: _owned() if narrowed is None else narrowed,
+            build=lambda: with_path_length(_owned() if narrowed is None else narrowed),
             columns=CONVERSATION_COLUMNS,
             order=choice_of(self.request, "order", ORDERS),
             scope=f"conversations:{owner.pk}:{query_string_of(query, [*asked, 'order'])}",

@@ -13,6 +13,7 @@ from conversations.api.queries import conversation_from_model
 from conversations.db.bulk_rows import Row
 from conversations.models import Caller
 from conversations.services import MessageDraft, NewConversation
+from conversations.services.branch_placement import Parent
 from conversations.services.bulk import Created
 
 TWO_IDENTITIES = "Send an `id` or an Idempotency-Key, not both."
@@ -21,13 +22,17 @@ TWO_IDENTITIES = "Send an `id` or an Idempotency-Key, not both."
 def new_conversation(body: dict[str, Any], *, owner: User, contract: Contract) -> NewConversation:
     """What a validated body asks for; its `user_id` has become the owner."""
     values = {name: value for name, value in body.items() if name not in ("user_id", "messages")}
-    drafts = drafts_of(body.get("messages") or [], contract)
-    return NewConversation(owner=owner, values=values, messages=drafts)
+    drafts, parents = drafts_of(body.get("messages") or [], contract)
+    return NewConversation(owner=owner, values=values, messages=drafts, parents=parents)
 
 
-def drafts_of(messages: list[dict[str, Any]], contract: Contract) -> list[MessageDraft]:
+def drafts_of(
+    messages: list[dict[str, Any]], contract: Contract
+) -> tuple[list[MessageDraft], list[Parent]]:
+    """The messages of a validated body, and what each of them follows."""
     default = {"provider": contract.default_provider}
-    return [MessageDraft(**default | fields) for fields in messages]
+    parents = [fields.pop("parent_id", None) for fields in messages]
+    return [MessageDraft(**default | fields) for fields in messages], parents
 
 
 def check_one_identity(body: dict[str, Any], prefix: str = "") -> None:

@@ -37,8 +37,8 @@ from conversations.selectors.message_pages import (
     page_of_messages,
 )
 from conversations.services import NotFound
-from conversations.services.branch_placement import MAX_BRANCHES, NO_SUCH_BRANCH
-from conversations.services.errors import NO_SUCH_MESSAGE
+from conversations.services.branch_placement import MAX_BRANCHES
+from conversations.services.errors import NO_SUCH_BRANCH, NO_SUCH_MESSAGE
 
 ORDERS = {
     "asc": Order(columns=("branch", "sequence"), descending=False),

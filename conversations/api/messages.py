@@ -49,6 +49,7 @@ NOT_JSON = "Not a list in JSON."
 TWO_PLACES = "With a body, give this in it and not in the query string."
 TWO_WRITES = "Send this in a request of its own: the others write the answer."
 NO_MESSAGE_ID = "To delete one message, name it; to delete all, leave out the slash at the end."
+APPEND_OPTIONS = ("expected_last_sequence", "activate")
 NO_BODY_FIELDS = ("role", "content", "tool_calls")
 
 
@@ -79,7 +80,8 @@ def message_operations(contract: Contract) -> Any:
         create=extend_schema(
             summary=f"Append one message to a {contract.name}, or up to 1,000, all or none",
             description=(
-                f"`expected_last_sequence` answers 409 when the {contract.name} has moved on. "
+                "With `parent_id` a message follows any other message: one at the end of a branch "
+                "continues it, one elsewhere opens a branch. "
                 "Without a body, `role`, `content` and `tool_calls` are taken from the query "
                 "string; this is discouraged, since query strings end up in access logs. A message "
                 "with `role: assistant` and `status: streaming` opens an answer, which PATCH "
@@ -220,18 +222,20 @@ class MessageViewSet(ApiViewSet):
     def _append(
         self, conversation_id: uuid.UUID, body: dict[str, Any]
     ) -> tuple[builtins.list[Row], bool]:
-        expected = body.pop("expected_last_sequence", None)
+        options = {name: body.pop(name) for name in APPEND_OPTIONS if name in body}
         single = "messages" not in body
         given = [body] if single else body["messages"]
         key = idempotency_key_of(self.request)
         if key is not None and any("id" in fields for fields in given):
             raise ValidationError({"id": [ErrorDetail(TWO_IDENTITIES, "ambiguous")]})
+        drafts, parents = drafts_of(given, self.contract)
         return append_drafts(
             conversation_id=conversation_id,
-            drafts=drafts_of(given, self.contract),
+            drafts=drafts,
+            parents=parents,
             access=self.access,
             key=key,
-            expected_last_sequence=expected,
+            **options,
             single=single,
             is_dead=is_dead,
         )

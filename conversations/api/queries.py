@@ -9,11 +9,19 @@ from functools import cache
 from typing import Any
 
 from django.contrib.auth.models import User
+from django.db.models import Case, F, OuterRef, QuerySet, Subquery, When
 
 from conversations.api.serializers import ConversationSerializer, MessageSerializer
 from conversations.db.bulk_rows import Row
 from conversations.db.compiled import CompiledSelect, slot
-from conversations.models import AccessAction, AccessContext, Caller, Conversation, Message
+from conversations.models import (
+    AccessAction,
+    AccessContext,
+    Branch,
+    Caller,
+    Conversation,
+    Message,
+)
 from conversations.models.branch_path import FIRST_LINE
 from conversations.models.message import MessageQuerySet
 from conversations.selectors.message_pages import SHOWN_COLUMNS
@@ -23,7 +31,8 @@ from conversations.services.errors import NO_SUCH_CONVERSATION
 # Those of a message besides its place among the branches.
 MESSAGE_COLUMNS = SHOWN_COLUMNS
 CONVERSATION_FIELDS: tuple[str, ...] = ConversationSerializer.Meta.fields
-# As stored columns: the name of the owner depends on the caller and is in none of them.
+# As stored columns and `with_path_length`: the name of the owner depends on the caller and is in
+# none of them.
 CONVERSATION_COLUMNS = tuple(
     "archived_at" if name == "archived" else name
     for name in CONVERSATION_FIELDS
@@ -83,10 +92,23 @@ def conversation_from_row(row: Row, user_id: int | str) -> Row:
 
 
 def conversation_from_model(conversation: Conversation, user_id: int | str) -> Row:
+    shown = {"user_id": user_id, "path_length": conversation.message_count}
+    if conversation.last_branch > 0:
+        rows = Branch.objects.of(conversation.user_id, conversation.pk)
+        active = rows.filter(number=conversation.active_branch)
+        shown["path_length"] = active.values_list("length", flat=True).get()
     return {
-        name: user_id if name == "user_id" else getattr(conversation, name)
+        name: shown[name] if name in shown else getattr(conversation, name)
         for name in CONVERSATION_FIELDS
     }
+
+
+def with_path_length(conversations: QuerySet[Conversation]) -> QuerySet[Conversation]:
+    """With the column `path_length`; the branch is looked up only where there are several."""
+    active = Branch.objects.of(OuterRef("user_id"), OuterRef("id"))
+    length = active.filter(number=OuterRef("active_branch")).values("length")
+    line = When(last_branch=0, then=F("message_count"))
+    return conversations.annotate(path_length=Case(line, default=Subquery(length)))
 
 
 def message_from_row(row: Row) -> Row:
@@ -99,4 +121,4 @@ def message_from_row(row: Row) -> Row:
 @cache
 def _conversation() -> CompiledSelect:
     conversations = Conversation.objects.owned_by(slot("owner")).filter(pk=slot("conversation"))
-    return CompiledSelect(conversations, CONVERSATION_COLUMNS)
+    return CompiledSelect(with_path_length(conversations), CONVERSATION_COLUMNS)

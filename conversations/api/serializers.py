@@ -21,6 +21,7 @@ from conversations.api.fields import (
     ExternalIdField,
     ListField,
     ObjectField,
+    ParentField,
     RatingField,
     StrictBooleanField,
     StrictCharField,
@@ -39,13 +40,30 @@ from conversations.formats.sdk_keys import KNOWN_KEYS
 from conversations.models import Conversation, Message, Status
 from conversations.services.appending import MAX_BATCH
 from conversations.services.application_turns import END_FIELDS, END_STATUSES, OFFSETS
+from conversations.services.branch_placement import MAX_BRANCHES
 
 ONLY_TRUSTED = (
     "Only a trusted client sets it, and at most a day ahead. It does not change the order."
 )
 # The owner rates a message once it is there.
 _CLIENT_FIELDS = [name for name in RECORDED_FIELDS if name not in {"rating", "rating_comment"}]
-_SERVER_SETS = frozenset({"created_at", "updated_at", "message_count", "sequence", "last_sequence"})
+_SERVER_SETS = frozenset(
+    {
+        *("created_at", "updated_at", "message_count", "sequence", "last_sequence"),
+        *("branch", "siblings", "branch_count", "path_length", "forked_from"),
+    }
+)
+PARENT = (
+    "What the message follows: the id of any message of the conversation, also of an earlier one "
+    "of this request, or `root` for a second beginning. At the end of a branch the message "
+    "continues it, elsewhere it begins a new one. Absent: the message before it in the request, "
+    "for the first one the end of the active branch."
+)
+ACTIVATE = "False: the conversation goes on to show the branch that it shows."
+EXPECTED = (
+    "409 unless it is the last sequence of the branch written to, or the sequence of the message "
+    "after which a new branch begins."
+)
 
 
 class ConversationSerializer(serializers.ModelSerializer[Conversation]):
@@ -56,6 +74,12 @@ class ConversationSerializer(serializers.ModelSerializer[Conversation]):
     external_id = ExternalIdField()
     tags = TagsField()
     archived = serializers.BooleanField()
+    message_count = serializers.IntegerField(help_text="Messages on all branches.")
+    path_length = serializers.IntegerField(help_text="Messages on the active branch.")
+    active_branch = serializers.IntegerField(help_text="The number of the branch that is shown.")
+    forked_from = serializers.UUIDField(
+        allow_null=True, help_text="The conversation that this one is a fork of."
+    )
 
     class Meta:
         model = Conversation
@@ -68,6 +92,10 @@ class ConversationSerializer(serializers.ModelSerializer[Conversation]):
             "external_id",
             "tags",
             "message_count",
+            "path_length",
+            "branch_count",
+            "active_branch",
+            "forked_from",
             "pinned",
             "archived",
             "created_at",
@@ -132,6 +160,15 @@ class ConversationChangesSerializer(StrictSerializer):
     tags = TagsField(required=False)
     pinned = StrictBooleanField(required=False)
     archived = StrictBooleanField(required=False)
+    active_branch = StrictIntegerField(
+        required=False,
+        min_value=0,
+        max_value=MAX_BRANCHES,
+        help_text="The number of the branch to show from now on.",
+    )
+    active_message_id = StrictUUIDField(
+        required=False, help_text="Show the newest branch through this message."
+    )
 
 
 class ConversationMergePatchSerializer(ConversationChangesSerializer):
@@ -148,6 +185,7 @@ class NewMessageSerializer(StrictSerializer):
     other_names = KNOWN_KEYS
 
     id = StrictUUIDField(required=False)
+    parent_id = ParentField(required=False, help_text=PARENT)
 
     def get_fields(self) -> dict[str, Any]:
         columns = {name: _field_of(Message._meta.get_field(name)) for name in _CLIENT_FIELDS}
@@ -221,7 +259,8 @@ class NewConversationSerializer(StrictSerializer):
 class AppendSerializer(NewMessageSerializer):
     """One message."""
 
-    expected_last_sequence = StrictIntegerField(required=False, min_value=0)
+    expected_last_sequence = StrictIntegerField(required=False, min_value=0, help_text=EXPECTED)
+    activate = StrictBooleanField(required=False, help_text=ACTIVATE)
 
 
 class BulkAppendSerializer(StrictSerializer):
@@ -230,7 +269,8 @@ class BulkAppendSerializer(StrictSerializer):
     messages = serializers.ListField(
         child=NewMessageSerializer(), allow_empty=False, min_length=1, max_length=MAX_BATCH
     )
-    expected_last_sequence = StrictIntegerField(required=False, min_value=0)
+    expected_last_sequence = StrictIntegerField(required=False, min_value=0, help_text=EXPECTED)
+    activate = StrictBooleanField(required=False, help_text=ACTIVATE)
 
 
 class MessageChangesSerializer(StrictSerializer):

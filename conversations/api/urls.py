@@ -5,6 +5,12 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 from rest_framework.routers import Route, SimpleRouter
 
 from conversations.api.all_messages import AnyMessageViewSet
+from conversations.api.branches import (
+    BranchViewSet,
+    ForkViewSet,
+    SessionBranchViewSet,
+    SessionForkViewSet,
+)
 from conversations.api.bulk import BulkConversationViewSet
 from conversations.api.changes import ChangesViewSet
 from conversations.api.chat import ChatViewSet
@@ -40,11 +46,17 @@ conversations.register("conversations", ConversationViewSet, basename="conversat
 messages = Router()
 messages.register("messages", MessageViewSet, basename="message")
 
+branches = Router()
+branches.register("branches", BranchViewSet, basename="branch")
+
 sessions = Router()
 sessions.register("sessions", SessionViewSet, basename="session")
 
 session_messages = Router()
 session_messages.register("messages", SessionMessageViewSet, basename="session-message")
+
+session_branches = Router()
+session_branches.register("branches", SessionBranchViewSet, basename="session-branch")
 
 others = Router()
 others.register("search", SearchViewSet, basename="search")
@@ -62,14 +74,29 @@ urlpatterns: list[URLPattern | URLResolver] = [
         name="conversation-bulk-delete",
     ),
     *conversations.urls,
-    re_path(r"^conversations/(?P<conversation_id>[^/]+)/", include(messages.urls)),
+    re_path(
+        r"^conversations/(?P<conversation_id>[^/]+)/", include([*messages.urls, *branches.urls])
+    ),
+    re_path(
+        r"^conversations/(?P<conversation_id>[^/]+)/fork/?$",
+        ForkViewSet.as_view({"post": "create"}),
+        name="conversation-fork",
+    ),
     re_path(
         r"^users/(?P<user>[^/]+)/conversations/?$",
         UserConversationViewSet.as_view({"get": "list"}),
         name="user-conversation-list",
     ),
     re_path(r"^chat-history/", include(sessions.urls)),
-    re_path(r"^chat-history/sessions/(?P<session_id>[^/]+)/", include(session_messages.urls)),
+    re_path(
+        r"^chat-history/sessions/(?P<session_id>[^/]+)/",
+        include([*session_messages.urls, *session_branches.urls]),
+    ),
+    re_path(
+        r"^chat-history/sessions/(?P<session_id>[^/]+)/fork/?$",
+        SessionForkViewSet.as_view({"post": "create"}),
+        name="session-fork",
+    ),
     re_path(
         r"^chat/history/(?P<session_id>[^/]+)/?$",
         ChatHistoryViewSet.as_view({"get": "retrieve"}),

@@ -143,6 +143,13 @@ def whole_number_of(
     text = request.query_params.get(name)
     if text is None:
         return default
+    return whole_number_in_path(text, name, minimum=minimum, maximum=maximum, problem=problem)
+
+
+def whole_number_in_path(
+    text: str, name: str, *, minimum: int = 0, maximum: int, problem: str | None = None
+) -> int:
+    """The number that a part of the path named `name` is."""
     digits = text.isascii() and text.isdigit() and len(text) <= len(str(maximum))
     if not (digits and minimum <= int(text) <= maximum):
         problem = problem or BAD_NUMBER.format(minimum=minimum, maximum=maximum)

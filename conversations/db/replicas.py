@@ -22,7 +22,7 @@ from conversations.db.replica_servers import choose
 from conversations.db.write_positions import Required, keep_positions, read_required
 
 # What may be read on a replica. Tokens, users, sessions, rights and the audit log never are.
-READ_THERE = frozenset({"conversation", "message", "conversationnote", "review"})
+READ_THERE = frozenset({"branch", "conversation", "message", "conversationnote", "review"})
 
 
 class Reading:

@@ -48,8 +48,8 @@ UNKNOWN_OBJECT = "Not an answer: a chat.completion or a response; a message has 
 NOT_ONE_CHOICE = "Must have one choice: send each as a message of its own."
 
 ROLES = frozenset({"user", "assistant", "system", "tool", "developer"})
-# What a request may say of a message; `expected_last_sequence` is about the conversation.
-OWN_FIELDS = frozenset({*RECORDED_FIELDS, "id", "expected_last_sequence"})
+# What a request may say of a message; the last two are about the conversation.
+OWN_FIELDS = frozenset({*RECORDED_FIELDS, "id", "parent_id", "expected_last_sequence", "activate"})
 # Those whose values no SDK spells otherwise, where only our names are used.
 _NEVER_FOREIGN = OWN_FIELDS - {"id", "status", "tool_calls"}
 

@@ -6,7 +6,8 @@ import uuid
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
+from django.db.models import OuterRef, Q
+from django.db.models.expressions import RawSQL
 from django.utils import timezone
 
 from conversations.models.branch_path import Path
@@ -15,7 +16,9 @@ from conversations.models.lookups import jsonb_is
 
 
 class BranchQuerySet(models.QuerySet["Branch"]):
-    def of(self, owner_id: int, conversation_id: uuid.UUID) -> BranchQuerySet:
+    def of(
+        self, owner_id: int | RawSQL | OuterRef, conversation_id: uuid.UUID | RawSQL | OuterRef
+    ) -> BranchQuerySet:
         """The branches of one conversation; none where it has a single line."""
         return self.filter(user_id=owner_id, conversation_id=conversation_id)
 

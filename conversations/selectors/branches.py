@@ -67,16 +67,27 @@ def on_path(messages: QuerySet[Message], path: Path) -> QuerySet[Message]:
     return messages.filter(within)
 
 
+def branch_through(owner_id: int, conversation_id: uuid.UUID, message_id: uuid.UUID) -> int | None:
+    """The number of the newest branch whose path has this message; None where there is none."""
+    messages = Message.objects.of(owner_id, conversation_id).filter(id=message_id)
+    place = messages.values_list("branch", "sequence").first()
+    if place is None:
+        return None
+    branches = Branch.objects.of(owner_id, conversation_id).order_by("-last_sequence", "-number")
+    through = (branch.number for branch in branches.iterator() if branch.path.covers(*place))
+    return next(through, number_of(place[0]))
+
+
 def in_range(messages: QuerySet[Message], range_: Range) -> QuerySet[Message]:
     return messages.filter(
         branch=range_.branch, sequence__gt=range_.after, sequence__lte=range_.until
     )
 
 
-def count_on(owner_id: int, conversation_id: uuid.UUID, path: Path) -> int:
-    """The number of stored messages on a path."""
+def count_on(owner_id: int, conversation_id: uuid.UUID, path: Path, *, after: int = 0) -> int:
+    """The number of stored messages on a path, above a sequence."""
     messages = Message.objects.of(owner_id, conversation_id)
-    return sum(in_range(messages, range_).count() for range_ in path.ranges())
+    return sum(in_range(messages, range_).count() for range_ in path.ranges(after))
 
 
 def places_on(

@@ -16,7 +16,6 @@ from conversations.models import (
     AccessContext,
     Message,
     Status,
-    Tombstone,
     id_from_key,
     new_id,
 )
@@ -24,7 +23,7 @@ from conversations.models.runner import application_runner
 from conversations.services.abandoned_turns import IsDead, interrupt_abandoned
 from conversations.services.audit import owner_of
 from conversations.services.branch_placement import Parent
-from conversations.services.drafts import check_draft, check_drafts, first_difference
+from conversations.services.drafts import check_draft, check_drafts
 from conversations.services.errors import (
     Deleted,
     InvalidValue,
@@ -34,28 +33,20 @@ from conversations.services.errors import (
     StaleSequence,
     TurnRunning,
 )
+from conversations.services.repeated_appends import (
+    DELETED_MESSAGE,
+    stored_before,
+    were_deleted,
+)
 from conversations.services.reservation import reserve_places
 
 MAX_BATCH = 1_000
 
-ANOTHER_MESSAGE = "This id or Idempotency-Key is already used for another message."
 TOO_MANY = f"A request may append at most {MAX_BATCH:,} messages."
 NONE_GIVEN = "At least one message is required."
 REPEATED_ID = "Two messages of the request have the same id."
-DELETED_MESSAGE = "This id or Idempotency-Key was used for a message that was deleted."
 TWO_ANSWERS = "One answer of a conversation can be `streaming`."
 NOT_AN_OPENER = "Only its owner or a trusted client opens an answer in a conversation."
-
-# The columns in which a repeated request has to equal the stored row. Ratings and metadata may
-# have been changed since, and `runner` is internal to the server.
-_COMPARED = tuple(
-    name
-    for name in DRAFT_FIELDS
-    if name not in {"id", "rating", "rating_comment", "metadata", "runner", "created_at"}
-)
-# Those of an answer that was opened: it has grown since, or ended.
-_COMPARED_WHEN_OPENED = ("role", "tool_call_id", "name")
-
 
 _WAS_DELETED = """EXISTS (
     SELECT FROM conversations_tombstone tombstone
@@ -116,10 +107,12 @@ def append_drafts(
         owner_id = owner_of(access, conversation_id, action=AccessAction.CHANGE).pk
     if from_client and any(draft.status == Status.STREAMING for draft in drafts):
         _prepare_opening(conversation_id, drafts, access, owner_id, is_dead)
+    place = (owner_id, conversation_id)
     try:
         with transaction.atomic():
-            place = (owner_id, conversation_id)
-            reserved = reserve_places(place, drafts, ids, parents, branch, activate=activate)
+            reserved = reserve_places(
+                place, drafts, ids, parents, branch, activate=activate, single=single
+            )
             if expected_last_sequence not in (None, reserved.last_before):
                 raise StaleSequence(expected=expected_last_sequence, actual=reserved.last_before)
             rows = [
@@ -130,10 +123,12 @@ def append_drafts(
             _insert(rows, repeatable=repeatable, single_line=reserved.single_line)
             if from_client:
                 _read_heartbeats(rows)
-    except (_IdsExist, StaleSequence) as reason:
+    except (_IdsExist, StaleSequence, InvalidValue) as reason:
         # If no id exists, another unique constraint left rows out: the one on `streaming`.
-        otherwise = reason if isinstance(reason, StaleSequence) else TurnRunning()
-        return _stored_before(owner_id, conversation_id, drafts, ids, key, otherwise), False
+        otherwise = TurnRunning() if isinstance(reason, _IdsExist) else reason
+        # Of a repeated request too the sequence is not the last one any more, and what a message
+        # follows may be deleted.
+        return stored_before(*place, drafts, ids, parents, key, otherwise), False
     return rows, True
 
 
@@ -145,16 +140,18 @@ def stored_drafts(
     access: AccessContext,
     key: str,
     otherwise: ServiceError,
+    parents: Sequence[Parent] = (),
 ) -> list[Row]:
     """The rows that an equal call of `append_drafts` has stored before; `otherwise` is raised where
-    there are none. Raises InvalidValue, KeyReused and Deleted."""
+    there are none, or others. Raises InvalidValue and Deleted."""
     _check(drafts, from_client=True, by_person=_is_person(access), single=False)
     ids = _ids_for(conversation_id, drafts, key)
-    if Tombstone.objects.filter(
-        user_id=owner_id, conversation_id=conversation_id, id__in=ids
-    ).exists():
+    if were_deleted(owner_id, conversation_id, ids):
         raise Deleted(DELETED_MESSAGE, field="messages")
-    return _stored_before(owner_id, conversation_id, drafts, ids, key, otherwise)
+    try:
+        return stored_before(owner_id, conversation_id, drafts, ids, parents, key, otherwise)
+    except KeyReused:  # not by a key of the client's
+        raise otherwise from None
 
 
 def _is_person(access: AccessContext) -> bool:
@@ -228,8 +225,8 @@ def _insert(rows: Sequence[Row], *, repeatable: bool, single_line: bool) -> None
 
 
 def _were_deleted(rows: Sequence[Row]) -> bool:
-    place = {name: rows[0][name] for name in ("user_id", "conversation_id")}
-    return Tombstone.objects.filter(**place, id__in=[row["id"] for row in rows]).exists()
+    place = (rows[0]["user_id"], rows[0]["conversation_id"])
+    return were_deleted(*place, [row["id"] for row in rows])
 
 
 def _row(
@@ -260,36 +257,3 @@ def _read_heartbeats(rows: Sequence[Row]) -> None:
         if row["updated_at"] is DATABASE_TIME:
             opened = Message.objects.of(row["user_id"], row["conversation_id"]).filter(id=row["id"])
             row["updated_at"] = opened.values_list("updated_at", flat=True).get()
-
-
-def _stored_before(
-    owner_id: int,
-    conversation_id: uuid.UUID,
-    drafts: Sequence[MessageDraft],
-    ids: list[uuid.UUID],
-    key: str | None,
-    otherwise: Exception,
-) -> list[Row]:
-    """The rows that an earlier, equal request stored under these ids; `otherwise` is raised where
-    none of them exists."""
-    messages = Message.objects.of(owner_id, conversation_id)
-    found = messages.filter(id__in=ids).values()
-    stored: dict[uuid.UUID, Row] = {row["id"]: dict(row) for row in found}
-    if not stored:
-        raise otherwise
-    rows = [stored.get(id_) for id_ in ids]
-    same = all(
-        row is not None and _is_same(row, draft) for row, draft in zip(rows, drafts, strict=True)
-    )
-    # An id that follows the last one: the first request with this key had more messages.
-    beyond = key and id_from_key(conversation_id, f"{key}:{len(drafts)}")
-    if not same or (beyond and messages.filter(id=beyond).exists()):
-        raise KeyReused(ANOTHER_MESSAGE, field="id" if key is None else "Idempotency-Key")
-    return [row for row in rows if row is not None]
-
-
-def _is_same(row: Row, draft: MessageDraft) -> bool:
-    if draft.status != Status.STREAMING:
-        return first_difference(row, draft, _COMPARED) is None
-    same = all(row[name] == getattr(draft, name) for name in _COMPARED_WHEN_OPENED)
-    return same and bool(row["content"].startswith(draft.content))

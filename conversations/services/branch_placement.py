@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import uuid
+from datetime import UTC, datetime
 from typing import Literal
-
-from django.utils import timezone
 
 from conversations.models import Branch, Conversation, Message
 from conversations.models.branch_path import (
@@ -18,14 +17,19 @@ from conversations.models.branch_path import (
     number_of,
 )
 from conversations.selectors.branches import count_on
-from conversations.services.errors import NO_SUCH_MESSAGE, InvalidValue, NotFound
+from conversations.services.errors import (
+    NO_SUCH_BRANCH,
+    NO_SUCH_MESSAGE,
+    InvalidValue,
+    NotFound,
+)
 
 # What a message follows: a message, no message ("root"), or for None the message before it in the
 # request, the first of them the end of the active branch.
 Parent = uuid.UUID | Literal["root"] | None
 MAX_BRANCHES = 2**15 - 1
 TOO_MANY_BRANCHES = f"A conversation has at most {MAX_BRANCHES:,} branches."
-NO_SUCH_BRANCH = "The conversation has no such branch."
+_EARLIEST = datetime.min.replace(tzinfo=UTC)
 
 
 class Placement:
@@ -40,12 +44,13 @@ class Placement:
         self._place = (conversation.user_id, conversation.pk)
         self._branches: dict[int, Branch] = {}
         self._placed: dict[uuid.UUID, tuple[int, int]] = {}
+        self._lengths: dict[tuple[int, int], int] = {}
         self.current = conversation.active_branch if branch is None else branch
         self.last_branch = conversation.last_branch
         self.added = 0
         self.expected: int | None = None
 
-    def add(self, id_: uuid.UUID, sequence: int, parent: Parent) -> int:
+    def add(self, id_: uuid.UUID, sequence: int, parent: Parent, at: datetime) -> int:
         """The `branch` of a message. Raises InvalidValue for a parent that is not there."""
         branch = self._target(parent, sequence)
         if self.expected is None:
@@ -53,9 +58,10 @@ class Placement:
         value = branch.path.written_to
         branch.length += 1
         branch.last_sequence = sequence
-        branch.updated_at = timezone.now()
+        branch.updated_at = max(branch.updated_at, at)
         self.current = branch.number
         self._placed[id_] = (value, sequence)
+        self._lengths[value, sequence] = branch.length
         return value
 
     def save(self) -> None:
@@ -101,6 +107,7 @@ class Placement:
             segments=LINE.as_json(),
             last_sequence=self._conversation.last_sequence,
             length=self._conversation.message_count,
+            updated_at=self._conversation.updated_at,
         )
 
     def _forked(self, value: int, after: int, sequence: int) -> Branch:
@@ -111,6 +118,7 @@ class Placement:
             raise InvalidValue(TOO_MANY_BRANCHES, field="parent_id", code="too_many_branches")
         parent = number_of(value)
         begin = self._branch(parent).path.cut(value, after) if after else ROOT
+        length = self._length_up_to(value, after) if after else 0
         self.last_branch += 1
         self.added += 1
         branch = self._branches[self.last_branch] = self._new(
@@ -120,7 +128,8 @@ class Placement:
             fork_sequence=after,
             segments=begin.extended(self.last_branch).as_json(),
             last_sequence=after,
-            length=self._length_of(begin),
+            length=length,
+            updated_at=_EARLIEST,
         )
         return branch
 
@@ -129,9 +138,16 @@ class Placement:
         line = Path((Segment(FIRST_LINE, sequence - 1), Segment(CONTINUED)))
         self._branch(FIRST_LINE).segments = line.as_json()
 
-    def _length_of(self, path: Path) -> int:
+    def _length_up_to(self, value: int, sequence: int) -> int:
+        """The number of messages on the path up to this one, counted on its shorter side."""
+        if (value, sequence) in self._lengths:
+            return self._lengths[value, sequence]
+        branch = self._branch(number_of(value))
+        path = branch.path
+        if sequence < branch.last_sequence // 2:
+            return count_on(*self._place, path.cut(value, sequence))
         placed = sum(path.covers(*place) for place in self._placed.values())
-        return placed + count_on(*self._place, path)
+        return branch.length - placed - count_on(*self._place, path, after=sequence)
 
     def _new(self, **values: object) -> Branch:
         owner_id, conversation_id = self._place
@@ -147,7 +163,10 @@ class Placement:
     def _is_end(self, value: int, sequence: int) -> bool:
         """Whether no message of the same branch follows."""
         number = number_of(value)
-        if any(number_of(b) == number and s > sequence for b, s in self._placed.values()):
+        newest = self._branch(number).last_sequence
+        if newest == sequence:
+            return True
+        if newest > self._conversation.last_sequence:  # placed in this request
             return False
         values = (FIRST_LINE, CONTINUED) if number == FIRST_LINE else (value,)
         return not any(self._follows(each, sequence) for each in values)

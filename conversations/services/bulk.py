@@ -14,6 +14,7 @@ from conversations.db.bulk_rows import Row
 from conversations.formats import MessageDraft
 from conversations.models import AccessContext, Conversation, id_from_key
 from conversations.services.appending import append_drafts, stored_drafts
+from conversations.services.branch_placement import Parent
 from conversations.services.conversations import create_conversation, delete_conversation
 from conversations.services.errors import InvalidValue, KeyReused, ServiceError
 
@@ -30,11 +31,13 @@ _FIRST_MESSAGES = "first messages\n"
 
 @dataclass(slots=True, kw_only=True)
 class NewConversation:
-    """What is to be created: `values` are arguments of `create_conversation`, `id` among them."""
+    """What is to be created: `values` are arguments of `create_conversation`, `id` among them.
+    `parents` says what each of the messages follows, as for `append_drafts`."""
 
     owner: User
     values: dict[str, Any]
     messages: list[MessageDraft] = field(default_factory=list)
+    parents: Sequence[Parent] = ()
 
 
 @dataclass(slots=True)
@@ -60,6 +63,7 @@ def create_with_messages(*, new: NewConversation, access: AccessContext) -> Crea
             "conversation_id": conversation.pk,
             "owner_id": new.owner.pk,
             "drafts": new.messages,
+            "parents": new.parents,
             "access": access,
         }
         if not is_new:

@@ -18,15 +18,21 @@ from conversations.models import (
     DEFAULT_TITLE,
     AccessAction,
     AccessContext,
+    Branch,
     Conversation,
     Tombstone,
     new_id,
 )
+from conversations.models.branch_path import FIRST_LINE
+from conversations.selectors.branches import branch_through
 from conversations.services.audit import Detail, owner_of, record_act
 from conversations.services.conversation_values import check_conversation_values
 from conversations.services.errors import (
+    NO_SUCH_BRANCH,
     NO_SUCH_CONVERSATION,
+    NO_SUCH_MESSAGE,
     Deleted,
+    InvalidValue,
     KeyReused,
     NotFound,
     OnLegalHold,
@@ -39,6 +45,7 @@ from conversations.services.validators import as_stored
 
 ANOTHER_CONVERSATION = "This id or Idempotency-Key is already used for another conversation."
 DELETED_CONVERSATION = "This id or Idempotency-Key was used for a conversation that was deleted."
+TWO_BRANCHES = "Send `active_branch` or `active_message_id`, not both."
 TAKEN_EXTERNAL_ID = "Another conversation of this owner has this external id."
 
 
@@ -85,6 +92,7 @@ def create_conversation(
     tags: list[Any] | None = None,
     id: uuid.UUID | None = None,
     source: str = "api",
+    forked_from: uuid.UUID | None = None,
     field_of_id: str = "id",
 ) -> tuple[Conversation, bool]:
     """Create a conversation; returns it and whether it is new, as Django's `get_or_create` does.
@@ -108,8 +116,9 @@ def create_conversation(
     check_conversation_values(values)
     if id is None and (found := _with_external_id(owner, external_id)):
         return found, False
+    origin: dict[str, Any] = {"source": source, "forked_from": forked_from}
     fresh = Conversation(
-        id=id or new_id(), user=owner, source=source, created_at=now, updated_at=now, **values
+        id=id or new_id(), user=owner, created_at=now, updated_at=now, **origin, **values
     )
     with transaction.atomic():
         created = insert_conversation(fresh)
@@ -177,7 +186,7 @@ def _stored_before(fresh: Conversation, field: str | None) -> Conversation:
 
 def _same_request(stored: Conversation, fresh: Conversation) -> bool:
     """Title, metadata and tags are compared only if the conversation was not updated since."""
-    names = ["model_used", "external_id"]
+    names = ["model_used", "external_id", "forked_from"]
     if stored.updated_at == stored.created_at:
         names += ["title", "metadata", "tags"]
     return all(
@@ -200,8 +209,9 @@ def update_conversation(
     access: AccessContext,
     merge: bool = False,
 ) -> Conversation:
-    """Change any of `title`, `metadata`, `external_id`, `tags`, `pinned` and `archived` (True
-    archives, False unarchives).
+    """Change any of `title`, `metadata`, `external_id`, `tags`, `pinned`, `archived` (True
+    archives, False unarchives), and which branch is shown: `active_branch`, or with
+    `active_message_id` the newest one through that message.
 
     With `merge`, `metadata` is a JSON merge patch of what is stored. Raises InvalidValue,
     NotFound, NotAllowed, ReasonRequired, OnLegalHold, and KeyReused if another conversation of the
@@ -213,9 +223,12 @@ def update_conversation(
     merges = merge and "metadata" in changes
     check_patch(patch)
     check_conversation_values(values)
+    if "active_branch" in values and "active_message_id" in values:
+        raise InvalidValue(TWO_BRANCHES, field="active_message_id", code="ambiguous")
     with conversation_to_change(
         conversation_id, access, AccessAction.CHANGE, detail
     ) as conversation:
+        _check_branch(conversation, values)
         if "archived" in values and conversation.archived != values.pop("archived"):
             values["archived_at"] = None if conversation.archived else timezone.now()
         values.pop("archived", None)
@@ -237,6 +250,20 @@ def update_conversation(
                 raise KeyReused(TAKEN_EXTERNAL_ID, field="external_id") from None
             raise
     return conversation
+
+
+def _check_branch(conversation: Conversation, values: dict[str, Any]) -> None:
+    """Put the number of its branch in the place of `active_message_id`."""
+    place = (conversation.user_id, conversation.pk)
+    if "active_message_id" in values:
+        values["active_branch"] = branch_through(*place, values.pop("active_message_id"))
+        if values["active_branch"] is None:
+            raise InvalidValue(NO_SUCH_MESSAGE, field="active_message_id", code="not_found")
+    elif "active_branch" in values:
+        branches = Branch.objects.of(*place).filter(number=values["active_branch"])
+        only = conversation.last_branch == 0 and values["active_branch"] == FIRST_LINE
+        if not only and not branches.exists():
+            raise InvalidValue(NO_SUCH_BRANCH, field="active_branch", code="not_found")
 
 
 def delete_conversation(*, conversation_id: uuid.UUID, access: AccessContext) -> None:

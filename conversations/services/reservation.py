@@ -35,15 +35,16 @@ def reserve_places(
     branch: int | None,
     *,
     activate: bool,
+    single: bool,
 ) -> Reserved:
     """Lock the conversation (owner, id) and add the messages to its counters.
 
-    One statement where it has no forks and gets none. `parents`, `branch` and `activate` are those
-    of `append_drafts`. Raises NotFound, and InvalidValue for a parent that is not there.
+    One statement where it has no forks and gets none. `parents`, `branch`, `activate` and `single`
+    are those of `append_drafts`. Raises NotFound, and InvalidValue for a parent that is not there.
     """
-    plain = not parents and not branch
+    plain = not any(parents) and not branch
     reserved = _on_the_line(conversation, drafts) if plain else None
-    return reserved or _on_branches(conversation, drafts, ids, parents, branch, activate)
+    return reserved or _on_branches(conversation, drafts, ids, parents, branch, activate, single)
 
 
 def _on_the_line(
@@ -67,6 +68,7 @@ def _on_branches(
     parents: Sequence[Parent],
     branch: int | None,
     activate: bool,
+    single: bool,
 ) -> Reserved:
     owner_id, conversation_id = conversation
     found = Conversation.objects.owned_by(owner_id).filter(pk=conversation_id)
@@ -74,7 +76,15 @@ def _on_branches(
     if locked is None:
         raise NotFound(NO_SUCH_CONVERSATION)
     placement = Placement(locked, branch)
-    places = _placed(placement, locked.last_sequence + 1, ids, parents)
+    times = [draft.created_at or timezone.now() for draft in drafts]
+    given = parents or [None] * len(ids)
+    places: list[tuple[int, int]] = []
+    for index, (id_, parent, at) in enumerate(zip(ids, given, times, strict=True)):
+        sequence = locked.last_sequence + 1 + index
+        try:
+            places.append((sequence, placement.add(id_, sequence, parent, at)))
+        except InvalidValue as error:
+            raise error if single else error.with_field_prefix(f"messages.{index}") from None
     placement.save()
     Conversation.objects.reserve_sequences(
         conversation_id,
@@ -88,20 +98,7 @@ def _on_branches(
         **_growth(drafts),
     )
     assert placement.expected is not None
-    return Reserved(places, placement.expected)
-
-
-def _placed(
-    placement: Placement, first: int, ids: Sequence[uuid.UUID], parents: Sequence[Parent]
-) -> list[tuple[int, int]]:
-    places = []
-    given = parents or [None] * len(ids)
-    for index, (id_, parent) in enumerate(zip(ids, given, strict=True)):
-        try:
-            places.append((first + index, placement.add(id_, first + index, parent)))
-        except InvalidValue as error:
-            raise error.with_field_prefix(f"messages.{index}") if len(ids) > 1 else error from None
-    return places
+    return Reserved(places, placement.expected, placement.last_branch == 0)
 
 
 def _growth(drafts: Sequence[MessageDraft]) -> dict[str, Any]:

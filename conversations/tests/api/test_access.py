@@ -21,6 +21,8 @@ pytestmark = pytest.mark.django_db
 LIST, ONE = "/api/conversations", "/api/conversations/{chat}"
 MANY, MESSAGE = ONE + "/messages", ONE + "/messages/{message}"
 SESSIONS, SESSION = "/api/chat-history/sessions", "/api/chat-history/sessions/{chat}"
+BRANCHES, FORK = ONE + "/branches", ONE + "/fork"
+FORKED = {"message_id": "{message}"}
 OWNERS = "/api/users/{owner}/conversations"
 SAY = {"role": "user", "content": "x"}
 OWNER = {"user_id": "{owner}"}
@@ -54,6 +56,12 @@ TABLE: list[tuple] = [
     ("patch", MESSAGE, {"append": {}}, (409, 404, 409, 404, 404, 403, "409!")),
     ("delete", MESSAGE, None, (200, 404, 200, 404, 404, 403, "200!")),
     ("delete", MANY, None, (200, 404, 200, 404, 404, 403, "200!")),
+    ("post", MANY, SAY | {"parent_id": "root"}, (201, 404, 201, 404, 404, 403, "201!")),
+    ("get", BRANCHES, None, (200, 404, 200, 404, 404, "200!", "200!")),
+    # For those who may change it: it is the only one.
+    ("delete", BRANCHES + "/0", None, (409, 404, 409, 404, 404, 403, "409!")),
+    ("post", FORK, FORKED, (201, 404, 201, 404, 404, 403, "201!")),
+    ("patch", ONE, {"active_branch": 0}, (200, 404, 200, 404, 404, 403, "200!")),
     ("delete", ONE, None, (200, 404, 200, 404, 404, 403, "200!")),
     ("get", SESSIONS, None, OPEN),
     ("get", SESSIONS + "?user_id={owner}", None, (200, 404, 200, 200, 404, "200!", "200!")),
@@ -72,6 +80,9 @@ TABLE: list[tuple] = [
     ("delete", SESSION + "/messages/{message}", None, (200, 404, 200, 404, 404, 403, "200!")),
     ("delete", SESSION + "/messages", None, (200, 404, 200, 404, 404, 403, "200!")),
     ("delete", SESSION, None, (200, 404, 200, 404, 404, 403, "200!")),
+    ("get", SESSION + "/branches", None, (200, 404, 200, 404, 404, "200!", "200!")),
+    ("delete", SESSION + "/branches/0", None, (409, 404, 409, 404, 404, 403, "409!")),
+    ("post", SESSION + "/fork", FORKED, (201, 404, 201, 404, 404, 403, "201!")),
     ("get", "/api/chat/history/{chat}", None, (200, 404, 200, 404, 404, "200!", "200!")),
     ("get", "/api/chat/streams/{answer}", None, (200, 404, 200, 404, 404, "200!", "200!")),
     ("post", "/api/chat/streams/{answer}/stop", None, (200, 404, 200, 404, 404, 403, "200!")),
@@ -209,7 +220,7 @@ def test_the_table_leaves_no_route_out():
     """Every method of every route under /api stands in it."""
 
     def named(path):
-        path = path.partition("?")[0]
+        path = path.partition("?")[0].replace("/branches/0", "/branches/{branch}")
         for name, short in {
             "conversation_id": "chat",
             "session_id": "chat",
@@ -245,6 +256,11 @@ def test_nothing_tells_what_is_not_yours_from_what_is_not_there(owner, chat, who
         ("get", f"/messages/{message}", None),
         ("patch", f"/messages/{message}", {"rating": 1}),
         ("delete", f"/messages/{message}", None),
+        ("get", "/branches", None),
+        ("delete", "/branches/0", None),
+        ("post", "/fork", {"message_id": str(message)}),
+        ("post", "/messages", SAY | {"parent_id": str(message)}),
+        ("patch", "", {"active_message_id": str(message)}),
     ):
         answers, counts = [], []
         for key in (chat.pk, missing):

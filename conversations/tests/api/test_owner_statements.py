@@ -13,7 +13,7 @@ from conversations.tests.factories import access_of, make_conversation
 pytestmark = pytest.mark.django_db
 
 TABLES = re.compile(
-    r"conversations_(conversation|message|conversationnote|review|tombstone|legalholdrecord|unstoredturn|branch|f_\w+)\b"
+    r"conversations_(conversation|message|branch|conversationnote|review|tombstone|legalholdrecord|unstoredturn|branch|f_\w+)\b"
 )
 # `user_id = 7`, of whichever alias. Of an INSERT the rows say it, an EXISTS in it by a join.
 # A function of the database has the owner as its first argument.
@@ -79,6 +79,7 @@ def requests(api, chat, message):
         "archive",
         lambda: api.patch(f"/api/conversations/{chat.pk}", {"archived": True}, format="json"),
     )
+    yield from requests_about_branches(api, f"/api/conversations/{chat.pk}", str(message))
     yield "delete message", lambda: api.delete(one)
     yield "clear", lambda: api.delete(messages)
     yield (
@@ -94,6 +95,22 @@ def requests(api, chat, message):
         ),
     )
     yield "delete", lambda: api.delete(f"/api/conversations/{chat.pk}")
+
+
+def requests_about_branches(api, chat, message):
+    body = {"role": "user", "content": "x"}
+    yield "branches of a line", lambda: api.get(f"{chat}/branches")
+    other = body | {"parent_id": message}
+    key = {"Idempotency-Key": "b"}
+    for name in ("open a branch", "open it again, the same"):
+        yield name, lambda: api.post(f"{chat}/messages", other, headers=key)
+    yield "append to a branch", lambda: api.post(f"{chat}/messages", body)
+    yield "branches", lambda: api.get(f"{chat}/branches")
+    yield "show a branch", lambda: api.patch(chat, {"active_branch": 0})
+    yield "show one through a message", lambda: api.patch(chat, {"active_message_id": message})
+    yield "list with branches", lambda: api.get("/api/conversations")
+    yield "fork", lambda: api.post(f"{chat}/fork", {"message_id": message})
+    yield "delete a branch", lambda: api.delete(f"{chat}/branches/1")
 
 
 @pytest.fixture

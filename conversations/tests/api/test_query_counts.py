@@ -5,6 +5,7 @@ import pytest
 from conversations.db.owners import is_distributed
 from conversations.models import Message, id_from_key
 from conversations.services import get_chat_history
+from conversations.tests.api.test_access import filled
 from conversations.tests.cluster import analyze, plans_of
 from conversations.tests.factories import client_for, make_conversation
 
@@ -41,6 +42,10 @@ COUNTS = [
     ("get", "/api/search?q=message", None, 3, 3),
     ("get", "/api/tokens", None, 2, 2),
     ("get", "/api/me", None, 1, 1),
+    ("get", ONE + "/branches", None, 4, 5),
+    ("post", MANY, {"role": "user", "content": "x", "parent_id": "{message}"}, 5, 6),
+    ("patch", ONE, {"active_branch": 0}, 3, 4),
+    ("post", ONE + "/fork", {"message_id": "{message}"}, 13, 14),
     ("delete", ONE, None, 5, 6),
 ]
 
@@ -58,7 +63,7 @@ def test_statements_are_pinned(alice, trusted, statements, route, rows):
         client = client_for(user)
         with statements() as seen:
             url = path.format(chat=chat.pk, message=message, owner="alice")
-            answer = getattr(client, method)(url, body)
+            answer = getattr(client, method)(url, filled(body, message=message))
         assert answer.status_code < 300, answer.content
         assert len(seen) <= expected + on_cluster(route, user), "\n".join(seen)
         if method == "delete" and path == ONE:

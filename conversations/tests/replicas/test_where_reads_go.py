@@ -30,6 +30,8 @@ READ_THERE = [
     "/api/search?q=replica",
     "/api/search?q=replica&conversation_id={chat}",
     "/api/messages",
+    ONE + "/branches",
+    "/api/chat-history/sessions/{chat}/branches",
 ]
 FIGURES = "/api/usage"
 PAGES = [

@@ -157,7 +157,7 @@ def test_the_trigger_compares_every_column_that_clients_see():
     with connection.cursor() as cursor:
         cursor.execute("SELECT prosrc FROM pg_proc WHERE proname = 'conversations_note_update'")
         (source,) = cursor.fetchone()
-    counted = {"id", "message_count", "updated_at"}
+    counted = {"id", "message_count", "path_length", "updated_at"}
     for column in set(CONVERSATION_COLUMNS) - counted:
         assert f"NEW.{column}" in source, column
 

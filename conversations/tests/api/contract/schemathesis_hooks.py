@@ -15,6 +15,8 @@ from schemathesis.openapi.checks import RejectedPositiveData, UseAfterFree
 
 GIVEN = json.loads(Path(os.environ["CONTRACT_DATA"]).read_text())
 CHATS = list(GIVEN["conversations"].items())
+# Fields of bodies that name a message of the conversation.
+MESSAGES_NAMED = frozenset({"parent_id", "message_id", "active_message_id"})
 SAID_IN_QUERY = ("role", "content", "tool_calls")
 
 # What a PATCH may say with the status that ends an answer, and not with a rating or metadata.
@@ -87,6 +89,14 @@ BEYOND_THE_SCHEMA = {
     ("content", "ambiguous"),
     ("tool_calls", "ambiguous"),
     ("id", "ambiguous"),
+    # Of several messages it is said once, beside them.
+    ("activate", "unknown_field"),
+    ("activate", "extra_forbidden"),
+    # Which messages and branches a conversation has.
+    ("parent_id", "not_found"),
+    ("message_id", "not_found"),
+    ("active_branch", "not_found"),
+    ("active_message_id", "not_found"),
 }
 
 
@@ -121,6 +131,11 @@ def use_real_ids(case):
     path[name], messages = CHATS[number % half + (half if deletes else 0)]
     if "message_id" in path:
         path["message_id"] = messages[number % len(messages)]
+    if "branch" in path:
+        path["branch"] = 1
+    for body in bodies_of(case):
+        for field in MESSAGES_NAMED.intersection(body):
+            body[field] = messages[number % len(messages)]
 
 
 def use_real_page(case):
@@ -132,14 +147,26 @@ def use_real_page(case):
 
 
 def choose_one_way(case):
-    """Say each thing once: in the body or in the query string, by id or by key."""
-    if case.method != "POST" or not isinstance(case.body, dict):
+    """Say each thing once: in the body or in the query string, by id or by key, which branch by
+    its number or by a message."""
+    if not isinstance(case.body, dict):
         return
-    for name in SAID_IN_QUERY:
-        case.query.pop(name, None)
-    bodies = [case.body, *(case.body.get("messages") or [])]
-    if any("id" in body for body in bodies):
-        case.headers.pop("Idempotency-Key", None)
+    if "active_branch" in case.body:
+        case.body.pop("active_message_id", None)
+    if case.method == "POST":
+        for name in SAID_IN_QUERY:
+            case.query.pop(name, None)
+        if any("id" in body for body in bodies_of(case)):
+            case.headers.pop("Idempotency-Key", None)
+
+
+def bodies_of(case):
+    """The body, and the messages in it."""
+    if not isinstance(case.body, dict):
+        return []
+    messages = case.body.get("messages")
+    inner = messages if isinstance(messages, list) else []
+    return [case.body, *(message for message in inner if isinstance(message, dict))]
 
 
 def name_the_caller(case):

@@ -58,6 +58,7 @@ def story():
     story = Story()
     client = client_for(alice)
     tell_of_conversations(story, client)
+    tell_of_branches(story, client)
     tell_of_tokens(story, client)
     tell_of_an_application(story, client_for(make_user("crm"), trusted=True, namespace="crm"))
     tell_of_a_ticket(story, client)
@@ -107,6 +108,29 @@ def tell_of_conversations(story, client):
     tell("conversations_messages_destroy", "Gone", "delete", f"{append}/{message}")
     tell("conversations_messages_clear", "All gone", "delete", append)
     tell("conversations_destroy", "Gone", "delete", f"conversations/{chat}")
+
+
+def tell_of_branches(story, client):
+    for prefix, path in (
+        ("conversations", "/api/conversations"),
+        ("chat_history_sessions", "/api/chat-history/sessions"),
+    ):
+
+        def tell(operation_id, name, method, path, body=None, prefix=prefix):
+            return story.tell(client, f"{prefix}_{operation_id}", name, method, path, body)
+
+        made = client.post(path, {"user_id": "alice", "title": "Trip to Rome"}).json()
+        chat = f"{path}/{made['id']}"
+        asked = client.post(f"{chat}/messages", {"role": "user", "content": "Where to?"}).json()
+        answer = {"role": "assistant", "content": "Rome.", "model": "llama3.2"}
+        client.post(f"{chat}/messages", answer)
+        again = {"role": "assistant", "content": "Pisa.", "parent_id": asked["id"]}
+        tell("messages_create", "Another answer", "post", f"{chat}/messages", again)
+        tell("branches_list", "Two answers", "get", f"{chat}/branches")
+        tell("partial_update", "Show the first", "patch", chat, {"active_branch": 0})
+        forked = {"message_id": asked["id"], "title": "Where else?"}
+        tell("fork", "Elsewhere", "post", f"{chat}/fork", forked)
+        tell("branches_destroy", "Gone", "delete", f"{chat}/branches/1")
 
 
 def tell_of_a_ticket(story, client):

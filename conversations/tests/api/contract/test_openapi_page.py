@@ -8,6 +8,7 @@ from django.core.management import call_command
 from drf_spectacular.generators import SchemaGenerator
 
 from conversations.api.all_messages import AnyMessageViewSet
+from conversations.api.branches import BranchViewSet, SessionBranchViewSet
 from conversations.api.changes import ChangesViewSet
 from conversations.api.conversations import ConversationViewSet, UserConversationViewSet
 from conversations.api.messages import MessageViewSet
@@ -59,6 +60,8 @@ def test_an_operation_names_its_errors_and_who_may_call(method, path, operation)
         ("/api/conversations", ConversationViewSet),
         ("/api/users/{user}/conversations", UserConversationViewSet),
         ("/api/changes", ChangesViewSet),
+        ("/api/conversations/{conversation_id}/branches", BranchViewSet),
+        ("/api/chat-history/sessions/{session_id}/branches", SessionBranchViewSet),
         ("/api/conversations/{conversation_id}/messages", MessageViewSet),
         ("/api/chat-history/sessions", SessionViewSet),
         ("/api/messages", AnyMessageViewSet),

@@ -18,6 +18,7 @@ from django.urls import resolve
 
 from conversations.formats.message_reader import OWN_FIELDS
 from conversations.models import Message
+from conversations.services import SCRIPT, MessageDraft, append_drafts
 from conversations.tests.api.contract.conftest import token_of
 from conversations.tests.api.contract.openapi import operations
 from conversations.tests.factories import client_for, make_conversation, make_trusted, make_user
@@ -98,7 +99,7 @@ def users(people):
 
 def data_of(me):
     """Conversations to read, write and delete, a later page of each list, and my tokens."""
-    chats = [make_conversation(me, 4) for _ in range(60 + 2 * EXAMPLES)]
+    chats = [with_two_branches(make_conversation(me, 4)) for _ in range(60 + 2 * EXAMPLES)]
     client = client_for(me)
     return {
         "conversations": {str(chat.pk): message_ids(chat) for chat in chats},
@@ -107,6 +108,12 @@ def data_of(me):
         "tokens": [token["id"] for token in client.get("/api/tokens").json()["tokens"]],
         "own_fields": sorted(OWN_FIELDS),
     }
+
+
+def with_two_branches(chat):
+    drafts = [MessageDraft(role="user", content="Again?")]
+    append_drafts(conversation_id=chat.pk, drafts=drafts, parents=["root"], access=SCRIPT)
+    return chat
 
 
 def message_ids(chat):
@@ -121,8 +128,10 @@ def later_pages(client, user, chat):
         "/api/conversations": {},
         "/api/users/{user}/conversations": {"user": user},
         "/api/conversations/{conversation_id}/messages": {"conversation_id": chat},
+        "/api/conversations/{conversation_id}/branches": {"conversation_id": chat},
         "/api/chat-history/sessions": {},
         "/api/chat-history/sessions/{session_id}/messages": {"session_id": chat},
+        "/api/chat-history/sessions/{session_id}/branches": {"session_id": chat},
         "/api/search": {},
         "/api/messages": {},
     }
@@ -133,7 +142,11 @@ def later_pages(client, user, chat):
 
 
 def later_page(client, path, names):
-    query = {"page_size": 1} | ({"q": "message"} if path == "/api/search" else {})
+    query = {"page_size": 1}
+    if path == "/api/search":
+        query["q"] = "message"
+    elif path.endswith("/messages") and names:
+        query["branch"] = "all"
     following = client.get(path.format(**names), query).json()["next"]
     return dict(parse_qsl(urlsplit(following).query))
 
