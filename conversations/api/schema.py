@@ -80,7 +80,7 @@ class Schema(AutoSchema):
         operation = super().get_operation(*args, **kwargs)
         if operation is not None:
             self._describe_answers(operation["responses"])
-            if _one_of(self.get_request_serializer()):
+            if "requestBody" in operation and _one_of(self.get_request_serializer()):
                 operation["requestBody"]["required"] = True
         return operation
 
