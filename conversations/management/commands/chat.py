@@ -11,14 +11,14 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db.models import QuerySet
-from django.db.models.functions import Left
 
 from conversations.chat.events import Event
 from conversations.chat.question import Question
 from conversations.chat.runtime.watched_turn import WatchedTurn
 from conversations.chat.turn import ask, regenerate, stop
-from conversations.models import AccessAction, AccessContext, Branch, Caller, Message, Role
-from conversations.models.branch_path import CONTINUED, FIRST_LINE, Path
+from conversations.models import AccessAction, AccessContext, Caller, Message, Role
+from conversations.models.branch_path import Path
+from conversations.selectors.branch_list import listed_branches, only_branch
 from conversations.selectors.branches import on_path, shown_path
 from conversations.services import (
     SCRIPT,
@@ -178,14 +178,13 @@ class Command(BaseCommand):
 
     def _list_branches(self) -> None:
         owner_id, key, active, _ = self._active_branch()
-        rows = Message.objects.of(owner_id, key).order_by("sequence")
-        branches = Branch.objects.of(owner_id, key).order_by("number")
-        for number, length in branches.values_list("number", "length") or [(0, rows.count())]:
-            values = (FIRST_LINE, CONTINUED) if number == FIRST_LINE else (number,)
-            beginning = rows.filter(branch__in=values).values_list(Left("content", 500)).first()
-            words = shortened(beginning[0]) if beginning else ""
-            mark = "*" if number == active else " "
-            self._write(f"{mark} {number}: {length} messages: {words}\n")
+        columns = ("number", "length", "beginning")
+        branches = listed_branches(owner_id, key).order_by("number").values(*columns)
+        for branch in branches or [only_branch(owner_id, key)]:
+            if branch is not None:
+                mark = "*" if branch["number"] == active else " "
+                words = shortened(branch["beginning"] or "")
+                self._write(f"{mark} {branch['number']}: {branch['length']} messages: {words}\n")
 
     def _active_branch(self) -> tuple[int, uuid.UUID, int, Path]:
         """Owner and conversation, the number and the path of the active branch."""
