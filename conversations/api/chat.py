@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from django.http import HttpResponse
@@ -19,16 +20,9 @@ from conversations.api.authentication import TicketAuthentication, refuse_cross_
 from conversations.api.fields import (
     CostField,
     ListField,
-    ObjectField,
-    StrictBooleanField,
-    StrictCharField,
-    StrictIntegerField,
-    StrictNumberField,
-    StrictSerializer,
-    StrictUUIDField,
-    UserIdField,
     reader,
 )
+from conversations.api.questions import AskedByQuerySerializer, QuestionSerializer
 from conversations.api.serializers import ErrorSerializer
 from conversations.api.sse import MEDIA_TYPE, seen_by, stream_of
 from conversations.api.stream_events import event_responses
@@ -37,46 +31,10 @@ from conversations.chat.errors import failure_named
 from conversations.chat.events import AT_END, BEFORE_ALL, EventPosition, outcome_of
 from conversations.chat.question import OPTIONS, Question
 from conversations.chat.runtime.watched_turn import WatchedTurn
-from conversations.chat.turn import ask, join, release_connection, stop
+from conversations.chat.turn import ask, join, regenerate, release_connection, stop
 from conversations.models import Message, TicketPurpose
 from conversations.models.turn import Turn
 from conversations.services import InvalidValue, owner_to_write_for
-
-
-class QuestionSerializer(StrictSerializer):
-    """A message to be answered, and how."""
-
-    message = StrictCharField(help_text="May be empty beside `parts`.")
-    parts = ListField(
-        required=False,
-        help_text="Images: `image_url` or `input_image`, each with a data: or an https: URL.",
-    )
-    conversation_id = StrictUUIDField(required=False, allow_null=True)
-    provider = StrictCharField(required=False, max_length=100)
-    model = StrictCharField(required=False, max_length=255)
-    user_id = UserIdField(required=False)
-    metadata = ObjectField(required=False, help_text="Of the question's message.")
-    system = StrictCharField(required=False, help_text="Instead of CHAT_SYSTEM_PROMPT.")
-    temperature = StrictNumberField(required=False, min_value=0, max_value=2)
-    max_tokens = StrictIntegerField(required=False, min_value=1, max_value=2**31 - 1)
-    tools = serializers.ListField(
-        child=StrictCharField(),
-        required=False,
-        help_text="The names of the configured tools that the model may call; [] for none.",
-    )
-    store = StrictBooleanField(
-        required=False, help_text="false: nothing is kept of the turn but what it used."
-    )
-
-
-class AskedByQuerySerializer(StrictSerializer):
-    """The same in a query string."""
-
-    question = StrictCharField()
-    session_id = StrictUUIDField(required=False)
-    provider = StrictCharField(required=False, max_length=100)
-    model = StrictCharField(required=False, max_length=255)
-    key = StrictCharField(required=False, allow_blank=False, max_length=255)
 
 
 class ActionSerializer(serializers.Serializer[Any]):
@@ -136,6 +94,10 @@ class TurnError(exceptions.APIException):
             self.extra = {"conversation_id": turn.conversation_id, "message_id": turn.id}
 
 
+_OF_QUESTION = ("parts", "regenerate", *OPTIONS)
+_IN_BODY: Mapping[str, str] = {}
+_IN_QUERY = {"message": "question", "conversation_id": "session_id"}
+
 _EVENTS = event_responses(ChatResponseSerializer)
 _LAST_EVENT_ID = OpenApiParameter(
     "Last-Event-ID",
@@ -163,7 +125,8 @@ class ChatViewSet(ApiViewSet):
     # Both run a turn; joining one is a read, stopping one a write.
     throttle_kinds = {"create": "chat", "ask_stream": "chat"}
     query_names = {
-        "ask_stream": {"question", "session_id", "provider", "model", "key", "ticket"},
+        "ask_stream": {"question", "session_id", "provider", "model", "key", "ticket"}
+        | {"parent_id", "regenerate"},
         "stream": {"ticket"},
     }
     # The actions that a ticket opens, and which ticket.
@@ -187,8 +150,10 @@ class ChatViewSet(ApiViewSet):
         summary="Ask a model; the answer as JSON, or with Accept: text/event-stream as events",
         description=(
             "The question is stored before the model is asked. Without `conversation_id` a new "
-            "conversation is started. A provider that fails answers 502, 503 or 504; the body "
-            "then names `conversation_id` and `message_id`."
+            "conversation is started. With `parent_id` it follows that message, on a new branch "
+            "where something follows already; with `regenerate` an answer is given again, beside "
+            "the earlier one. A provider that fails answers 502, 503 or 504; the body then names "
+            "`conversation_id` and `message_id`."
         ),
         parameters=[parameters.IDEMPOTENCY_KEY],
         request=QuestionSerializer,
@@ -214,8 +179,12 @@ class ChatViewSet(ApiViewSet):
             "Last-Event-ID: it gets the rest of its turn, and the model is not asked again."
         ),
         parameters=[
-            OpenApiParameter("question", OpenApiTypes.STR, required=True),
+            OpenApiParameter(
+                "question", OpenApiTypes.STR, description="Required without `regenerate`."
+            ),
             OpenApiParameter("session_id", OpenApiTypes.UUID, description="The conversation."),
+            OpenApiParameter("parent_id", OpenApiTypes.STR, description="As for POST /api/chat."),
+            OpenApiParameter("regenerate", OpenApiTypes.UUID, description="The same."),
             OpenApiParameter("provider", OpenApiTypes.STR),
             OpenApiParameter("model", OpenApiTypes.STR),
             OpenApiParameter(
@@ -238,9 +207,10 @@ class ChatViewSet(ApiViewSet):
         query = {name: request.query_params[name] for name in names}
         body = dict(reader(AskedByQuerySerializer).run_validation(query))
         key = body.pop("key", None)
-        body["message"] = body.pop("question")
+        if "question" in body:
+            body["message"] = body.pop("question")
         body["conversation_id"] = body.pop("session_id", None)
-        return stream_of(self._ask(body, key, named="question"))
+        return stream_of(self._ask(body, key, _IN_QUERY))
 
     @extend_schema(
         operation_id="chat_stream",
@@ -276,18 +246,22 @@ class ChatViewSet(ApiViewSet):
         status = turn.status if turn.ended else "stopping"
         return Response({"status": status, "message_id": turn.last.message_id})
 
-    def _ask(self, body: dict[str, Any], key: str | None, named: str = "message") -> WatchedTurn:
-        """Ask what the body says. `named` is what the client calls the question."""
+    def _ask(
+        self, body: dict[str, Any], key: str | None, names: Mapping[str, str] = _IN_BODY
+    ) -> WatchedTurn:
+        """Ask what the body says. `names` are those that the client has for some of its fields."""
         user_id = body.pop("user_id", None)
         try:
             owner = None
             if user_id is not None:
                 owner = owner_to_write_for(self.access, user_id, detail={"start": True})
-            asked = {name: body.pop(name) for name in ("parts", *OPTIONS) if name in body}
-            question = Question(text=body.pop("message"), **asked)
-            return ask(access=self.access, question=question, owner=owner, key=key, **body)
+            asked = {name: body.pop(name) for name in _OF_QUESTION if name in body}
+            parent, text = body.pop("parent_id", None), body.pop("message", "")
+            question = Question(text=text, parent=parent, **asked)
+            begin = ask if question.regenerate is None else regenerate
+            return begin(access=self.access, question=question, owner=owner, key=key, **body)
         except InvalidValue as error:
-            error.field = named if error.field == "message" else error.field
+            error.field = names.get(error.field or "", error.field)
             raise
 
     def _go_on(self, stream_id: uuid.UUID, seen: EventPosition) -> HttpResponseBase:

@@ -80,6 +80,8 @@ class Schema(AutoSchema):
         operation = super().get_operation(*args, **kwargs)
         if operation is not None:
             self._describe_answers(operation["responses"])
+            if "requestBody" in operation and _one_of(self.get_request_serializer()):
+                operation["requestBody"]["required"] = True
         return operation
 
     def get_description(self) -> str:  # type: ignore[override]
@@ -157,8 +159,17 @@ class StrictBody(OpenApiSerializerExtension):
     def map_serializer(self, auto_schema: Any, direction: Any) -> dict[str, Any]:
         shape = auto_schema._map_serializer(self.target, direction, bypass_extensions=True)
         # Of two shapes without a required field, `{}` is one.
-        least = {"minProperties": 1} if isinstance(self.target, AnswerWriteSerializer) else {}
+        least: dict[str, Any] = {}
+        if isinstance(self.target, AnswerWriteSerializer):
+            least = {"minProperties": 1}
+        elif names := _one_of(self.target):
+            least = {"oneOf": [{"required": [name]} for name in names]}
         return {**shape, **least, "additionalProperties": False}
+
+
+def _one_of(body: Any) -> tuple[str, ...]:
+    """The fields of a request of which exactly one is required, where there are such."""
+    return getattr(body, "exactly_one", ())
 
 
 class BearerScheme(OpenApiAuthenticationExtension):

@@ -3,33 +3,44 @@
 from __future__ import annotations
 
 import uuid
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import connection
+from django.db.models import Q
 
-from conversations.chat.llm.providers import provider_named
+from conversations.chat.errors import NotConfigured
+from conversations.chat.llm.providers import Provider, provider_named
 from conversations.chat.llm.tools import tool_names
 from conversations.chat.question import OPTIONS, Question
 from conversations.chat.runtime.process_liveness import is_dead
 from conversations.chat.runtime.runner import runner
 from conversations.chat.runtime.watched_turn import WatchedTurn
 from conversations.db import replicas
-from conversations.models import AccessAction, AccessContext
+from conversations.models import AccessAction, AccessContext, Message, Role
 from conversations.models.turn import Turn
-from conversations.selectors.turn_log import find_turn
+from conversations.selectors.turn_log import (
+    find_message,
+    find_turn,
+    question_of,
+)
 from conversations.services import InvalidValue, NotAllowed, NotFound, owner_of
 from conversations.services.abandoned_turns import interrupt_abandoned
 from conversations.services.audit import note_write
-from conversations.services.begin_turn import begin_turn
-from conversations.services.errors import NO_SUCH_CONVERSATION
+from conversations.services.begin_turn import begin_again, begin_turn
+from conversations.services.errors import NO_SUCH_CONVERSATION, NoQuestion
 from conversations.services.turns import request_stop
 from conversations.services.unstored_turns import begin_unstored_turn
 
 NO_SUCH_TURN = "No such answer."
 FOR_TRUSTED = "Only a trusted client may send this field here."
 NOT_WITHOUT_STORE = "Not with `store: false`, of which nothing is kept."
+WHICH_CONVERSATION = "Required with `parent_id`: the conversation of that message."
+NOT_IN_CONVERSATION = "The answer is in another conversation. This field may be left out."
+NOT_AN_ANSWER = "This message is no answer. Name one with the role `assistant`."
 UNKNOWN_TOOL = "There is no tool {name}. Configured: {known}."
 NO_MODEL = "The provider {name} has no default model: name one in `model`."
 
@@ -56,14 +67,14 @@ def ask(
     database connection is closed: who waits for a model keeps none. Raises NotConfigured,
     InvalidValue, NotFound, NotAllowed, KeyReused, TurnRunning.
     """
-    found = provider_named(provider)
-    wanted = model or found.model
-    if not wanted:
-        raise InvalidValue(NO_MODEL.format(name=found.name), field="model", code="required")
+    found, wanted = _provider_and_model(provider, model)
     _check_options(access, question, metadata, store)
     _check_tools(question)
     if not store:
-        _check_unstored(conversation_id=conversation_id, metadata=metadata, key=key)
+        place = {"conversation_id": conversation_id, "parent_id": question.parent}
+        _check_unstored(**place, metadata=metadata, key=key)
+    if isinstance(question.parent, uuid.UUID) and conversation_id is None:
+        raise InvalidValue(WHICH_CONVERSATION, field="conversation_id", code="required")
     asked: dict[str, Any] = {
         "owner": _owner(access, owner, conversation_id),
         "content": question.text,
@@ -72,15 +83,100 @@ def ask(
         "provider": found.name,
         "model": wanted,
     }
-    if store:
-        place: dict[str, Any] = {"conversation_id": conversation_id, "key": key}
-        running: dict[str, Any] = {"runner": runner().name, "is_dead": is_dead}
-        turn, created = begin_turn(**asked, **place, **running, metadata=metadata)
-    else:
-        turn, created = begin_unstored_turn(**asked), True
-    watched = runner().start(turn, found, question) if created else runner().watch(turn)
+    if not store:
+        return _watched(begin_unstored_turn(**asked), True, found, question)
+    turn, created = begin_turn(
+        **asked,
+        conversation_id=conversation_id,
+        parent=question.parent,
+        metadata=metadata,
+        key=key,
+        runner=runner().name,
+        is_dead=is_dead,
+    )
+    return _watched(turn, created, found, question)
+
+
+def regenerate(
+    *,
+    access: AccessContext,
+    question: Question,
+    owner: User | None = None,
+    conversation_id: uuid.UUID | None = None,
+    provider: str | None = None,
+    model: str | None = None,
+    key: str | None = None,
+    store: bool = True,
+) -> WatchedTurn:
+    """Give an answer again: the same question, and a sibling of the first message of its turn.
+
+    `question.regenerate` names any message of the answer, `question` has the options of this turn
+    and no text. Without `provider` and `model` they are those of the answer, or the default where
+    its provider is not configured. The rest is as for `ask`; also raises NoQuestion.
+    """
+    assert question.regenerate is not None
+    answer = _message_named(access, question.regenerate, conversation_id)
+    found, wanted = _provider_and_model(provider, model, answer)
+    _check_options(access, question, None, store)
+    _check_tools(question)
+    if not store:
+        _check_unstored(regenerate=question.regenerate)
+    holder = _owner(access, owner, answer.conversation_id)
+    if answer.role != Role.ASSISTANT:
+        raise InvalidValue(NOT_AN_ANSWER, field="regenerate", code="not_an_answer")
+    asked = question_of(answer)
+    if asked is None:
+        raise NoQuestion
+    parent_id, stored = asked
+    turn, created = begin_again(
+        owner=holder,
+        conversation_id=answer.conversation_id,
+        question_id=stored.id,
+        parent_id=parent_id,
+        provider=found.name,
+        model=wanted,
+        extra=question.as_extra() or {},
+        key=key,
+        runner=runner().name,
+        is_dead=is_dead,
+    )
+    return _watched(turn, created, found, replace(question, text=stored.content))
+
+
+def _watched(turn: Turn, created: bool, provider: Provider, question: Question) -> WatchedTurn:
+    watched = runner().start(turn, provider, question) if created else runner().watch(turn)
     release_connection()
     return watched
+
+
+def _provider_and_model(
+    name: str | None, model: str | None, answer: Message | None = None
+) -> tuple[Provider, str]:
+    """Those of a request, which may ask for another answer than an earlier one."""
+    found = None
+    if answer is not None and answer.provider and name is None:
+        with suppress(NotConfigured, InvalidValue):
+            found = provider_named(answer.provider)
+            model = model or answer.model
+    found = found or provider_named(name)
+    wanted = model or found.model
+    if not wanted:
+        raise InvalidValue(NO_MODEL.format(name=found.name), field="model", code="required")
+    return found, wanted
+
+
+def _message_named(
+    access: AccessContext, message_id: uuid.UUID, conversation_id: uuid.UUID | None
+) -> Message:
+    """Of which `regenerate` is the id. Raises InvalidValue, NotFound."""
+    named = Q(id=message_id)
+    there = named if conversation_id is None else named & Q(conversation_id=conversation_id)
+    message = find_message(there, access=access)
+    if message is None and find_message(named, access=access) is not None:
+        raise InvalidValue(NOT_IN_CONVERSATION, field="conversation_id", code="mismatch")
+    if message is None:
+        raise NotFound(NO_SUCH_TURN, field="regenerate")
+    return message
 
 
 def _check_options(

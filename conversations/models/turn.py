@@ -14,6 +14,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
+from conversations.models.branch_path import FIRST_LINE, number_of
 from conversations.models.message import Status
 
 # The primary key of a turn's first assistant message: owner, conversation, id. An id is unique
@@ -81,7 +82,7 @@ class Turn:
     """Grows only: text is appended, steps and results are added, and at last it ends.
 
     `id` is that of the first assistant message. Milliseconds count from the turn's begin.
-    `question_sequence` is known to the process that began the turn; `silent_for` is how long ago
+    `place` is the `branch` and the `sequence` of its first message; `silent_for` is how long ago
     its last row changed, by the database's clock, where it was read from rows. One that is not
     `stored` has no rows, and its own id in the place of its conversation's.
     """
@@ -99,13 +100,18 @@ class Turn:
     finish_reason: str | None = None
     error: str | None = None
     latency_ms: int | None = None
-    question_sequence: int = field(default=0, compare=False)
+    place: tuple[int, int] = field(default=(FIRST_LINE, 0), compare=False)
     silent_for: timedelta | None = field(default=None, compare=False)
     stored: bool = True
 
     @property
     def pk(self) -> TurnPk:
         return self.owner_id, self.conversation_id, self.id
+
+    @property
+    def branch(self) -> int:
+        """The number of the branch on which all of its messages are."""
+        return number_of(self.place[0])
 
     @property
     def last(self) -> Step:

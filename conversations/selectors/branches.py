@@ -16,7 +16,15 @@ from django.db.models import Q, QuerySet
 from django.db.models.expressions import RawSQL
 
 from conversations.models import Branch, Conversation, Message
-from conversations.models.branch_path import CONTINUED, FIRST_LINE, LINE, Path, Range, number_of
+from conversations.models.branch_path import (
+    CONTINUED,
+    FIRST_LINE,
+    LINE,
+    ROOT,
+    Path,
+    Range,
+    number_of,
+)
 
 # The place of a message: its `branch` and its `sequence`. (0, 0) is before the first message.
 Place = tuple[int, int]
@@ -144,6 +152,30 @@ def _in_ranges(
     with connection.cursor() as cursor:
         cursor.execute(statement, [*arrays, *parameters])
         return [(branch, sequence) for branch, sequence in cursor.fetchall()]
+
+
+def latest_up_to(
+    messages: QuerySet[Message],
+    owner_id: int,
+    conversation_id: uuid.UUID,
+    place: Place,
+    *,
+    limit: int,
+) -> QuerySet[Message]:
+    """At most `limit` of these messages of one conversation, the newest first, on the path to a
+    place, inclusive; its sequence may be one that no message has.
+
+    On the first line, which ends with the first fork, everything earlier is on the path: the
+    statement is then that of a conversation without branches.
+    """
+    branch, sequence = place
+    if branch == FIRST_LINE:
+        found = messages.filter(sequence__lte=sequence)
+    else:
+        path = path_of(owner_id, conversation_id, number_of(branch)) or ROOT
+        places = places_on(messages, path, until=sequence, descending=True, limit=limit)
+        found = messages.filter(sequence__in=[sequence for _, sequence in places])
+    return found.order_by("-sequence")[:limit]
 
 
 def place_before(

@@ -7,31 +7,58 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from django.db.models import F, Q, Subquery
+from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
 
 from conversations.formats.reasoning import reasoning_of
 from conversations.models import AccessContext, Message, Role, Status
+from conversations.models.lookups import jsonb_has_items
 from conversations.models.runner import is_application
 from conversations.models.turn import Step, ToolCall, ToolResult, Turn, TurnPk
 from conversations.models.turn_ids import MAX_STEPS, result_id, step_id, step_ids
+from conversations.selectors.branches import Place, latest_up_to
 
 _NOT_READ = ("extra", "rating", "rating_comment")
 _Rows = dict[TurnPk, Any]  # each a Message with `silent_for`
 
 
 def find_turn(*, message_id: uuid.UUID, access: AccessContext) -> Turn | None:
-    """The turn that one of its assistant messages names, if this caller may see it.
+    """The turn that one of its assistant messages names, if this caller may see it."""
+    message = find_message(Q(id=message_id, role=Role.ASSISTANT), access=access)
+    if message is None:
+        return None
+    turn = read_turn((message.user_id, message.conversation_id, _first_of_turn(message).id))
+    return turn and replace(turn, user_message_id=_question_id(turn))
+
+
+def find_message(named: Q, *, access: AccessContext) -> Message | None:
+    """The message with an id, and whatever else `named` says, if this caller may see it.
 
     Of several messages under this id in conversations that a trusted client or staff may see, the
     oldest is meant: who repeats the id of somebody's answer comes after it.
     """
-    named = Message.objects.visible_to(access).filter(id=message_id, role=Role.ASSISTANT)
-    message = named.order_by("created_at", "conversation_id").first()
-    if message is None:
+    found = Message.objects.visible_to(access).filter(named)
+    return found.order_by("created_at", "conversation_id").first()
+
+
+def question_of(message: Message) -> tuple[uuid.UUID, Message] | None:
+    """The id of what the turn of an assistant message follows, and its question (id and content).
+
+    They differ where the application has put another message after the question. The calls and
+    results of an application's own turn are part of it. None where there is no question, or where
+    another answer comes first: its question was deleted.
+    """
+    first = _first_of_turn(message)
+    where, place = (message.user_id, message.conversation_id), (first.branch, first.sequence)
+    calls = Q(Q(role=Role.ASSISTANT), Q(jsonb_has_items("tool_calls")))
+    others = Message.objects.of(*where).exclude(calls | Q(role=Role.TOOL))
+    before = _before(where, place, others.only("role", "content")).first()
+    if before is None or before.role == Role.ASSISTANT:
         return None
-    turn = read_turn((message.user_id, message.conversation_id, _turn_id_of(message)))
-    return turn and replace(turn, user_message_id=_question_id(turn))
+    if before.role == Role.USER:
+        return before.id, before
+    question = _before(where, place, others.filter(role=Role.USER)).first()
+    return None if question is None else (before.id, question)
 
 
 def read_turn(pk: TurnPk) -> Turn | None:
@@ -49,23 +76,29 @@ def read_turns(pks: Sequence[TurnPk]) -> dict[TurnPk, Turn]:
     return {pk: turn for pk, turn in found.items() if turn is not None}
 
 
-def _turn_id_of(message: Message) -> uuid.UUID:
-    """The turn's id, given any of its assistant messages: looked for among those before it."""
+def _first_of_turn(message: Message) -> Message:
+    """The first of the turn's messages, given any of its assistant messages: looked for among those
+    before it on its path. Of another one than the given, the place is loaded."""
     if message.id.version != 5:  # made, not derived
-        return message.id
-    messages = Message.objects.of(message.user_id, message.conversation_id)
-    before = messages.filter(sequence__lt=message.sequence, role=Role.ASSISTANT)
-    for id_ in before.order_by("-sequence").values_list("id", flat=True)[:MAX_STEPS]:
-        if message.id in step_ids(id_):
-            return id_
-    return message.id
+        return message
+    where, place = (message.user_id, message.conversation_id), (message.branch, message.sequence)
+    answers = Message.objects.of(*where).filter(role=Role.ASSISTANT).only("branch", "sequence")
+    before = _before(where, place, answers, limit=MAX_STEPS)
+    return next((found for found in before if message.id in step_ids(found.id)), message)
 
 
 def _question_id(turn: Turn) -> uuid.UUID | None:
-    rows = Message.objects.of(turn.owner_id, turn.conversation_id)
-    answer = rows.filter(id=turn.id).values("sequence")
-    questions = rows.filter(role=Role.USER, sequence__lt=Subquery(answer))
-    return questions.order_by("-sequence").values_list("id", flat=True).first()
+    where = turn.owner_id, turn.conversation_id
+    questions = Message.objects.of(*where).filter(role=Role.USER)
+    return _before(where, turn.place, questions).values_list("id", flat=True).first()
+
+
+def _before(
+    where: tuple[int, uuid.UUID], place: Place, messages: QuerySet[Message], limit: int = 1
+) -> QuerySet[Message]:
+    """The latest of these messages before a place, on its path; `where` is owner, conversation."""
+    branch, sequence = place
+    return latest_up_to(messages, *where, (branch, sequence - 1), limit=limit)
 
 
 def _rows_of(pks: Iterable[TurnPk], ids: Sequence[uuid.UUID]) -> _Rows:
@@ -104,6 +137,7 @@ def _turn(pk: TurnPk, rows: _Rows, results: _Rows) -> Turn | None:
         last = row
     if not steps:
         return None
+    first = rows[pk]
     return Turn(
         id=turn_id,
         owner_id=owner_id,
@@ -112,6 +146,7 @@ def _turn(pk: TurnPk, rows: _Rows, results: _Rows) -> Turn | None:
         provider=last.provider,
         model=last.model,
         steps=steps,
+        place=(first.branch, first.sequence),
         sources=last.sources,
         mode=last.detected_mode,
         status=last.status,

@@ -229,6 +229,9 @@ def _append(turn: Turn, draft: MessageDraft) -> None:
             drafts=[draft],
             access=SCRIPT,
             from_client=False,
+            # Its own, whichever is shown or written to meanwhile.
+            branch=turn.branch,
+            activate=False,
         )
     except NotFound:
         raise TurnEnded from None

@@ -1,7 +1,8 @@
-"""What the model is shown of a conversation: its latest messages within a budget of tokens.
+"""What the model is shown of a conversation: the latest messages of one path within a budget of
+tokens.
 
 Fetching them reads CHAT_CONTEXT_MESSAGES rows from the end of an index, however long the
-conversation is.
+conversation is and however deep its branches are nested.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from django.db.models.expressions import RawSQL
 from conversations.chat.llm.call_ids import unique_call_id
 from conversations.chat.llm.media_parts import UNREAD, content_of, size_of
 from conversations.models import Message, Role
+from conversations.models.branch_path import FIRST_LINE
 from conversations.models.turn import ToolCall
+from conversations.selectors.branches import latest_up_to
 
 # English text has about four characters a token; other scripts fewer, which the half that
 # CHAT_CONTEXT_TOKENS leaves free of a model's window has to take up.
@@ -36,22 +39,25 @@ def history_before(
     conversation_id: uuid.UUID,
     *,
     last_sequence: int,
+    branch: int = FIRST_LINE,
     tokens: int | None = None,
     vision: bool = False,
 ) -> list[Item]:
     """The latest messages up to `last_sequence`, oldest first, as openai-agents takes them.
 
+    They are those on the path to a message with this `branch` (`models/branch_path.py`).
     Tool calls stay with their results: what the window or the budget splits is left out whole.
     The last message is always there, however long it is. Images and files of users are there with
-    `vision`; a line stands for each message's others. One statement, and a second one where there
-    are parts.
+    `vision`; a line stands for each message's others. One statement on the first line, at most
+    four on another branch, and one more where there are parts.
     """
-    latest = (
-        Message.objects.of(owner_id, conversation_id)
-        .filter(sequence__lte=last_sequence)
-        .order_by("-sequence")
-        .only(*_COLUMNS)
-        .annotate(bytes_of_parts=_BYTES_OF_PARTS)[: settings.CHAT_CONTEXT_MESSAGES]
+    rows = Message.objects.of(owner_id, conversation_id).only(*_COLUMNS)
+    latest = latest_up_to(
+        rows.annotate(bytes_of_parts=_BYTES_OF_PARTS),
+        owner_id,
+        conversation_id,
+        (branch, last_sequence),
+        limit=settings.CHAT_CONTEXT_MESSAGES,
     )
     messages: list[Any] = list(latest)[::-1]
     _read_parts(owner_id, conversation_id, messages)

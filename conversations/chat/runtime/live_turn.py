@@ -76,6 +76,8 @@ class LiveTurn(WatchedTurn):
         # Whose data the request wrote that began it, and the turn goes on to write.
         self._written = replicas.written_by_request() | {turn.owner_id}
         self._observed = Observed()
+        # What the answer's row keeps of the request, where no question was stored with it.
+        self._request = turn.last.extra or {}
         # Why it is to end before the model does: "stopped", "interrupted" or "lost".
         self._ended_by = ""
 
@@ -124,7 +126,9 @@ class LiveTurn(WatchedTurn):
             history_before,
             turn.owner_id,
             turn.conversation_id,
-            last_sequence=turn.question_sequence,
+            # Everything before the answer on its path, which ends with the question.
+            branch=turn.place[0],
+            last_sequence=turn.place[1] - 1,
             tokens=provider.context_tokens,
             vision=provider.vision,
         )
@@ -213,7 +217,13 @@ class LiveTurn(WatchedTurn):
             for name in USAGE:
                 setattr(turn.last, name, getattr(usage, name))
             turn.last.cost = cost_of(usage, self._provider, turn.model)
-            turn.last.extra = storable_extra(self._observed.extra)
+            turn.last.extra = storable_extra(self._with_request(self._observed.extra))
+
+    def _with_request(self, extra: dict[str, Any]) -> dict[str, Any]:
+        """In the first message of the turn alone; first, so that nothing else takes its room."""
+        if len(self.turn.steps) > 1:
+            return extra
+        return self._request | extra | self._request
 
     def _milliseconds(self) -> int:
         return round((time.monotonic() - self.begun_at) * 1000)

@@ -167,6 +167,40 @@ def test_a_killed_process_leaves_what_had_come_and_the_next_turn_works_at_once(
     assert last.data["response"] == cut["content"]
 
 
+def test_an_answer_given_again_is_cut_short_on_its_branch(provider, token, two):
+    here, there = two
+    provider.script(says("First."))
+    first = here.ask("Count").body
+    key = first["conversation_id"]
+    with serving(provider) as doomed:
+        provider.script(calls(Call("nope"), text="Let me see. "), says("a", "b", threading.Event()))
+        stream = doomed.client(token).stream_again(first["message_id"])
+        seen = read_until(stream, "Let me see. ab")
+        start = seen[0].data
+        follower = iter(there.join(start["message_id"]))
+        assert next(follower).data == start
+        wait_until(lambda: Message.objects.filter(content="ab").exists())
+        doomed.kill_workers()
+        last = list(follower)[-1]
+    assert (last.name, last.data["errors"][0]["code"]) == ("error", "interrupted")
+    assert last.data["response"] == "Let me see. ab"
+    rows = Message.objects.order_by("sequence")
+    assert [(row.branch, row.role, row.status) for row in rows] == [
+        (0, "user", "complete"),
+        (0, "assistant", "complete"),
+        (1, "assistant", "complete"),
+        (1, "tool", "complete"),
+        (1, "assistant", "interrupted"),
+    ]
+    # What was interrupted is given again at once, by any of its messages and on any process.
+    provider.script(says("Back."))
+    again = here.regenerate(last.data["message_id"]).body
+    assert (again["response"], again["conversation_id"]) == ("Back.", key)
+    assert provider.chats[-1].messages[-1] == ("user", "Count")
+    assert len(provider.chats[-1].messages) == len(provider.chats[0].messages)
+    assert list(there.join(again["stream_id"]))[-1].data == again
+
+
 def test_a_process_that_is_told_to_end_marks_its_turns(provider, token):
     with serving(provider) as server:
         provider.script(says("a", "b", threading.Event()))

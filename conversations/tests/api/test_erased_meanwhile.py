@@ -31,6 +31,12 @@ WRITES = {
     "token": lambda api, chat: api.post("/api/tokens", {}),
     "chat": lambda api, chat: api.post("/api/chat", ASK),
     "chat there": lambda api, chat: api.post("/api/chat", ASK | {"conversation_id": str(chat)}),
+    "edit": lambda api, chat: api.post(
+        "/api/chat", ASK | {"conversation_id": str(chat), "parent_id": "root"}
+    ),
+    "regenerate": lambda api, chat: api.post(
+        "/api/chat", {"regenerate": getattr(Message.objects.last(), "id", None)}
+    ),
 }
 
 

@@ -77,8 +77,21 @@ class ChatClient:
         headers = {"Accept": "text/event-stream"} | ({"Idempotency-Key": key} if key else {})
         return self._stream("POST", "/api/chat", {"message": message} | body, **headers)
 
+    def regenerate(self, message_id, key=None, **body):
+        """POST /api/chat for another answer, as JSON."""
+        headers = {"Idempotency-Key": key} if key else {}
+        body = {"regenerate": str(message_id)} | body
+        with self.call("POST", "/api/chat", body, **headers) as reply:
+            return Answer(reply)
+
+    def stream_again(self, message_id, **body):
+        """The same for events."""
+        body = {"regenerate": str(message_id)} | body
+        return self._stream("POST", "/api/chat", body, Accept="text/event-stream")
+
     def ask_stream(self, question="Hi", last=None, **query):
-        path = "/api/chat/ask-stream?" + urlencode({"question": question} | query)
+        asked = {} if question is None else {"question": question}
+        path = "/api/chat/ask-stream?" + urlencode(asked | query)
         return self._stream("GET", path, **last_seen(last))
 
     def join(self, message_id, last=None):

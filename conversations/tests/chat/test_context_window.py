@@ -2,10 +2,13 @@
 
 import pytest
 from agents.models.chatcmpl_converter import Converter
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 
 from conversations.chat.llm.context_window import history_before
 from conversations.models import Message
-from conversations.services import SCRIPT, MessageDraft, append_drafts
+from conversations.services import SCRIPT, MessageDraft, append_drafts, delete_message
 from conversations.tests.cluster import analyze, plans_of
 from conversations.tests.factories import fill, make_conversation
 
@@ -185,3 +188,118 @@ def test_it_costs_the_same_however_long_the_conversation_is(
     (scan,) = plan["Plan"]["Plans"]
     assert scan["Index Name"].startswith("message_sequence_unique")
     assert scan["Actual Rows"] == 10
+
+
+# On branches
+
+
+def place_of(message_id):
+    return Message.objects.values_list("branch", "sequence").get(id=message_id)
+
+
+def shown_up_to(conversation, message_id, **options):
+    """The texts that the model is shown before an answer to this message."""
+    branch, sequence = place_of(message_id)
+    where = conversation.user_id, conversation.pk
+    items = history_before(*where, branch=branch, last_sequence=sequence, **options)
+    return [item["content"] for item in items]
+
+
+def grow(conversation, parents):
+    """A tree of the user's messages, each named by its number; their ids."""
+    ids = []
+    for number, parent in enumerate(parents):
+        draft = MessageDraft(role="user", content=str(number))
+        follows = "root" if parent is None else ids[parent]
+        rows, _ = append_drafts(
+            conversation_id=conversation.pk, drafts=[draft], parents=[follows], access=SCRIPT
+        )
+        ids.append(rows[0]["id"])
+    return ids
+
+
+def line_to(parents, number):
+    """The numbers from the beginning on to a message."""
+    before = parents[number]
+    return [*([] if before is None else line_to(parents, before)), number]
+
+
+@st.composite
+def trees(draw):
+    """What each message follows: one of those before it, or nothing."""
+    size = draw(st.integers(1, 15))
+    return [draw(st.sampled_from([None, *range(number)])) for number in range(size)]
+
+
+@given(parents=trees(), gone=st.integers(0, 20), window=st.integers(1, 6))
+@hypothesis_settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_of_any_tree_the_path_of_the_question_alone(alice, settings, parents, gone, window):
+    conversation = make_conversation(alice)
+    ids = grow(conversation, parents)
+    if gone < len(ids):
+        delete_message(conversation_id=conversation.pk, message_id=ids[gone], access=SCRIPT)
+    for number in set(range(len(ids))) - {gone}:
+        line = [str(each) for each in line_to(parents, number) if each != gone]
+        settings.CHAT_CONTEXT_MESSAGES = 100
+        assert shown_up_to(conversation, ids[number]) == line
+        settings.CHAT_CONTEXT_MESSAGES = window
+        assert shown_up_to(conversation, ids[number]) == line[-window:]
+
+
+@pytest.fixture
+def nested(conversation):
+    """Forty branches, each of which begins in the middle of the one before; the last message."""
+    fill(conversation, 20)
+    fork = Message.objects.of(conversation.user_id, conversation.pk).get(sequence=10).id
+    for level in range(40):
+        drafts = [MessageDraft(role="user", content=f"{level} {at}") for at in range(6)]
+        rows, _ = append_drafts(
+            conversation_id=conversation.pk,
+            drafts=drafts,
+            parents=[fork, *[None] * 5],
+            access=SCRIPT,
+        )
+        fork = rows[2]["id"]
+    return rows[-1]["id"]
+
+
+def test_deep_in_nested_branches_as_many_messages_are_shown(conversation, nested, settings):
+    settings.CHAT_CONTEXT_MESSAGES = 10
+    last = [f"39 {at}" for at in range(6)]
+    assert shown_up_to(conversation, nested) == ["37 2", *[f"38 {at}" for at in range(3)], *last]
+    settings.CHAT_CONTEXT_MESSAGES = 1_000
+    assert len(shown_up_to(conversation, nested)) == 10 + 39 * 3 + 6
+
+
+@pytest.mark.django_db
+def test_and_no_more_rows_are_read_however_deep_they_are_nested(
+    explains, conversation, nested, statements, settings
+):
+    settings.CHAT_CONTEXT_MESSAGES = 10
+    with statements() as seen:
+        shown_up_to(conversation, nested)
+    # The place of the message, which only this test reads; the path, the places, the messages.
+    assert len(seen) == 4
+    analyze("conversations_message")
+    for statement, most in zip(seen[2:], (2 * 10, 10), strict=True):
+        (plan,) = plans_of(statement, execute=True)
+        scans = [node for node in nodes_of(plan["Plan"]) if "Relation Name" in node]
+        assert {node["Node Type"] for node in scans} <= {"Index Scan", "Index Only Scan"}
+        assert sum(node["Actual Rows"] * node["Actual Loops"] for node in scans) <= most
+
+
+def nodes_of(node):
+    yield node
+    for below in node.get("Plans", ()):
+        yield from nodes_of(below)
+
+
+def test_the_first_line_costs_no_more_with_branches_beside_it(conversation, nested, statements):
+    where = conversation.user_id, conversation.pk
+    line = Message.objects.of(*where).filter(branch=0).order_by("-sequence").first()
+    with statements() as seen:
+        items = history_before(*where, branch=line.branch, last_sequence=line.sequence)
+    assert [item["content"] for item in items] == [f"message {at}" for at in range(1, 21)]
+    assert len(seen) == 1

@@ -83,9 +83,85 @@ def test_reasoning_is_left_out_where_no_terminal_is(talk, scripted):
     assert talk("What is it?").out == "42.\n\n"
 
 
+def test_the_last_question_is_asked_again_with_another_text(talk, scripted):
+    scripted.script(says("1a"), says("2a"), says("2b"), says("2c"), says("3"))
+    out = talk("One?", "Two?", "/edit Deux?", "/edit  Zwei?", "And?").out
+    assert out == "1a\n\n2a\n\n2b\n\n2c\n\n3\n\n"
+    shown = [[content for _, content in one.messages[1:]] for one in scripted.chats[2:]]
+    assert shown == [
+        ["One?", "1a", "Deux?"],
+        ["One?", "1a", "Zwei?"],
+        ["One?", "1a", "Zwei?", "2c", "And?"],
+    ]
+
+
+def test_the_first_question_is_asked_again_at_the_root(talk, scripted):
+    talk("One?", "/edit Uno?")
+    assert scripted.chats[1].messages[1:] == [("user", "Uno?")]
+
+
+def test_the_last_answer_is_given_again_of_another_model_too(talk, scripted):
+    scripted.script(says("1a"), says("1b"), calls(Call("nope", {})), says("1c"), says("2"))
+    out = talk("One?", "/retry", "/retry big", "Two?", model="small").out
+    assert out == "1a\n\n1b\n\n[nope {}]\n1c\n\n2\n\n"
+    asked = [one.body["model"] for one in scripted.chats]
+    assert asked == ["small", "small", "big", "big", "small"]
+    assert [one.messages[1:] for one in scripted.chats[:3]] == [[("user", "One?")]] * 3
+    stored = Message.objects.filter(role="user").order_by("sequence")
+    assert [m.content for m in stored] == ["One?", "Two?"]
+
+
+def test_branches_are_listed_and_switched(talk, scripted):
+    scripted.script(says("1a"), says("1b"), says("2b"), says("2a"))
+    out = talk("One?", "/branches", "/retry", "Two?", "/branches").out
+    assert out.startswith("1a\n\n* 0: 2 messages: One?\n1b\n\n2b\n\n")
+    assert out.endswith("  0: 2 messages: One?\n* 1: 4 messages: 1b\n")
+    chat = Conversation.objects.get().pk
+    out = talk("/branches 0", "Second?", "/branches", conversation=chat).out
+    assert out == (
+        "> One?\n1b\n\n> Two?\n2b\n\n"
+        "> One?\n1a\n\n"
+        "2a\n\n"
+        "* 0: 4 messages: One?\n  1: 4 messages: 1b\n"
+    )
+    assert scripted.chats[-1].messages[1:] == [
+        ("user", "One?"),
+        ("assistant", "1a"),
+        ("user", "Second?"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("lines", "error"),
+    [
+        (["/edit Hi"], "Nothing has been asked yet"),
+        (["/retry"], "Nothing has been asked yet"),
+        (["/branches"], "Nothing has been asked yet"),
+        (["Hi", "/edit"], "Write the new question"),
+        (["Hi", "/branches x"], "Not the number of a branch: x"),
+        (["Hi", "/branches 99999999999"], "Not the number of a branch"),
+        (["Hi", "/branches 7"], "no such branch|No such branch"),
+        (["/retyr"], "no command /retyr"),
+    ],
+)
+def test_a_command_that_cannot_be_done_ends_a_script(talk, scripted, lines, error):
+    with pytest.raises(CommandError, match=error):
+        talk(*lines, "Never asked")
+    assert len(scripted.chats) == len(lines) - 1
+
+
+def test_the_commands_are_listed_and_a_path_is_a_question(talk, scripted):
+    out = talk("/help", "/etc/hosts is what?", "/ hm").out
+    for name in ("/edit", "/retry", "/branches", "/help"):
+        assert name in out
+    asked = Message.objects.filter(role="user").order_by("sequence")
+    assert [m.content for m in asked] == ["/etc/hosts is what?", "/ hm"]
+
+
 def test_ctrl_c_stops_the_answer_and_keeps_it(scripted):
     make_user("alice")
     scripted.script(says("a", "b", threading.Event()), says(*thinks("Hm."), "Again."))
+    scripted.script(says("Once more."))
     ours, theirs = pty.openpty()
     code = (
         "import signal\n"
@@ -118,6 +194,14 @@ def test_ctrl_c_stops_the_answer_and_keeps_it(scripted):
         os.write(ours, b"Go on\n")
         screen.wait_for("\r\n\r\nAgain.")
         assert "Hm." in screen.text
+        wait_until(lambda: screen.text.endswith("> "))
+        # A command that fails ends no chat on a terminal.
+        os.write(ours, b"/branches 7\n")
+        screen.wait_for("such branch")
+        os.write(ours, b"/retry\n")
+        screen.wait_for("Once more.")
+        os.write(ours, b"/branches\n")
+        screen.wait_for("* 1: 4 messages: Once more.")
         wait_until(lambda: screen.text.endswith("> "))
         os.write(ours, b"\x04")
         screen.wait_for(f"--conversation {stopped.conversation_id}")
