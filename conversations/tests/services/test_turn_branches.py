@@ -142,12 +142,12 @@ def test_writes_of_a_turn_on_a_single_line_cost_what_they_did(alice, statements)
     call_tools(turn, CALLS)
     with statements() as seen:
         record_tool_result(turn=turn, result=ToolResult("c0", "f", "1"))
-    # The place, the message, the sign of life.
-    assert len(seen) == 3
+    # The message, the sign of life.
+    assert len(seen) == 2
     with statements() as seen:
         next_step(turn)
-    # The lock, the running step, its end, the place, the message.
-    assert len(seen) == 5
+    # The lock, the running step, its end, the next message.
+    assert len(seen) == 4
     with statements() as seen:
         find_turn(message_id=turn.id, access=access_of(alice))
     # The message, the steps, the results, the question.
