@@ -293,7 +293,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "Role": "conversations.models.Role",
         "Status": "conversations.models.Status",
-        "EndStatus": "conversations.api.serializers.END_CHOICES",
+        "EndStatus": "conversations.api.answer_shapes.END_CHOICES",
     },
 }
 

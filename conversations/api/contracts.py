@@ -13,8 +13,8 @@ from typing import Any
 from drf_spectacular.utils import PolymorphicProxySerializer, inline_serializer
 from rest_framework.serializers import CharField, IntegerField, Serializer, URLField, UUIDField
 
+from conversations.api.answer_shapes import AnswerStateSerializer
 from conversations.api.serializers import (
-    AnswerStateSerializer,
     ConversationSerializer,
     MessageSerializer,
     fields_of,

@@ -18,6 +18,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from conversations.api import parameters, serializers
+from conversations.api.answer_shapes import AnswerWriteSerializer
 from conversations.api.contracts import CONVERSATIONS, Contract, deleted_schema
 from conversations.api.creating import drafts_of
 from conversations.api.exceptions import ApiError
@@ -61,7 +62,7 @@ NEW_MESSAGES = PolymorphicProxySerializer(
 )
 MESSAGE_WRITES = PolymorphicProxySerializer(
     component_name="MessageWrite",
-    serializers=[serializers.MessageChangesSerializer, serializers.AnswerWriteSerializer],
+    serializers=[serializers.MessageChangesSerializer, AnswerWriteSerializer],
     resource_type_field_name=None,
 )
 
@@ -175,7 +176,7 @@ class MessageViewSet(ApiViewSet):
             "message_id": uuid_of(message_id, "message_id"),
         }
         if not is_merge_patch(request) and _writes_answer(request):
-            body = read_body(request, serializers.AnswerWriteSerializer)
+            body = read_body(request, AnswerWriteSerializer)
             return Response(write_answer(**place, changes=body, access=self.access))
         changes = read_changes(
             request,

@@ -16,10 +16,10 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse
 
 from conversations.api import message_shapes, parameters
+from conversations.api.answer_shapes import AnswerWriteSerializer
 from conversations.api.contracts import CONVERSATIONS
 from conversations.api.examples import example_of_error, examples_of
 from conversations.api.serializers import (
-    AnswerWriteSerializer,
     ErrorSerializer,
     ValidationErrorSerializer,
 )

@@ -37,9 +37,9 @@ from conversations.api.fields import (
 from conversations.formats import RECORDED_FIELDS, Malformed, as_own_fields
 from conversations.formats.checks import MISSING
 from conversations.formats.sdk_keys import KNOWN_KEYS
-from conversations.models import Conversation, Message, Status
+from conversations.models import Conversation, Message
 from conversations.services.appending import MAX_BATCH
-from conversations.services.application_turns import END_FIELDS, END_STATUSES, OFFSETS
+from conversations.services.application_turns import END_FIELDS, OFFSETS
 from conversations.services.branch_placement import MAX_BRANCHES
 
 ONLY_TRUSTED = (
@@ -54,16 +54,11 @@ _SERVER_SETS = frozenset(
     }
 )
 PARENT = (
-    "What the message follows: the id of any message of the conversation, also of an earlier one "
-    "of this request, or `root` for a second beginning. At the end of a branch the message "
-    "continues it, elsewhere it begins a new one. Absent: the message before it in the request, "
-    "for the first one the end of the active branch."
+    "The message that this one follows, an earlier one of this request included, or `root` for a "
+    "second beginning. Absent: the one before it in the request, or the end of the active branch."
 )
 ACTIVATE = "False: the conversation goes on to show the branch that it shows."
-EXPECTED = (
-    "409 unless it is the last sequence of the branch written to, or the sequence of the message "
-    "after which a new branch begins."
-)
+EXPECTED = "409 unless it is that of the branch written to; of a new one, of where it begins."
 
 
 class ConversationSerializer(serializers.ModelSerializer[Conversation]):
@@ -77,9 +72,7 @@ class ConversationSerializer(serializers.ModelSerializer[Conversation]):
     message_count = serializers.IntegerField(help_text="Messages on all branches.")
     path_length = serializers.IntegerField(help_text="Messages on the active branch.")
     active_branch = serializers.IntegerField(help_text="The number of the branch that is shown.")
-    forked_from = serializers.UUIDField(
-        allow_null=True, help_text="The conversation that this one is a fork of."
-    )
+    forked_from = serializers.UUIDField(allow_null=True, help_text="Of which it is a fork.")
 
     class Meta:
         model = Conversation
@@ -188,7 +181,7 @@ class NewMessageSerializer(StrictSerializer):
     parent_id = ParentField(required=False, help_text=PARENT)
 
     def get_fields(self) -> dict[str, Any]:
-        columns = {name: _field_of(Message._meta.get_field(name)) for name in _CLIENT_FIELDS}
+        columns = {name: field_of(Message._meta.get_field(name)) for name in _CLIENT_FIELDS}
         return columns | super().get_fields()
 
     def to_internal_value(self, data: Any) -> Any:
@@ -204,7 +197,7 @@ class NewMessageSerializer(StrictSerializer):
             ) from None
 
 
-def _field_of(column: Any) -> serializers.Field[Any, Any, Any, Any]:
+def field_of(column: Any) -> serializers.Field[Any, Any, Any, Any]:
     """The field that reads a column of the message from a request."""
     options: dict[str, Any] = {"required": column.name == "role"}
     if isinstance(column, PositiveIntegerField):
@@ -273,6 +266,10 @@ class BulkAppendSerializer(StrictSerializer):
     activate = StrictBooleanField(required=False, help_text=ACTIVATE)
 
 
+# A PATCH with any of these writes a running answer.
+ANSWER_NAMES = ("append", "content", *OFFSETS.values(), "status", *END_FIELDS)
+
+
 class MessageChangesSerializer(StrictSerializer):
     """The fields of a message that its owner may change at any time: never what was said."""
 
@@ -287,62 +284,6 @@ class MessageChangesSerializer(StrictSerializer):
     @property
     def known_names(self) -> list[str]:
         return [*self.fields, *ANSWER_NAMES]
-
-
-END_CHOICES = [(status.value, status.label) for status in END_STATUSES]
-
-
-class PieceSerializer(StrictSerializer):
-    """What is added to a running answer; empty, it says that the application still runs."""
-
-    content = StrictCharField(required=False)
-    parts = ListField(required=False)
-    tool_calls = ToolCallsField(required=False)
-
-
-def _offset(counted: str) -> StrictIntegerField:
-    text = f"How many {counted} are stored before what is sent."
-    return StrictIntegerField(required=False, min_value=0, max_value=2**31 - 1, help_text=text)
-
-
-class AnswerWriteSerializer(StrictSerializer):
-    """A piece of a running answer, its end, or both."""
-
-    read_only_names = MessageChangesSerializer.read_only_names
-
-    append = PieceSerializer(required=False)
-    offset = _offset("characters (Unicode code points) of `content`")
-    parts_offset = _offset("elements of `parts`")
-    tool_calls_offset = _offset("elements of `tool_calls`")
-    content = StrictCharField(
-        required=False, help_text="The whole text so far, instead of `append.content`."
-    )
-    status = serializers.ChoiceField(
-        required=False,
-        choices=END_CHOICES,
-        help_text="Ends the answer; the fields below may be sent with it alone.",
-    )
-
-    def get_fields(self) -> dict[str, Any]:
-        columns = {name: _field_of(Message._meta.get_field(name)) for name in END_FIELDS}
-        return super().get_fields() | columns
-
-
-# A PATCH with any of these writes a running answer.
-ANSWER_NAMES = ("append", "content", *OFFSETS.values(), "status", *END_FIELDS)
-
-
-class AnswerStateSerializer(serializers.Serializer[Any]):
-    """What is stored of an answer: where the next piece belongs."""
-
-    id = serializers.UUIDField()
-    status = serializers.ChoiceField(choices=Status.choices)
-    offset = serializers.IntegerField(help_text="Characters (Unicode code points) of `content`.")
-    parts_offset = serializers.IntegerField(help_text="Elements of `parts`.")
-    tool_calls_offset = serializers.IntegerField(help_text="Elements of `tool_calls`.")
-    stopping = serializers.BooleanField(
-        help_text="Somebody has asked for the end of the answer: end it as `stopped`."
-    )
 
 
 class MessageMergePatchSerializer(MessageChangesSerializer):

@@ -78,3 +78,8 @@ class Branch(models.Model):
     @property
     def path(self) -> Path:
         return Path.from_json(self.segments)
+
+    @property
+    def written_to(self) -> int:
+        """The `branch` of messages that are appended to it."""
+        return int(self.segments[-1][0])

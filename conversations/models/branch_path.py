@@ -49,11 +49,6 @@ class Path:
     def as_json(self) -> list[list[int | None]]:
         return [[segment.branch, segment.until] for segment in self.segments]
 
-    @property
-    def written_to(self) -> int:
-        """The `branch` of messages that are appended."""
-        return self.segments[-1].branch
-
     def cut(self, branch: int, sequence: int) -> Path:
         """The path up to a message of it, inclusive."""
         place = [segment.branch for segment in self.segments].index(branch)

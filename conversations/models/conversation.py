@@ -103,14 +103,15 @@ class Conversation(models.Model):
     metadata = models.JSONField(default=dict, blank=True)
     # What the application calls it: unique among the owner's conversations.
     external_id = models.CharField(max_length=255, null=True, blank=True)
-    tags = ArrayField(models.CharField(max_length=50), default=list, blank=True)
+    # The defaults of the database, here and below, are for processes of an earlier release.
+    tags = ArrayField(models.CharField(max_length=50), default=list, db_default=[], blank=True)
     message_count = models.PositiveIntegerField(default=0, editable=False)
     last_sequence = models.PositiveIntegerField(default=0, editable=False)
     # Branches have a table of their own, with no row while there is one (`branch.py`). Numbers are
     # not used again: `last_branch` is the highest one so far.
-    active_branch = models.SmallIntegerField(default=0, editable=False)
-    branch_count = models.PositiveSmallIntegerField(default=1, editable=False)
-    last_branch = models.SmallIntegerField(default=0, editable=False)
+    active_branch = models.SmallIntegerField(default=0, db_default=0, editable=False)
+    branch_count = models.PositiveSmallIntegerField(default=1, db_default=1, editable=False)
+    last_branch = models.SmallIntegerField(default=0, db_default=0, editable=False)
     forked_from = models.UUIDField(null=True, blank=True, editable=False)
     pinned = models.BooleanField(default=False)
     archived_at = models.DateTimeField(null=True, blank=True)

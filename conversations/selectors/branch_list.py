@@ -36,8 +36,8 @@ def listed_branches(owner_id: int | RawSQL, conversation_id: Id) -> QuerySet[Bra
     # The first line is dense in the index by sequence, up to the first fork.
     line_end = Cast(KeyTextTransform("1", KeyTransform("0", "segments")), IntegerField())
     line = messages.filter(branch=FIRST_LINE, sequence__lte=OuterRef("line_end"))
-    others = messages.exclude(branch=FIRST_LINE).filter(branch=OuterRef("written_to"))
-    written_to = Case(
+    others = messages.exclude(branch=FIRST_LINE).filter(branch=OuterRef("own_messages"))
+    own_messages = Case(
         When(number=FIRST_LINE, then=Value(CONTINUED)),
         default=F("number"),
         output_field=SmallIntegerField(),
@@ -45,7 +45,7 @@ def listed_branches(owner_id: int | RawSQL, conversation_id: Id) -> QuerySet[Bra
     forked_after = messages.filter(sequence=OuterRef("fork_sequence")).values("id")
     return (
         Branch.objects.of(owner_id, conversation_id)
-        .annotate(line_end=line_end, written_to=written_to)
+        .annotate(line_end=line_end, own_messages=own_messages)
         .annotate(
             forked_after=Subquery(forked_after),
             beginning=Coalesce(

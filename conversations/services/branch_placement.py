@@ -55,7 +55,7 @@ class Placement:
         branch = self._target(parent, sequence)
         if self.expected is None:
             self.expected = branch.last_sequence
-        value = branch.path.written_to
+        value = branch.written_to
         branch.length += 1
         branch.last_sequence = sequence
         branch.updated_at = max(branch.updated_at, at)
@@ -68,15 +68,16 @@ class Placement:
         """Store the branches; none while the conversation has a single line."""
         if self.last_branch == 0:
             return
-        new = [branch for branch in self._branches.values() if branch._state.adding]
-        Branch.objects.bulk_create(new)
         for branch in self._branches.values():
-            if branch not in new:
+            if not branch._state.adding:
                 Branch.objects.of(*self._place).filter(number=branch.number).update(
                     length=branch.length,
                     last_sequence=branch.last_sequence,
                     updated_at=branch.updated_at,
                 )
+        Branch.objects.bulk_create(
+            [branch for branch in self._branches.values() if branch._state.adding]
+        )
 
     def _target(self, parent: Parent, sequence: int) -> Branch:
         if parent is None:

@@ -189,6 +189,18 @@ def test_a_message_of_another_conversation_is_no_parent(api, bob):
         assert error_of(answer) == ("parent_id", "not_found")
 
 
+def test_a_message_of_an_sdk_takes_a_parent(api):
+    chat, ids = forked_chat(api)
+    dumped = {"role": "assistant", "content": "No.", "refusal": None, "annotations": []}
+    item = {"type": "reasoning", "summary": [], "encrypted_content": "x"}
+    messages = [dumped | {"parent_id": ids["q"]}, item | {"parent_id": ids["q"]}]
+    answer = api.post(f"{LIST}/{chat}/messages", {"messages": messages, "activate": False})
+    assert [row["parent_id"] for row in answer.json()["messages"]] == [ids["q"]] * 2
+    assert "parent_id" not in (answer.json()["messages"][1]["extra"] or {})
+    assert say(api, chat, **dumped, parent_id="root", activate=False).status_code == 201
+    assert shown(api, chat)["active_branch"] == 2
+
+
 def test_a_query_string_has_no_parent(api):
     chat = new_chat(api)
     answer = api.post(f"{LIST}/{chat}/messages?role=user&content=x&parent_id=root")

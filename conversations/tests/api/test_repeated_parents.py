@@ -13,8 +13,9 @@ from conversations.tests.api.branching import (
     said,
     say,
 )
+from conversations.tests.api.test_concurrency import at_once
 from conversations.tests.api.test_parents import error_of, tree
-from conversations.tests.factories import client_for, make_conversation
+from conversations.tests.factories import client_for, make_conversation, make_user
 
 pytestmark = pytest.mark.django_db
 KEYS = ["key", "id"]
@@ -138,6 +139,23 @@ def test_a_tree_again_after_a_message_in_the_middle_was_deleted(api):
     api.post(path, {"messages": messages})
     assert api.delete(f"{path}/{messages[1]['id']}").status_code == 200
     assert error_of(api.post(path, {"messages": messages}), 409)[1] == "deleted"
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("by", KEYS)
+def test_equal_appends_at_the_same_moment_open_one_branch(by):
+    """Each of them finds something else at the parent that it names."""
+    alice = make_user("alice")
+    chat, ids = forked_chat(client_for(alice))
+
+    def write(_):
+        return keyed(client_for(alice), chat, by, parent_id=ids["q"])
+
+    answers = at_once(6, write)
+    assert sorted(answer.status_code for answer in answers) == [200] * 5 + [201]
+    assert len({answer.json()["id"] for answer in answers}) == 1
+    stored = Conversation.objects.get(pk=chat)
+    assert (stored.branch_count, stored.message_count, stored.last_sequence) == (4, 5, 5)
 
 
 def test_a_message_is_not_its_own_parent(api, refused_for):

@@ -5,10 +5,12 @@ from dataclasses import replace
 from importlib import import_module
 
 import pytest
+from django.apps import apps
 from django.contrib.auth.models import User
 from django.core.management import call_command
-from django.db import connection
+from django.db import connection, migrations
 from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.loader import MigrationLoader
 
 from conversations.api.authentication import caller_with_token
 from conversations.models import Message
@@ -143,3 +145,16 @@ def test_processes_of_the_earlier_release_write_while_rows_are_filled(before_own
         )
     call_command("migrate", verbosity=0)
     assert Message.objects.filter(sequence=9, user__username="ann").count() == 3
+
+
+def test_a_process_of_the_release_before_can_still_insert():
+    """A column that is added to a table later has a default of the database, or may be null."""
+    loader = MigrationLoader(None)
+    for (app, name), migration in loader.disk_migrations.items():
+        if app != "conversations" or name < "0019":
+            continue
+        for operation in migration.operations:
+            if isinstance(operation, migrations.AddField):
+                model = apps.get_model("conversations", operation.model_name)
+                field = model._meta.get_field(operation.name)
+                assert field.null or field.has_db_default(), f"{name}: {operation.name}"
