@@ -22,7 +22,7 @@ from conversations.db.replica_servers import choose
 from conversations.db.write_positions import Required, keep_positions, read_required
 
 # What may be read on a replica. Tokens, users, sessions, rights and the audit log never are.
-READ_THERE = frozenset({"conversation", "message", "conversationnote", "review"})
+READ_THERE = frozenset({"conversation", "branch", "message", "conversationnote", "review"})
 
 
 class Reading:
@@ -144,12 +144,20 @@ T = TypeVar("T")
 
 def fetch_on(reading: Reading | None, rows: QuerySet[Any, T]) -> list[T]:
     """The rows, read there."""
-    if reading is None:
+    with reads_on(reading):
         return list(rows)
+
+
+@contextmanager
+def reads_on(reading: Reading | None) -> Iterator[None]:
+    """What is read in the block is read there."""
+    if reading is None:
+        yield
+        return
     reading.look_again()
     outer = _reading.set(reading)
     try:
-        return list(rows)
+        yield
     finally:
         _reading.reset(outer)
 

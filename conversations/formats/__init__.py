@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
-from conversations.formats.chat import Chat, Malformed, RecordedChat, Rejected
+from conversations.formats.chat import Chat, Malformed, RecordedBranch, RecordedChat, Rejected
 from conversations.formats.json_export import read_json
 from conversations.formats.message import (
     COST_PLACES,
@@ -34,6 +34,7 @@ __all__ = [
     "Malformed",
     "MessageDraft",
     "Reader",
+    "RecordedBranch",
     "RecordedChat",
     "RecordedMessage",
     "RecordedReview",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import dataclass
 from typing import Literal
 
 from django.utils import timezone
@@ -17,12 +18,22 @@ from conversations.models.branch_path import (
     Segment,
     number_of,
 )
-from conversations.selectors.branches import count_on
+from conversations.selectors.branches import BEGINNING, count_on
 from conversations.services.errors import NO_SUCH_MESSAGE, InvalidValue, NotFound
+
+
+@dataclass(frozen=True, slots=True)
+class OnBranch:
+    """The end of the branch of this number, as an import keeps numbers; where there is no such
+    branch yet, it begins after a message, or as another beginning."""
+
+    number: int
+    begins_after: uuid.UUID | Literal["root"]
+
 
 # What a message follows: a message, no message ("root"), or for None the message before it in the
 # request, the first of them the end of the active branch.
-Parent = uuid.UUID | Literal["root"] | None
+Parent = uuid.UUID | Literal["root"] | OnBranch | None
 MAX_BRANCHES = 2**15 - 1
 TOO_MANY_BRANCHES = f"A conversation has at most {MAX_BRANCHES:,} branches."
 NO_SUCH_BRANCH = "The conversation has no such branch."
@@ -75,27 +86,40 @@ class Placement:
     def _target(self, parent: Parent, sequence: int) -> Branch:
         if parent is None:
             return self._branch(self.current)
-        if parent == "root":
-            if self._conversation.message_count == 0 and not self._placed:
-                return self._branch(self.current)
-            return self._forked(FIRST_LINE, 0, sequence)
-        value, after = self._placed.get(parent) or self._stored(parent)
-        if self._is_end(value, after):
+        if isinstance(parent, OnBranch):
+            known = self._find(parent.number)
+            return known or self._forked(
+                *self._place_of(parent.begins_after), sequence, parent.number
+            )
+        if parent == "root" and self._conversation.message_count == 0 and not self._placed:
+            return self._branch(self.current)
+        value, after = self._place_of(parent)
+        if after and self._is_end(value, after):
             return self._branch(number_of(value))
-        return self._forked(value, after, sequence)
+        return self._forked(value, after, sequence, self.last_branch + 1)
+
+    def _place_of(self, parent: uuid.UUID | Literal["root"]) -> tuple[int, int]:
+        if parent == "root":
+            return BEGINNING
+        return self._placed.get(parent) or self._stored(parent)
 
     def _branch(self, number: int) -> Branch:
-        found = self._branches.get(number)
+        found = self._find(number)
         if found is None:
-            found = self._branches[number] = self._read(number)
+            raise NotFound(NO_SUCH_BRANCH, field="branch")
         return found
 
-    def _read(self, number: int) -> Branch:
+    def _find(self, number: int) -> Branch | None:
+        found = self._branches.get(number) or self._read(number)
+        if found is not None:
+            self._branches[number] = found
+        return found
+
+    def _read(self, number: int) -> Branch | None:
         if self._conversation.last_branch > 0:
-            found = Branch.objects.of(*self._place).filter(number=number).first()
-            if found is None:
-                raise NotFound(NO_SUCH_BRANCH, field="branch")
-            return found
+            return Branch.objects.of(*self._place).filter(number=number).first()
+        if number != FIRST_LINE:
+            return None
         return self._new(
             number=FIRST_LINE,
             segments=LINE.as_json(),
@@ -103,22 +127,22 @@ class Placement:
             length=self._conversation.message_count,
         )
 
-    def _forked(self, value: int, after: int, sequence: int) -> Branch:
+    def _forked(self, value: int, after: int, sequence: int, number: int) -> Branch:
         """A new branch after a message, or a second beginning for `after` 0."""
         if self.last_branch == 0:
             self._close_first_line(sequence)
-        if self.last_branch >= MAX_BRANCHES:
+        if number > MAX_BRANCHES:
             raise InvalidValue(TOO_MANY_BRANCHES, field="parent_id", code="too_many_branches")
         parent = number_of(value)
         begin = self._branch(parent).path.cut(value, after) if after else ROOT
-        self.last_branch += 1
+        self.last_branch = max(self.last_branch, number)
         self.added += 1
-        branch = self._branches[self.last_branch] = self._new(
-            number=self.last_branch,
+        branch = self._branches[number] = self._new(
+            number=number,
             parent=parent,
             fork_branch=value,
             fork_sequence=after,
-            segments=begin.extended(self.last_branch).as_json(),
+            segments=begin.extended(number).as_json(),
             last_sequence=after,
             length=self._length_of(begin),
         )

@@ -1,0 +1,75 @@
+"""Branches of imported conversations: the parents of their messages, and which branch is shown."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Sequence
+
+from conversations.db.bulk_rows import Row
+from conversations.formats import Chat
+from conversations.models import Conversation, Message, id_from_key
+from conversations.models.branch_path import FIRST_LINE, number_of
+from conversations.selectors.whole_trees import Parents
+from conversations.services.appending import MAX_BATCH
+from conversations.services.audit import SCRIPT
+from conversations.services.branch_placement import OnBranch, Parent
+from conversations.services.branches import activate_branch, delete_branch
+
+
+def import_key(start: int) -> str:
+    """The key under which the messages of a conversation from this index on are appended."""
+    return f"import:{start}"
+
+
+def parents_of(conversation_id: uuid.UUID, chat: Chat, indexes: Iterable[int]) -> list[Parent]:
+    """What these messages follow, for `append_drafts`; empty for a line."""
+    return [_parent_of(conversation_id, chat, index) for index in indexes] if chat.parents else []
+
+
+def _parent_of(conversation_id: uuid.UUID, chat: Chat, index: int) -> Parent:
+    follows = chat.parents[index]
+    if follows is not None and follows == index - 1 and not chat.branches:
+        return None
+    parent = "root" if follows is None else message_id(conversation_id, follows)
+    return OnBranch(chat.branches[index], parent) if chat.branches else parent
+
+
+def message_id(conversation_id: uuid.UUID, index: int) -> uuid.UUID:
+    """The id of an imported message, as `append_drafts` derives it from the key of its batch."""
+    start = index - index % MAX_BATCH
+    return id_from_key(conversation_id, f"{import_key(start)}:{index - start}")
+
+
+def show_active(owner_id: int, conversation_id: uuid.UUID, chat: Chat) -> None:
+    """Activate the branch of the file, and delete the first one if the file has none."""
+    if chat.branches and FIRST_LINE not in chat.branches:
+        delete_branch(conversation_id=conversation_id, number=FIRST_LINE, access=SCRIPT)
+    if chat.active is None:
+        return
+    messages = Message.objects.of(owner_id, conversation_id)
+    row = messages.filter(id=message_id(conversation_id, chat.active)).values("branch").get()
+    number = number_of(row["branch"])
+    found = Conversation.objects.owned_by(owner_id).filter(pk=conversation_id)
+    if not found.filter(active_branch=number).exists():
+        activate_branch(conversation_id=conversation_id, number=number, access=SCRIPT)
+
+
+def first_difference_of_trees(
+    owner_id: int, conversation_id: uuid.UUID, chat: Chat, stored: Sequence[Row]
+) -> str | None:
+    """The path of the first value in which the stored tree is another one than that of the file.
+
+    `stored` are its first messages in order.
+    """
+    if not chat.parents and all(row["branch"] == FIRST_LINE for row in stored):
+        return None
+    parents = Parents(owner_id, conversation_id).of(stored)
+    indexes: dict[uuid.UUID | None, int | None] = {None: None}
+    for index, row in enumerate(stored):
+        follows = chat.parents[index] if chat.parents else (index - 1 if index else None)
+        if indexes.get(parents.get(row["id"]), -1) != follows:
+            return f"messages.{index}.parent_id"
+        if chat.branches and chat.branches[index] != number_of(row["branch"]):
+            return f"messages.{index}.branch"
+        indexes[row["id"]] = index
+    return None
