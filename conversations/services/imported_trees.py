@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 from conversations.db.bulk_rows import Row
 from conversations.formats import Chat
@@ -30,7 +31,9 @@ def _parent_of(conversation_id: uuid.UUID, chat: Chat, index: int) -> Parent:
     follows = chat.parents[index]
     if follows is not None and follows == index - 1 and not chat.branches:
         return None
-    parent = "root" if follows is None else message_id(conversation_id, follows)
+    parent: uuid.UUID | Literal["root"] = "root"
+    if follows is not None:
+        parent = message_id(conversation_id, follows)
     return OnBranch(chat.branches[index], parent) if chat.branches else parent
 
 
