@@ -5,8 +5,7 @@ from __future__ import annotations
 import codecs
 import json
 import re
-from collections.abc import Iterable, Iterator
-from itertools import count
+from collections.abc import Generator, Iterable, Iterator
 from typing import IO, Any
 
 from conversations.formats.chat import Malformed, Rejected
@@ -29,22 +28,25 @@ def read_arrays(files: Iterable[IO[bytes]]) -> Iterator[tuple[int, Any] | Reject
 
     Holds one value, of at most MAX_VALUE_CHARS. What is not JSON ends an array with a Rejected.
     """
-    places = count(1)
+    place = 1
     for file in files:
-        yield from _read_array(_Text(file), places)
+        place = yield from _read_array(_Text(file), place)
 
 
-def _read_array(text: _Text, places: Iterator[int]) -> Iterator[tuple[int, Any] | Rejected]:
+def _read_array(text: _Text, place: int) -> Generator[tuple[int, Any] | Rejected, None, int]:
+    """`place` is that of the first value; returns that of the next one."""
+    first = place
     try:
         text.expect("[", NOT_AN_ARRAY)
-        is_first = True
         while text.next_character() != "]":
-            if not is_first:
+            if place > first:
                 text.expect(",", NO_COMMA)
-            yield text.value(next(places))
-            is_first = False
+            yield text.value(place)
+            place += 1
+        return place
     except Malformed as error:
-        yield Rejected.at(next(places), None, f"{error.detail} {REST_NOT_READ}")
+        yield Rejected.at(place, None, f"{error.detail} {REST_NOT_READ}")
+        return place + 1
 
 
 class _Text:
@@ -77,13 +79,13 @@ class _Text:
         """The next value; Rejected for a repeated name in it. Malformed: no JSON."""
         self.next_character()
         while True:
-            self._refusal = None
+            self._refusal, begin = None, self._at
             try:
-                value, self._at = self._parser.raw_decode(self._text, self._at)
+                value, self._at = self._parser.raw_decode(self._text, begin)
             except json.JSONDecodeError as error:
-                too_long = len(self._text) - self._at > MAX_VALUE_CHARS
+                too_long = len(self._text) - begin > MAX_VALUE_CHARS
                 if too_long or not self._read_on():
-                    position = error.pos - self._at + 1
+                    position = error.pos - begin + 1
                     detail = NOT_JSON.format(reason=error.msg, position=position)
                     raise Malformed(None, detail) from None
             except ValueError:  # Python's limit on the digits of an integer
