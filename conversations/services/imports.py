@@ -217,15 +217,18 @@ def _append(
 ) -> None:
     for start in range(0, len(drafts), MAX_BATCH):
         batch = drafts[start : start + MAX_BATCH]
-        append_drafts(
-            conversation_id=conversation_id,
-            owner_id=owner_id,
-            access=SCRIPT,
-            drafts=batch,
-            key=import_key(start),
-            from_client=False,
-            parents=parents_of(conversation_id, chat, range(start, start + len(batch))),
-        )
+        try:
+            append_drafts(
+                conversation_id=conversation_id,
+                owner_id=owner_id,
+                access=SCRIPT,
+                drafts=batch,
+                key=import_key(start),
+                from_client=False,
+                parents=parents_of(conversation_id, chat, range(start, start + len(batch))),
+            )
+        except InvalidValue as error:  # too many branches; the index in its field is the batch's
+            raise InvalidValue(error.detail, field="messages", code=error.code) from None
     if chat.parents:
         show_active(owner_id, conversation_id, chat)
 
