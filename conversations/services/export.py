@@ -81,7 +81,8 @@ def _chunks(
 ) -> Iterator[str]:
     writer, done = WRITERS[file_format], 0
     for batch in _batches(conversations, reading):
-        record_exports(access, batch, file_format=file_format)
+        left = None if writer.keeps_tree else branches
+        record_exports(access, batch, file_format=file_format, branches=left)
         reviewed = _reviewed_among(batch, reading)
         for conversation in batch:
             record = partial(_recorded, conversation, reading, conversation.pk in reviewed)
