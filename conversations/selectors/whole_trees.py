@@ -14,41 +14,39 @@ from conversations.selectors.branches import in_range
 
 
 class Parents:
-    """What each message follows, told in batches; holds an id for each branch."""
+    """What each message follows, told in batches; holds two ids for each branch."""
 
     def __init__(self, owner_id: int, conversation_id: uuid.UUID) -> None:
-        self._conversation = (owner_id, conversation_id)
+        self._messages = Message.objects.of(owner_id, conversation_id)
+        self._branches = Branch.objects.of(owner_id, conversation_id)
+        self._forks = dict(self._branches.values_list("number", "fork_sequence"))
+        self._forked_after: dict[int, uuid.UUID | None] = dict.fromkeys(self._forks.values())
         self._ends: dict[int, uuid.UUID] = {}
 
     def of(self, rows: Iterable[dict[str, Any]]) -> dict[uuid.UUID, uuid.UUID | None]:
-        """By their ids the parents of the next messages, of which `rows` have `id` and `branch`.
-
-        One statement where branches begin among them. Those whose branch was deleted since they
-        were read are left out.
-        """
-        written = [(row["id"], number_of(row["branch"])) for row in rows]
-        begins = self._begins({number for _, number in written} - self._ends.keys())
+        """By their ids the parents of the next messages, of which `rows` have `id`, `branch` and
+        `sequence`. Those whose branch was deleted since they were read are left out."""
         parents: dict[uuid.UUID, uuid.UUID | None] = {}
-        for id_, number in written:
-            if number in self._ends:
-                parents[id_] = self._ends[number]
-            elif number in begins:
-                parents[id_] = begins[number]
-            else:
-                continue
-            self._ends[number] = id_
+        for row in rows:
+            id_, sequence, number = row["id"], row["sequence"], number_of(row["branch"])
+            known = number in self._ends
+            for parent in [self._ends[number]] if known else self._beginning_of(number):
+                parents[id_] = parent
+                self._ends[number] = id_
+            if sequence in self._forked_after:
+                self._forked_after[sequence] = id_
         return parents
 
-    def _begins(self, numbers: set[int]) -> dict[int, uuid.UUID | None]:
-        """The ids of the messages that these branches forked after."""
-        if not numbers - {FIRST_LINE}:
-            return dict.fromkeys(numbers)
-        forked_after = Message.objects.of(*self._conversation).filter(
-            sequence=OuterRef("fork_sequence")
-        )
-        branches = Branch.objects.of(*self._conversation).filter(number__in=numbers)
-        found = branches.annotate(after=Subquery(forked_after.values("id")[:1]))
-        return dict(found.values_list("number", "after"))
+    def _beginning_of(self, number: int) -> list[uuid.UUID | None]:
+        """The id of the message that a branch forked after; empty where it is deleted."""
+        sequence = self._forks.get(number, 0)
+        known = self._forked_after.get(sequence)
+        if known is not None or sequence == 0:
+            return [known]
+        # That message was deleted meanwhile: the branch forks after another one now.
+        after = self._messages.filter(sequence=OuterRef("fork_sequence")).values("id")[:1]
+        branch = self._branches.filter(number=number).annotate(after=Subquery(after))
+        return list(branch.values_list("after", flat=True))
 
 
 def written_numbers(owner_id: int, conversation_id: uuid.UUID) -> list[int]:

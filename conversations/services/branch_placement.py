@@ -25,10 +25,11 @@ from conversations.services.errors import NO_SUCH_MESSAGE, InvalidValue, NotFoun
 @dataclass(frozen=True, slots=True)
 class OnBranch:
     """The end of the branch of this number, as an import keeps numbers; where there is no such
-    branch yet, it begins after a message, or as another beginning."""
+    branch yet, it begins after a message, the `length`th of its path, or as another beginning."""
 
     number: int
     begins_after: uuid.UUID | Literal["root"]
+    length: int
 
 
 # What a message follows: a message, no message ("root"), or for None the message before it in the
@@ -88,15 +89,14 @@ class Placement:
             return self._branch(self.current)
         if isinstance(parent, OnBranch):
             known = self._find(parent.number)
-            return known or self._forked(
-                *self._place_of(parent.begins_after), sequence, parent.number
-            )
+            place = BEGINNING if known else self._place_of(parent.begins_after)
+            return known or self._forked(*place, sequence, parent)
         if parent == "root" and self._conversation.message_count == 0 and not self._placed:
             return self._branch(self.current)
         value, after = self._place_of(parent)
         if after and self._is_end(value, after):
             return self._branch(number_of(value))
-        return self._forked(value, after, sequence, self.last_branch + 1)
+        return self._forked(value, after, sequence)
 
     def _place_of(self, parent: uuid.UUID | Literal["root"]) -> tuple[int, int]:
         if parent == "root":
@@ -127,10 +127,13 @@ class Placement:
             length=self._conversation.message_count,
         )
 
-    def _forked(self, value: int, after: int, sequence: int, number: int) -> Branch:
+    def _forked(
+        self, value: int, after: int, sequence: int, given: OnBranch | None = None
+    ) -> Branch:
         """A new branch after a message, or a second beginning for `after` 0."""
         if self.last_branch == 0:
             self._close_first_line(sequence)
+        number = given.number if given else self.last_branch + 1
         if number > MAX_BRANCHES:
             raise InvalidValue(TOO_MANY_BRANCHES, field="parent_id", code="too_many_branches")
         parent = number_of(value)
@@ -144,7 +147,7 @@ class Placement:
             fork_sequence=after,
             segments=begin.extended(number).as_json(),
             last_sequence=after,
-            length=self._length_of(begin),
+            length=given.length if given else self._length_of(begin),
         )
         return branch
 

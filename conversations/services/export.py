@@ -218,7 +218,8 @@ def _all_rows(
 
 
 def _rows_with_parents(conversation: Conversation, reading: Reading | None) -> Iterator[list[Row]]:
-    parents = Parents(conversation.user_id, conversation.pk)
+    with reads_on(reading):
+        parents = Parents(conversation.user_id, conversation.pk)
     for batch in _all_rows(conversation, reading, "branch"):
         with reads_on(reading):
             known = parents.of(batch)

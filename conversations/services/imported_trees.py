@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Sequence
+from itertools import count
 from typing import Literal
 
 from conversations.db.bulk_rows import Row
@@ -22,19 +23,35 @@ def import_key(start: int) -> str:
     return f"import:{start}"
 
 
-def parents_of(conversation_id: uuid.UUID, chat: Chat, indexes: Iterable[int]) -> list[Parent]:
-    """What these messages follow, for `append_drafts`; empty for a line."""
-    return [_parent_of(conversation_id, chat, index) for index in indexes] if chat.parents else []
+def parents_of(conversation_id: uuid.UUID, chat: Chat) -> list[Parent]:
+    """What each message follows, for `append_drafts`; empty for a line.
+
+    With the numbers of branches and the lengths of paths, so that nothing is counted in the
+    database.
+    """
+    numbers = chat.branches or _numbered(chat.parents)
+    lengths: list[int] = []
+    parents: list[Parent] = []
+    for follows, number in zip(chat.parents, numbers, strict=True):
+        length = 0 if follows is None else lengths[follows]
+        begins_after: uuid.UUID | Literal["root"] = "root"
+        if follows is not None:
+            begins_after = message_id(conversation_id, follows)
+        parents.append(OnBranch(number, begins_after, length))
+        lengths.append(length + 1)
+    return parents
 
 
-def _parent_of(conversation_id: uuid.UUID, chat: Chat, index: int) -> Parent:
-    follows = chat.parents[index]
-    if follows is not None and follows == index - 1 and not chat.branches:
-        return None
-    parent: uuid.UUID | Literal["root"] = "root"
-    if follows is not None:
-        parent = message_id(conversation_id, follows)
-    return OnBranch(chat.branches[index], parent) if chat.branches else parent
+def _numbered(parents: Iterable[int | None]) -> list[int]:
+    """The branches of messages that are appended one after the other: what follows the end of a
+    branch is on it, all else begins another one."""
+    numbers: list[int] = []
+    ends: dict[int | None, int] = {None: FIRST_LINE}
+    new = count(FIRST_LINE + 1)
+    for index, follows in enumerate(parents):
+        ends[index] = ends.pop(follows) if follows in ends else next(new)
+        numbers.append(ends[index])
+    return numbers
 
 
 def message_id(conversation_id: uuid.UUID, index: int) -> uuid.UUID:

@@ -215,17 +215,18 @@ def _check_external_id_free(owner_id: int, conversation_id: uuid.UUID, external_
 def _append(
     owner_id: int, conversation_id: uuid.UUID, chat: Chat, drafts: list[MessageDraft]
 ) -> None:
+    parents = parents_of(conversation_id, chat)
     for start in range(0, len(drafts), MAX_BATCH):
-        batch = drafts[start : start + MAX_BATCH]
+        batch = slice(start, start + MAX_BATCH)
         try:
             append_drafts(
                 conversation_id=conversation_id,
                 owner_id=owner_id,
                 access=SCRIPT,
-                drafts=batch,
+                drafts=drafts[batch],
                 key=import_key(start),
                 from_client=False,
-                parents=parents_of(conversation_id, chat, range(start, start + len(batch))),
+                parents=parents[batch],
             )
         except InvalidValue as error:  # too many branches; the index in its field is the batch's
             raise InvalidValue(error.detail, field="messages", code=error.code) from None
@@ -241,7 +242,7 @@ def _check_stored(
     stored = list(
         Message.objects.of(owner_id, conversation_id)
         .in_order()
-        .values("id", "branch", *RECORDED_FIELDS, "updated_at")[: len(drafts)]
+        .values("id", "sequence", "branch", *RECORDED_FIELDS, "updated_at")[: len(drafts)]
     )
     befores = chat.earlier.messages if chat.earlier else drafts
     for index, (row, *forms) in enumerate(zip(stored, drafts, befores, strict=False)):

@@ -12,9 +12,15 @@ from hypothesis import strategies as st
 
 from conversations import services
 from conversations.formats import READERS, MessageDraft, Rejected
-from conversations.models import Conversation, Message
+from conversations.models import Branch, Conversation, Message
 from conversations.models.branch_path import number_of
-from conversations.selectors.branches import BEGINNING, children_of, path_of, places_on
+from conversations.selectors.branches import (
+    BEGINNING,
+    children_of,
+    count_on,
+    path_of,
+    places_on,
+)
 from conversations.selectors.whole_trees import Parents
 from conversations.services import SCRIPT, append_drafts, delete_message, export_conversations
 from conversations.services.branches import activate_branch, delete_branch
@@ -80,7 +86,7 @@ def contents(chat):
 def tree_of(chat):
     """(content, content of the parent, number of the branch) of each message, in order."""
     text = contents(chat)
-    rows = list(chat.messages.in_order().values("id", "branch"))
+    rows = list(chat.messages.in_order().values("id", "branch", "sequence"))
     parents = Parents(chat.user_id, chat.pk).of(rows)
     return [
         (text[row["id"]], text.get(parents[row["id"]]), number_of(row["branch"])) for row in rows
@@ -144,6 +150,8 @@ def test_a_tree_is_the_same_after_an_export_and_an_import(operations):
     assert tree_of(copy) == tree_of(chat) or is_a_line(chat)
     assert siblings_of(copy) == siblings_of(chat)
     assert normalised(export(copy)) == normalised(text)
+    for branch in Branch.objects.of(copy.user_id, copy.pk):
+        assert branch.length == count_on(copy.user_id, copy.pk, branch.path)
     if has_messages(chat, chat.active_branch):
         assert shown(copy) == shown(chat)
 
@@ -413,3 +421,24 @@ def test_a_branch_that_is_deleted_during_an_export_takes_no_message_along(forked
     delete_branch(conversation_id=forked.pk, number=1, access=SCRIPT)
     line = json.loads(text + "".join(pieces))
     assert [message["content"] for message in line["messages"]] == ["question", "answer"]
+
+
+def test_what_forked_after_a_message_deleted_during_an_export_follows_the_one_before_it(
+    forked, monkeypatch
+):
+    monkeypatch.setattr(services.export, "MESSAGE_BATCH", 3)
+    rows = Conversation.objects.filter(pk=forked.pk)
+    pieces = export_conversations(conversations=rows, file_format="json", access=SCRIPT)
+    text = "".join(next(pieces) for _ in range(2))
+    more = forked.messages.get(content="more")
+    delete_message(conversation_id=forked.pk, message_id=more.id, access=SCRIPT)
+    line = json.loads(text + "".join(pieces))
+    names = {message["id"]: message["content"] for message in line["messages"]}
+    parents = {message["content"]: names.get(message["parent_id"]) for message in line["messages"]}
+    assert parents == {
+        "question": None,
+        "answer": "question",
+        "other answer": "question",
+        "end": "other answer",
+        "other end": "other answer",
+    }
