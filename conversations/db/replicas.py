@@ -144,12 +144,20 @@ T = TypeVar("T")
 
 def fetch_on(reading: Reading | None, rows: QuerySet[Any, T]) -> list[T]:
     """The rows, read there."""
-    if reading is None:
+    with reads_on(reading):
         return list(rows)
+
+
+@contextmanager
+def reads_on(reading: Reading | None) -> Iterator[None]:
+    """What is read in the block is read there."""
+    if reading is None:
+        yield
+        return
     reading.look_again()
     outer = _reading.set(reading)
     try:
-        return list(rows)
+        yield
     finally:
         _reading.reset(outer)
 

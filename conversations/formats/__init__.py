@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
-from conversations.formats.chat import Chat, Malformed, RecordedChat, Rejected
+from conversations.formats.chat import Chat, Malformed, RecordedBranch, RecordedChat, Rejected
+from conversations.formats.chatgpt import read_chatgpt
 from conversations.formats.json_export import read_json
 from conversations.formats.message import (
     COST_PLACES,
@@ -15,14 +16,20 @@ from conversations.formats.message import (
     cost_as_text,
 )
 from conversations.formats.message_reader import as_own_fields
+from conversations.formats.oasst import read_oasst
 from conversations.formats.openai import read_openai
 from conversations.formats.reasoning import reasoning_of, reasoning_part
 from conversations.formats.writers import WRITERS, Writer
 
 Reader = Callable[[BinaryIO], Iterator[Chat | Rejected]]
 
-# By the value of `import_conversations --format`, the same as for the export.
-READERS: dict[str, Reader] = {"openai": read_openai, "json": read_json}
+# By the value of `import_conversations --format`; an export has the same names.
+READERS: dict[str, Reader] = {
+    "openai": read_openai,
+    "json": read_json,
+    "oasst": read_oasst,
+    "chatgpt": read_chatgpt,
+}
 
 __all__ = [
     "COST_PLACES",
@@ -34,6 +41,7 @@ __all__ = [
     "Malformed",
     "MessageDraft",
     "Reader",
+    "RecordedBranch",
     "RecordedChat",
     "RecordedMessage",
     "RecordedReview",

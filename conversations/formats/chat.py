@@ -16,11 +16,16 @@ MAX_REASON_CHARS = 300
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chat:
-    """A conversation of an import file; `line` is its line number, from 1.
+    """A conversation of an import file; `line` is its line, or its place in an array, from 1.
 
     `file_id` is its id in the file, or None if the file has none; `external_id` is what an
     application calls it. `earlier` is the same conversation as earlier releases read it, if they
     read it otherwise.
+
+    A conversation with branches also has `parents`: for each message the index of the one that it
+    follows, which is before it, or None for a beginning. `branches` are the numbers of the branches
+    that they were written to, if the file has them, and `active` is the index of the last message
+    of the active branch, by default of the last message. Without `parents` it is a line.
     """
 
     line: int
@@ -36,6 +41,9 @@ class Chat:
     created_at: datetime | None = None
     updated_at: datetime | None = None
     earlier: Chat | None = None
+    parents: tuple[int | None, ...] = ()
+    branches: tuple[int, ...] = ()
+    active: int | None = None
 
     @property
     def key(self) -> str:
@@ -43,9 +51,22 @@ class Chat:
         return content_hash(self) if self.file_id is None else self.file_id
 
 
+@dataclass(frozen=True, slots=True)
+class RecordedBranch:
+    """A branch of a conversation that has several: `position` is from 1 to `count`."""
+
+    number: int
+    position: int
+    count: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedChat:
-    """A stored conversation. `messages` can be iterated once; it may not fit into memory."""
+    """A stored conversation. `messages` can be iterated once; it may not fit into memory.
+
+    Of a conversation with branches they are either all of them, with `active_branch`, or those on
+    the path of `branch`.
+    """
 
     id: str
     owner: str
@@ -60,6 +81,8 @@ class RecordedChat:
     created_at: datetime
     updated_at: datetime
     messages: Iterable[RecordedMessage]
+    active_branch: int | None = None
+    branch: RecordedBranch | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +122,8 @@ _DEFAULTS = {
 
 
 def content_hash(chat: Chat) -> str:
-    """SHA-256 over title, metadata and messages, and an external id and tags if there are any:
-    "v1:sha256:<hex>".
+    """SHA-256 over title, metadata and messages, and an external id, tags and branches if there are
+    any: "v1:sha256:<hex>".
 
     Independent of the order of keys. Ids of imported conversations depend on this hash: a change
     needs a new version prefix. Where a format reads a message otherwise than before, its earlier
@@ -111,7 +134,12 @@ def content_hash(chat: Chat) -> str:
         "metadata": chat.metadata,
         "messages": [_hashed(message) for message in chat.messages],
     }
-    added_later = {"external_id": chat.external_id, "tags": chat.tags}
+    added_later = {
+        "external_id": chat.external_id,
+        "tags": chat.tags,
+        "parents": chat.parents,
+        "branches": chat.branches,
+    }
     hashed |= {name: value for name, value in added_later.items() if value}
     text = json.dumps(hashed, sort_keys=True, separators=(",", ":"), default=_isoformat)
     return f"v1:sha256:{hashlib.sha256(text.encode()).hexdigest()}"

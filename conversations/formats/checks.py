@@ -15,6 +15,7 @@ NOT_TEXT = "Not a string."
 NOT_AN_ID = "Must be a non-empty string or an integer."
 NOT_A_LIST = "Not a list."
 NOT_A_NUMBER = "Not an integer."
+NEGATIVE = "Must be 0 or more."
 NOT_A_DECIMAL = "Not a number, nor one in a string."
 NOT_A_BOOLEAN = "Must be true or false."
 NOT_A_TIME = "Not a date and time with an offset, such as 2026-01-31T09:30:00Z."
@@ -90,6 +91,14 @@ def as_number_or_none(at: str, value: object) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int):
         raise Malformed(at, NOT_A_NUMBER)
     return value
+
+
+def as_number(at: str, value: object) -> int:
+    """An integer that is not negative."""
+    number = as_number_or_none(at, required(at, value))
+    if number is None or number < 0:
+        raise Malformed(at, NEGATIVE)
+    return number
 
 
 def as_boolean(at: str, value: object) -> bool:

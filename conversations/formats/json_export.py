@@ -6,8 +6,12 @@
 Fields are those of the API. All fields except `role` of a message are optional, with the defaults
 of the model. Unknown fields are rejected, so that no data is silently lost.
 
-Ignored are `owner` and `source` (set by the import), `id` and `sequence` of a message (the order of
-the list counts), and `reviews` of staff, whose accounts belong to the exporting installation.
+A conversation with branches has `active_branch`, and its messages have `parent_id` and `branch`
+(`tree.py`); they are in order of arrival.
+
+Ignored are `owner` and `source` (set by the import), `id` of a message (but as a `parent_id`) and
+`sequence` (the order of the list counts), and `reviews` of staff, whose accounts belong to the
+exporting installation.
 """
 
 from __future__ import annotations
@@ -35,6 +39,7 @@ from conversations.formats.checks import (
 )
 from conversations.formats.lines import parse_object, read_lines
 from conversations.formats.message import DRAFT_FIELDS, RECORDED_FIELDS, MessageDraft
+from conversations.formats.tree import read_active, read_tree
 
 UNKNOWN_FIELD = "Unknown field."
 
@@ -61,10 +66,12 @@ def _checks(record: type, ignored: frozenset[str]) -> dict[str, Check]:
     }
 
 
-CHAT_FIELDS = _checks(Chat, frozenset({"line", "file_id", "messages", "earlier"}))
+_OF_TREES = frozenset({"parents", "branches", "active"})
+CHAT_FIELDS = _checks(Chat, _OF_TREES | {"line", "file_id", "messages", "earlier"})
 CHAT_FIELDS_IGNORED = frozenset({"owner", "source"})
 MESSAGE_FIELDS = _checks(MessageDraft, frozenset(DRAFT_FIELDS) - set(RECORDED_FIELDS))
-MESSAGE_FIELDS_IGNORED = frozenset({"id", "sequence", "reviews"})
+# `tree.py` reads the last two.
+MESSAGE_FIELDS_IGNORED = frozenset({"id", "sequence", "reviews", "parent_id", "branch"})
 
 
 def read_json(file: BinaryIO) -> Iterator[Chat | Rejected]:
@@ -84,10 +91,15 @@ def _chat(number: int, data: dict[str, Any]) -> Chat:
     rest = dict(data)
     file_id = as_id("id", rest.pop("id", None))
     messages = as_list("messages", required("messages", rest.pop("messages", None)))
+    drafts = tuple(_message(f"messages.{at}", item) for at, item in enumerate(messages))
+    parents, branches = read_tree(messages)
     return Chat(
         line=number,
         file_id=file_id,
-        messages=tuple(_message(f"messages.{at}", item) for at, item in enumerate(messages)),
+        messages=drafts,
+        parents=parents,
+        branches=branches,
+        active=read_active(rest.pop("active_branch", None), messages),
         **_fields("", rest, CHAT_FIELDS, CHAT_FIELDS_IGNORED),
     )
 

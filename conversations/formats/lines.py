@@ -50,7 +50,7 @@ def parse_object(line: bytes) -> dict[str, Any]:
     their path.
     """
     try:
-        value = json.loads(line.decode(), object_pairs_hook=_object)
+        value = json.loads(line.decode(), object_pairs_hook=unique_names)
     except UnicodeDecodeError as error:
         raise Malformed(None, NOT_UTF8.format(position=error.start + 1)) from None
     except json.JSONDecodeError as error:
@@ -64,7 +64,7 @@ def parse_object(line: bytes) -> dict[str, Any]:
     return value
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """A dict; Malformed for a repeated name, of which json.loads would keep only the last value."""
     value = dict(pairs)
     if len(value) < len(pairs):

@@ -67,12 +67,18 @@ class RecordedReview:
 
 @dataclass(slots=True, kw_only=True)
 class RecordedMessage(MessageDraft):
-    """A stored message. `rating` is its owner's; `reviews` are those of staff, oldest first."""
+    """A stored message. `rating` is its owner's; `reviews` are those of staff, oldest first.
+
+    Among all messages of a conversation with branches it has the number of its `branch` and
+    `parent_id`, that of the message it follows, None for a beginning.
+    """
 
     id: uuid.UUID
     sequence: int
     created_at: datetime
     reviews: Sequence[RecordedReview] = ()
+    branch: int | None = None
+    parent_id: uuid.UUID | None = None
 
 
 COST_PLACES = 12  # decimal places of the column

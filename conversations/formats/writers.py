@@ -24,16 +24,24 @@ from conversations.formats.tool_calls import is_call_of
 
 @dataclass(frozen=True, slots=True)
 class Writer:
-    """An export format: display name, file extension, content type and function."""
+    """An export format: display name, file extension, content type and function.
+
+    `keeps_tree`: it is given all messages of a conversation with branches, otherwise a path.
+    """
 
     label: str
     extension: str
     content_type: str
     write: Callable[[RecordedChat], Iterator[str]]
+    keeps_tree: bool = False
 
 
 def write_openai(chat: RecordedChat) -> Iterator[str]:
-    """One line of OpenAI chat JSONL, from which `formats.openai` reads the same conversation."""
+    """One line of OpenAI chat JSONL, from which `formats.openai` reads the same conversation.
+
+    A branch is a conversation of its own, whose id says which: `ID?branch=NUMBER`. The first one
+    keeps the id, by which what was imported before the conversation had branches is recognised.
+    """
     metadata = dict(chat.metadata)
     extras = metadata.pop(EXTRAS, None)
     if isinstance(extras, dict):
@@ -42,13 +50,17 @@ def write_openai(chat: RecordedChat) -> Iterator[str]:
     elif extras is not None:
         metadata, extras = dict(chat.metadata), None
     rest = {"id": chat.id, "title": chat.title, "metadata": metadata} | (extras or {})
+    if chat.branch is not None and chat.branch.number:
+        rest["id"] = f"{rest['id']}?branch={chat.branch.number}"
     yield from _line(rest, map(_openai_message, chat.messages))
 
 
 def write_json(chat: RecordedChat) -> Iterator[str]:
     """One line of JSON with all stored data; names as in the API."""
-    names = [column.name for column in fields(chat) if column.name != "messages"]
+    names = [column.name for column in fields(chat) if column.name not in _NO_COLUMNS]
     rest = {name: getattr(chat, name) for name in names}
+    if chat.active_branch is not None:
+        rest["active_branch"] = chat.active_branch
     yield from _line(rest, map(_as_dict, chat.messages))
 
 
@@ -56,6 +68,8 @@ def write_markdown(chat: RecordedChat) -> Iterator[str]:
     """A transcript in Markdown, with the contents of messages unchanged."""
     yield f"# {' '.join(chat.title.split())}\n\n"
     yield f"- Owner: {chat.owner}\n- Conversation: {chat.id}\n"
+    if chat.branch is not None:
+        yield f"- Branch: {chat.branch.position} of {chat.branch.count}\n"
     yield f"- Created: {chat.created_at.isoformat()}\n\n"
     for message in chat.messages:
         yield "".join(_markdown_message(message))
@@ -65,9 +79,14 @@ def write_markdown(chat: RecordedChat) -> Iterator[str]:
 # By the name of the format.
 WRITERS: dict[str, Writer] = {
     "openai": Writer("OpenAI chat JSONL", "jsonl", "application/jsonl", write_openai),
-    "json": Writer("JSON Lines, everything stored", "jsonl", "application/jsonl", write_json),
+    "json": Writer(
+        "JSON Lines, everything stored", "jsonl", "application/jsonl", write_json, keeps_tree=True
+    ),
     "markdown": Writer("Markdown transcript", "md", "text/markdown", write_markdown),
 }
+
+
+_NO_COLUMNS = frozenset({"messages", "active_branch", "branch"})
 
 
 def _line(rest: dict[str, Any], messages: Iterable[dict[str, Any]]) -> Iterator[str]:
@@ -108,6 +127,8 @@ def _openai_content(message: RecordedMessage, others: dict[str, Any]) -> Any:
 
 def _as_dict(message: RecordedMessage) -> dict[str, Any]:
     values = {name: getattr(message, name) for name in ("id", "sequence", *RECORDED_FIELDS)}
+    if message.branch is not None:
+        values |= {"parent_id": message.parent_id, "branch": message.branch}
     return values | {"reviews": [asdict(review) for review in message.reviews]}
 
 

@@ -15,6 +15,7 @@ from django.db import connection
 from django.db.models import Q, QuerySet
 from django.db.models.expressions import RawSQL
 
+from conversations.db.replicas import read_connection
 from conversations.models import Branch, Conversation, Message
 from conversations.models.branch_path import (
     CONTINUED,
@@ -149,7 +150,7 @@ def _in_ranges(
         ORDER BY part.place, found.sequence {direction} LIMIT {limit:d}
     """  # noqa: S608
     arrays = [[getattr(range_, name) for range_ in ranges] for name in Range.__slots__]
-    with connection.cursor() as cursor:
+    with read_connection().cursor() as cursor:
         cursor.execute(statement, [*arrays, *parameters])
         return [(branch, sequence) for branch, sequence in cursor.fetchall()]
 

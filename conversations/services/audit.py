@@ -119,11 +119,16 @@ def record_access(
 
 
 def record_exports(
-    access: AccessContext, conversations: Iterable[Conversation], *, file_format: str
+    access: AccessContext,
+    conversations: Iterable[Conversation],
+    *,
+    file_format: str,
+    branches: str | None,
 ) -> None:
     """One record for each conversation that is about to be exported, its owner loaded beside it.
 
-    Nothing for a script.
+    `branches` are those that leave of one that has several, None for all of its messages. Nothing
+    for a script.
     """
     if access.caller is None:
         return
@@ -133,7 +138,8 @@ def record_exports(
             AccessAction.EXPORT,
             conversation.user,
             conversation.pk,
-            {"format": file_format, "messages": conversation.message_count},
+            {"format": file_format, "messages": conversation.message_count}
+            | ({"branches": branches} if branches and conversation.branch_count > 1 else {}),
         )
         for conversation in conversations
     )

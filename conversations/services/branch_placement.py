@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -16,7 +17,7 @@ from conversations.models.branch_path import (
     Segment,
     number_of,
 )
-from conversations.selectors.branches import count_on
+from conversations.selectors.branches import BEGINNING, count_on
 from conversations.services.errors import (
     NO_SUCH_BRANCH,
     NO_SUCH_MESSAGE,
@@ -24,9 +25,20 @@ from conversations.services.errors import (
     NotFound,
 )
 
+
+@dataclass(frozen=True, slots=True)
+class OnBranch:
+    """The end of the branch of this number, as an import keeps numbers; where there is no such
+    branch yet, it begins after a message, the `length`th of its path, or as another beginning."""
+
+    number: int
+    begins_after: uuid.UUID | Literal["root"]
+    length: int
+
+
 # What a message follows: a message, no message ("root"), or for None the message before it in the
 # request, the first of them the end of the active branch.
-Parent = uuid.UUID | Literal["root"] | None
+Parent = uuid.UUID | Literal["root"] | OnBranch | None
 MAX_BRANCHES = 2**15 - 1
 TOO_MANY_BRANCHES = f"A conversation has at most {MAX_BRANCHES:,} branches."
 _EARLIEST = datetime.min.replace(tzinfo=UTC)
@@ -82,27 +94,39 @@ class Placement:
     def _target(self, parent: Parent, sequence: int) -> Branch:
         if parent is None:
             return self._branch(self.current)
-        if parent == "root":
-            if self._conversation.message_count == 0 and not self._placed:
-                return self._branch(self.current)
-            return self._forked(FIRST_LINE, 0, sequence)
-        value, after = self._placed.get(parent) or self._stored(parent)
-        if self._is_end(value, after):
+        if isinstance(parent, OnBranch):
+            known = self._find(parent.number)
+            place = BEGINNING if known else self._place_of(parent.begins_after)
+            return known or self._forked(*place, sequence, parent)
+        if parent == "root" and self._conversation.message_count == 0 and not self._placed:
+            return self._branch(self.current)
+        value, after = self._place_of(parent)
+        if after and self._is_end(value, after):
             return self._branch(number_of(value))
         return self._forked(value, after, sequence)
 
+    def _place_of(self, parent: uuid.UUID | Literal["root"]) -> tuple[int, int]:
+        if parent == "root":
+            return BEGINNING
+        return self._placed.get(parent) or self._stored(parent)
+
     def _branch(self, number: int) -> Branch:
-        found = self._branches.get(number)
+        found = self._find(number)
         if found is None:
-            found = self._branches[number] = self._read(number)
+            raise NotFound(NO_SUCH_BRANCH, field="branch")
         return found
 
-    def _read(self, number: int) -> Branch:
+    def _find(self, number: int) -> Branch | None:
+        found = self._branches.get(number) or self._read(number)
+        if found is not None:
+            self._branches[number] = found
+        return found
+
+    def _read(self, number: int) -> Branch | None:
         if self._conversation.last_branch > 0:
-            found = Branch.objects.of(*self._place).filter(number=number).first()
-            if found is None:
-                raise NotFound(NO_SUCH_BRANCH, field="branch")
-            return found
+            return Branch.objects.of(*self._place).filter(number=number).first()
+        if number != FIRST_LINE:
+            return None
         return self._new(
             number=FIRST_LINE,
             segments=LINE.as_json(),
@@ -111,23 +135,26 @@ class Placement:
             updated_at=self._conversation.updated_at,
         )
 
-    def _forked(self, value: int, after: int, sequence: int) -> Branch:
+    def _forked(
+        self, value: int, after: int, sequence: int, given: OnBranch | None = None
+    ) -> Branch:
         """A new branch after a message, or a second beginning for `after` 0."""
         if self.last_branch == 0:
             self._close_first_line(sequence)
-        if self.last_branch >= MAX_BRANCHES:
+        number = given.number if given else self.last_branch + 1
+        if number > MAX_BRANCHES:
             raise InvalidValue(TOO_MANY_BRANCHES, field="parent_id", code="too_many_branches")
         parent = number_of(value)
         begin = self._branch(parent).path.cut(value, after) if after else ROOT
-        length = self._length_up_to(value, after) if after else 0
-        self.last_branch += 1
+        length = given.length if given else self._length_up_to(value, after)
+        self.last_branch = max(self.last_branch, number)
         self.added += 1
-        branch = self._branches[self.last_branch] = self._new(
-            number=self.last_branch,
+        branch = self._branches[number] = self._new(
+            number=number,
             parent=parent,
             fork_branch=value,
             fork_sequence=after,
-            segments=begin.extended(self.last_branch).as_json(),
+            segments=begin.extended(number).as_json(),
             last_sequence=after,
             length=length,
             updated_at=_EARLIEST,
@@ -141,6 +168,8 @@ class Placement:
 
     def _length_up_to(self, value: int, sequence: int) -> int:
         """The number of messages on the path up to this one, counted on its shorter side."""
+        if sequence == 0:
+            return 0
         if (value, sequence) in self._lengths:
             return self._lengths[value, sequence]
         branch = self._branch(number_of(value))

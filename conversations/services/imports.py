@@ -39,6 +39,12 @@ from conversations.services.conversations import (
 from conversations.services.database_errors import not_found_from
 from conversations.services.drafts import check_drafts, first_difference
 from conversations.services.errors import Conflict, Deleted, InvalidValue, ServiceError
+from conversations.services.imported_trees import (
+    first_difference_of_trees,
+    import_key,
+    parents_of,
+    show_active,
+)
 from conversations.services.validators import check_json, check_text
 
 STORED_DIFFERS = "The conversation stored under this id has another value here."
@@ -144,11 +150,11 @@ def _store(chat: Chat, drafts: list[MessageDraft], owner_id: int, source: str) -
     else:
         with transaction.atomic():
             if _insert_conversation(chat, conversation_id, owner_id, source):
-                _append(owner_id, conversation_id, drafts)
+                _append(owner_id, conversation_id, chat, drafts)
                 return True
     if chat.external_id is not None:
         _check_external_id_free(owner_id, conversation_id, chat.external_id)
-    _check_stored(owner_id, conversation_id, drafts, chat.earlier)
+    _check_stored(owner_id, conversation_id, chat, drafts)
     return False
 
 
@@ -206,33 +212,45 @@ def _check_external_id_free(owner_id: int, conversation_id: uuid.UUID, external_
         raise Conflict(TAKEN_EXTERNAL_ID, field="external_id")
 
 
-def _append(owner_id: int, conversation_id: uuid.UUID, drafts: list[MessageDraft]) -> None:
+def _append(
+    owner_id: int, conversation_id: uuid.UUID, chat: Chat, drafts: list[MessageDraft]
+) -> None:
+    parents = parents_of(conversation_id, chat)
     for start in range(0, len(drafts), MAX_BATCH):
-        append_drafts(
-            conversation_id=conversation_id,
-            owner_id=owner_id,
-            access=SCRIPT,
-            drafts=drafts[start : start + MAX_BATCH],
-            key=f"import:{start}",
-            from_client=False,
-        )
+        batch = slice(start, start + MAX_BATCH)
+        try:
+            append_drafts(
+                conversation_id=conversation_id,
+                owner_id=owner_id,
+                access=SCRIPT,
+                drafts=drafts[batch],
+                key=import_key(start),
+                from_client=False,
+                parents=parents[batch],
+            )
+        except InvalidValue as error:  # too many branches; the index in its field is the batch's
+            raise InvalidValue(error.detail, field="messages", code=error.code) from None
+    if chat.parents:
+        show_active(owner_id, conversation_id, chat)
 
 
 def _check_stored(
-    owner_id: int, conversation_id: uuid.UUID, drafts: list[MessageDraft], earlier: Chat | None
+    owner_id: int, conversation_id: uuid.UUID, chat: Chat, drafts: list[MessageDraft]
 ) -> None:
     """Raise Conflict unless the stored conversation begins with these messages, as they are read
-    now or as they were by earlier releases."""
+    now or as they were by earlier releases, each after the same message."""
     stored = list(
         Message.objects.of(owner_id, conversation_id)
         .in_order()
-        .values(*RECORDED_FIELDS, "updated_at")[: len(drafts)]
+        .values("id", "sequence", "branch", *RECORDED_FIELDS, "updated_at")[: len(drafts)]
     )
-    befores = earlier.messages if earlier else drafts
+    befores = chat.earlier.messages if chat.earlier else drafts
     for index, (row, *forms) in enumerate(zip(stored, drafts, befores, strict=False)):
         changed = [first_difference(row, form, _COMPARED) for form in forms]
         if all(changed):
             raise Conflict(STORED_DIFFERS, field=f"messages.{index}.{changed[0]}")
+    if difference := first_difference_of_trees(owner_id, conversation_id, chat, stored):
+        raise Conflict(STORED_DIFFERS, field=difference)
     if len(stored) < len(drafts):
         text = STORED_IS_SHORTER.format(stored=len(stored), given=len(drafts))
         raise Conflict(text, field="messages")

@@ -18,7 +18,8 @@ from conversations.services import (
 )
 
 # OpenAI chat JSONL with tool calls of another system: 5 conversations, 58 messages, 8 calls.
-BOOKINGS_FILE = Path(__file__).parent / "data" / "bookings.openai.jsonl"
+DATA = Path(__file__).parent / "data"
+BOOKINGS_FILE = DATA / "bookings.openai.jsonl"
 
 
 def make_user(username="alice", *permissions, **fields):

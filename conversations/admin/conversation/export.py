@@ -21,10 +21,12 @@ from conversations.formats import WRITERS
 from conversations.models import Conversation
 from conversations.models.rights import EXPORT, VIEW_CONTENT
 from conversations.services import ServiceError, export_conversations
+from conversations.services.export import ACTIVE, ALL
 
 IDS = "ids"
 # Counted no further, so that the page opens at once.
 COUNTED = 10_000
+BRANCHES = {ACTIVE: "The active branch", ALL: "Each branch as a conversation"}
 TEMPLATE = "admin/conversations/conversation/export.html"
 
 
@@ -57,6 +59,7 @@ def _file(request: HttpRequest, conversations: QuerySet[Conversation]) -> HttpRe
     pieces = export_conversations(
         conversations=conversations,
         file_format=file_format,
+        branches=request.POST.get("branches", ACTIVE),
         access=access_of(request, EXPORT, VIEW_CONTENT),
     )
     writer = WRITERS[file_format]
@@ -80,6 +83,7 @@ def _form(
         "said_count": f"{count:,}" if count <= COUNTED else f"more than {COUNTED:,}",
         "note": BOUNDED if is_bounded_search(request) else "",
         "formats": [(name, writer.label) for name, writer in WRITERS.items()],
+        "branches": BRANCHES.items(),
         "reason_wanted": is_reason_wanted(request),
     }
     return TemplateResponse(request, TEMPLATE, context)

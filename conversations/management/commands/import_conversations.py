@@ -29,7 +29,10 @@ STOPPED = "Stopped."
 REST_REMAINS = "The conversations imported so far are stored. Run the command again for the rest."
 
 EPILOG = """
-Formats: openai is OpenAI chat JSONL; json is the export format "JSON Lines, everything stored".
+Formats: openai is OpenAI chat JSONL; json is the export format "JSON Lines, everything stored";
+oasst is OpenAssistant's message trees or messages as JSON Lines; chatgpt is ChatGPT's data export,
+a zip or the conversations.json in it, of which a "line" is the place in the array. All but openai
+keep the branches of a conversation.
 Each conversation is stored completely or rejected, independently of the others. The import is
 idempotent: a conversation is identified by its id in the file or, without one, by its content. Exit
 status: 0 if nothing was rejected, 1 if something was rejected, 2 if the import could not run.

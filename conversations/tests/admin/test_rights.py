@@ -144,6 +144,27 @@ def test_an_export_takes_its_right_and_leaves_a_record_each(staff, browser, alic
     assert AccessRecord.objects.filter(action="export").count() == 4
 
 
+def test_an_export_has_the_active_branch_or_all(staff, alice, conversation):
+    append_drafts(
+        conversation_id=conversation.pk,
+        drafts=[MessageDraft(role="user", content="Another beginning")],
+        parents=["root"],
+        access=SCRIPT,
+    )
+    grant(staff, "export_conversation")
+    browser = signed_in(staff)
+    page = text_of(browser.get(EXPORT))
+    assert 'name="branches" value="active" checked' in page
+    assert 'name="branches" value="all"' in page
+    assert exported(browser).count("\n") == 1
+    both = browser.post(EXPORT, {"format": "openai", "branches": "all"})
+    assert b"".join(both.streaming_content).count(b"\n") == 2
+    details = [record.detail for record in AccessRecord.objects.filter(action="export")]
+    assert [detail["branches"] for detail in details] == ["active", "all"]
+    refused = browser.post(EXPORT, {"format": "openai", "branches": "none"})
+    assert "Must be `active` or `all`." in text_of(refused)
+
+
 def test_a_long_list_leaves_whole(staff, alice, monkeypatch):
     monkeypatch.setattr(export, "COUNTED", 3)
     monkeypatch.setattr(services.export, "BATCH", 2)

@@ -8,7 +8,14 @@ from django.urls import get_resolver, resolve
 
 from conversations.api.views import ApiViewSet
 from conversations.models import AccessRecord, Conversation, Message
-from conversations.services import SCRIPT, add_message, get_chat_history
+from conversations.services import (
+    SCRIPT,
+    MessageDraft,
+    add_message,
+    append_drafts,
+    export_conversations,
+    get_chat_history,
+)
 from conversations.tests.factories import client_for, make_staff, make_superuser, make_trusted
 from conversations.tests.replicas.conftest import AFTER, ALIAS, BEFORE, change_on_primary
 
@@ -202,3 +209,20 @@ def test_a_service_outside_of_a_request_reads_the_primary(replica, chat):
     assert add_message(conversation_id=chat.pk, role="user", content="x", access=SCRIPT)
     assert Conversation.objects.get().title == AFTER
     assert Message.objects.count() == 2
+
+
+@pytest.mark.parametrize("file_format", ["json", "openai"])
+def test_an_export_reads_branches_there(replica, alice, chat, file_format):
+    append_drafts(
+        conversation_id=chat.pk,
+        drafts=[MessageDraft(role="user", content="another beginning")],
+        parents=["root"],
+        access=SCRIPT,
+    )
+    given = {"file_format": file_format, "branches": "all", "access": SCRIPT}
+    replica.catch_up()
+    pieces = export_conversations(conversations=Conversation.objects.all(), **given)
+    with CaptureQueriesContext(connection) as primary:
+        text = "".join(pieces)
+    assert "another beginning" in text
+    assert not [query for query in primary if "conversations_" in query["sql"]]

@@ -1,0 +1,117 @@
+"""JSON arrays: read a file that has one, one value at a time."""
+
+from __future__ import annotations
+
+import codecs
+import json
+import re
+from collections.abc import Generator, Iterable, Iterator
+from typing import IO, Any
+
+from conversations.formats.chat import Malformed, Rejected
+from conversations.formats.lines import NOT_JSON, TOO_DEEP, UNREADABLE_NUMBER, unique_names
+
+MAX_VALUE_CHARS = 64 * 1024 * 1024
+CHUNK_BYTES = 1024 * 1024
+
+NOT_AN_ARRAY = "Not a JSON array."
+NOT_UTF8 = "Not UTF-8."
+CUT_OFF = "The file ends before the end of the array."
+NO_COMMA = "No comma after the value before."
+REST_NOT_READ = "The rest of the file is not read."
+
+_BLANKS = re.compile(r"[ \t\r\n]*")
+
+
+def read_arrays(files: Iterable[IO[bytes]]) -> Iterator[tuple[int, Any] | Rejected]:
+    """Yield (place, value) for each value of the arrays of these files, counted from 1.
+
+    Holds one value, of at most MAX_VALUE_CHARS. What is not JSON ends an array with a Rejected.
+    """
+    place = 1
+    for file in files:
+        place = yield from _read_array(_Text(file), place)
+
+
+def _read_array(text: _Text, place: int) -> Generator[tuple[int, Any] | Rejected, None, int]:
+    """`place` is that of the first value; returns that of the next one."""
+    first = place
+    try:
+        text.expect("[", NOT_AN_ARRAY)
+        while text.next_character() != "]":
+            if place > first:
+                text.expect(",", NO_COMMA)
+            yield text.value(place)
+            place += 1
+        return place
+    except Malformed as error:
+        yield Rejected.at(place, None, f"{error.detail} {REST_NOT_READ}")
+        return place + 1
+
+
+class _Text:
+    """The part of a file from `at` on that is held in memory."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._parser = json.JSONDecoder(object_pairs_hook=self._object)
+        self._refusal: Malformed | None = None
+        self._decoder = codecs.getincrementaldecoder("utf-8-sig")()
+        self._text = ""
+        self._at = 0
+
+    def next_character(self) -> str:
+        """The next one that is not blank. Raises Malformed at the end of the file."""
+        while True:
+            blanks = _BLANKS.match(self._text, self._at)
+            self._at = blanks.end() if blanks else self._at
+            if self._at < len(self._text):
+                return self._text[self._at]
+            if not self._read_on():
+                raise Malformed(None, CUT_OFF)
+
+    def expect(self, character: str, otherwise: str) -> None:
+        if self.next_character() != character:
+            raise Malformed(None, otherwise)
+        self._at += 1
+
+    def value(self, place: int) -> tuple[int, Any] | Rejected:
+        """The next value; Rejected for a repeated name in it. Malformed: no JSON."""
+        self.next_character()
+        while True:
+            self._refusal, begin = None, self._at
+            try:
+                value, self._at = self._parser.raw_decode(self._text, begin)
+            except json.JSONDecodeError as error:
+                too_long = len(self._text) - begin > MAX_VALUE_CHARS
+                if too_long or not self._read_on():
+                    position = error.pos - begin + 1
+                    detail = NOT_JSON.format(reason=error.msg, position=position)
+                    raise Malformed(None, detail) from None
+            except ValueError:  # Python's limit on the digits of an integer
+                raise Malformed(None, UNREADABLE_NUMBER) from None
+            except RecursionError:
+                raise Malformed(None, TOO_DEEP) from None
+            else:
+                refusal = self._refusal
+                return Rejected.at(place, None, refusal.detail) if refusal else (place, value)
+
+    def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        """Goes on after a repeated name, to find the end of the value."""
+        try:
+            return unique_names(pairs)
+        except Malformed as error:
+            self._refusal = error
+            return {}
+
+    def _read_on(self) -> bool:
+        """Read as much again as is held, so that a long value is parsed few times; False at the
+        end of the file."""
+        data = self._file.read(max(CHUNK_BYTES, len(self._text) - self._at))
+        try:
+            more = self._decoder.decode(data, final=not data)
+        except UnicodeDecodeError:
+            raise Malformed(None, NOT_UTF8) from None
+        self._text = self._text[self._at :] + more
+        self._at = 0
+        return bool(data)

@@ -1,0 +1,53 @@
+"""The file that a command writes: complete under its name, or as it was before."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import IO
+
+STANDARD_OUTPUT = "-"
+
+
+@contextmanager
+def output_file(path: str) -> Iterator[IO[bytes]]:
+    """A file to write to in the block; `-` is standard output.
+
+    It is written under another name beside it, `.NAME.….part`, and renamed at the end of the block.
+    Only its owner may read it. If the block raises, `path` is left as it was. A device or a pipe
+    is written to directly. Raises OSError.
+    """
+    target = Path(path).resolve()
+    if path == STANDARD_OUTPUT:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+    elif target.exists() and not target.is_file():
+        with target.open("wb") as file:
+            yield file
+    else:
+        with _renamed_to(target) as file:
+            yield file
+
+
+@contextmanager
+def _renamed_to(target: Path) -> Iterator[IO[bytes]]:
+    with NamedTemporaryFile(
+        dir=target.parent, prefix=f".{target.name}.", suffix=".part", delete=False
+    ) as file:
+        try:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+            os.replace(file.name, target)
+        except BaseException:
+            os.unlink(file.name)
+            raise
+
+
+def close_standard_output() -> None:
+    """After its reader is gone: without this, Python complains once more when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

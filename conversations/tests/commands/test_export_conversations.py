@@ -1,0 +1,184 @@
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection
+
+from conversations.management.commands import export_conversations as command
+from conversations.models import Conversation
+from conversations.services import SCRIPT, MessageDraft, append_drafts, find_or_create_user
+from conversations.tests.factories import make_conversation, make_user
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def run(capsysbinary):
+    """Run the command and return what it wrote to standard output and to standard error."""
+
+    def run_command(*arguments, **options):
+        call_command("export_conversations", *arguments, **{"format": "json"} | options)
+        out, err = capsysbinary.readouterr()
+        return out.decode(), err.decode()
+
+    return run_command
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "chats.jsonl"
+
+
+def titles(text):
+    return [json.loads(line)["title"] for line in text.splitlines()]
+
+
+def test_all_conversations_are_written_in_order_of_their_ids(run, path, alice, bob):
+    chats = [make_conversation(user, 2, title=user.username) for user in (alice, bob, alice)]
+    out, err = run(output=str(path))
+    assert (out, err) == ("", "exported 3\n")
+    ids = [json.loads(line)["id"] for line in path.read_text().splitlines()]
+    assert ids == sorted(str(chat.pk) for chat in chats)
+
+
+def test_standard_output_has_nothing_but_the_export(run, alice):
+    make_conversation(alice, 1, title="Zürich")
+    out, err = run(output="-")
+    assert titles(out) == ["Zürich"]
+    assert err == "exported 1\n"
+
+
+def test_the_conversations_of_a_user_alone(run, alice, bob):
+    make_conversation(alice, title="a")
+    make_conversation(bob, title="b")
+    make_conversation(find_or_create_user("bob", namespace="app"), title="c")
+    assert titles(run(output="-", user="bob")[0]) == ["b"]
+    assert titles(run(output="-", user="bob", namespace="app")[0]) == ["c"]
+
+
+@pytest.mark.parametrize(("name", "reason"), [("carol", "No such user."), ("a ", "")])
+def test_a_user_who_is_not_there_is_a_usage_error(run, path, name, reason):
+    with pytest.raises(CommandError, match=f"--user: {reason}") as caught:
+        run(output=str(path), user=name)
+    assert caught.value.returncode == 2
+    assert not list(path.parent.iterdir())
+
+
+def test_the_branches_to_write_can_be_chosen(run, alice):
+    chat = make_conversation(alice, 2)
+    append_drafts(
+        conversation_id=chat.pk,
+        drafts=[MessageDraft(role="assistant", content="other")],
+        parents=[chat.messages.in_order()[0].id],
+        access=SCRIPT,
+    )
+    active = run(output="-", format="openai")[0]
+    both = run(output="-", format="openai", branches="all")[0]
+    assert [len(text.splitlines()) for text in (active, both)] == [1, 2]
+    assert active in both
+    assert "other" in active
+
+
+def test_only_the_owner_of_the_file_may_read_it(run, path, alice):
+    run(output=str(path))
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_the_file_of_before_stays_until_the_new_one_is_complete(run, path, alice, monkeypatch):
+    path.write_text("before")
+
+    def failing(**options):
+        yield "new"
+        assert path.read_text() == "before"
+        (part,) = set(path.parent.iterdir()) - {path}
+        assert part.name.startswith(".chats.jsonl.")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "export_conversations", failing)
+    with pytest.raises(CommandError, match="is as it was before") as caught:
+        run(output=str(path))
+    assert caught.value.returncode == 130
+    assert [each.name for each in path.parent.iterdir()] == ["chats.jsonl"]
+    assert path.read_text() == "before"
+
+
+def test_a_link_is_followed(run, tmp_path, path, alice):
+    link = tmp_path / "link.jsonl"
+    link.symlink_to(path)
+    make_conversation(alice)
+    run(output=str(link))
+    assert link.is_symlink()
+    assert len(path.read_text().splitlines()) == 1
+
+
+def test_a_pipe_is_written_to_and_stays_one(run, tmp_path, alice):
+    make_conversation(alice, title="a")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with subprocess.Popen(["cat", pipe], stdout=subprocess.PIPE) as reader:
+        run(output=str(pipe))
+        assert titles(reader.stdout.read()) == ["a"]
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+
+
+@pytest.mark.parametrize(
+    ("where", "reason"), [(".", "Is a directory"), ("no/where.jsonl", "No such file")]
+)
+def test_a_file_that_cannot_be_written_is_a_usage_error(run, tmp_path, where, reason):
+    with pytest.raises(CommandError, match=reason) as caught:
+        run(output=str(tmp_path / where))
+    assert caught.value.returncode == 2
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_conversation_that_is_exported_can_be_imported(run, path, alice, bob):
+    make_conversation(alice, 3, title="a")
+    run(output=str(path))
+    call_command("import_conversations", str(path), format="json", user="bob")
+    assert Conversation.objects.get(user=bob).message_count == 3
+
+
+def process(*arguments):
+    """The command in a process of its own, on the database of the tests."""
+    name = connection.settings_dict["NAME"]
+    code = (
+        "import sys, django; django.setup(); from django.db import connection;"
+        f"connection.settings_dict['NAME'] = {name!r};"
+        "from django.core.management import execute_from_command_line as run; run(sys.argv)"
+    )
+    return subprocess.Popen(
+        [sys.executable, "-c", code, "export_conversations", "--format", "json", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+@pytest.fixture
+def many(transactional_db):
+    """More than fits into a pipe."""
+    user = make_user("many")
+    for _ in range(40):
+        make_conversation(user, 100)
+
+
+def test_a_reader_that_goes_away_ends_it_without_a_word(many):
+    with process("-o", "-") as export:
+        assert export.stdout.readline()
+        export.stdout.close()
+        assert (export.wait(), export.stderr.read()) == (141, b"")
+
+
+def test_a_process_that_is_killed_leaves_the_file_of_before(many, path):
+    path.write_text("before")
+    with process("-o", str(path)) as export:
+        while not list(path.parent.glob(".chats.jsonl.*.part")):
+            assert export.poll() is None
+            time.sleep(0.005)
+        export.send_signal(signal.SIGKILL)
+    assert path.read_text() == "before"
