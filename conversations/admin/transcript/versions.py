@@ -38,9 +38,9 @@ class Version:
 
 
 def versions_of(page: TranscriptPage, url: TranscriptUrl) -> dict[int, Version]:
-    """Of those messages of a page that have siblings, by sequence. One query, or three where there
-    are any, one of them of all branches."""
-    if page.branch is None or not page.messages:
+    """Of those messages of a page that have siblings, by sequence; none of a message shown alone.
+    One query, or three where there are any, one of them of all branches."""
+    if page.branch is None or not page.parents:
         return {}
     key = (page.messages[0].user_id, page.messages[0].conversation_id)
     children = children_of(*key, page.parents.values())

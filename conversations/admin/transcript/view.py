@@ -274,15 +274,14 @@ def _page_context(
 
 
 def _message_count(conversation: Opened, branch: ShownBranch | None) -> str:
-    """Of all branches; beside it those of the one shown, and those deleted, which its pages do not
-    always tell."""
+    """Where there are branches: of all, of the one that is shown, and of those that were deleted,
+    which the gaps between its messages do not tell."""
     count = f"{conversation.message_count:,}"
     if branch is None or conversation.branch_count < 2:
         return count
+    count += f" in {conversation.branch_count:,} branches, {branch.length:,} on this one"
     deleted = conversation.last_sequence - conversation.message_count
-    return f"{count}, {branch.length:,} on this branch" + (
-        f", {deleted:,} deleted" if deleted else ""
-    )
+    return f"{count}, {deleted:,} deleted" if deleted else count
 
 
 def _summary(conversation: Opened) -> Iterator[tuple[str, str]]:

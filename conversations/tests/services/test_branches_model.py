@@ -16,6 +16,7 @@ from hypothesis.stateful import (
 from conversations.formats import MessageDraft
 from conversations.models import Branch, Message
 from conversations.selectors.branches import BEGINNING, children_of, path_of, places_on
+from conversations.selectors.newest_branches import branches_by_activity, newest_through
 from conversations.services import SCRIPT, append_drafts, clear_conversation, delete_message
 from conversations.services.branches import activate_branch, delete_branch, fork_conversation
 from conversations.services.errors import InvalidValue
@@ -205,6 +206,17 @@ class BranchMachine(RuleBasedStateMachine):
         assert self.chat.branch_count == len(self.tree.lines)
         for number in self.tree.lines:
             self._check_path(number)
+
+    @invariant()
+    def the_newest_branch_through_each_message_is_known(self):
+        branches = branches_by_activity(self.owner.pk, self.chat.pk)
+        rows = Message.objects.of(self.owner.pk, self.chat.pk) if branches else ()
+        places = {row.id: (row.branch, row.sequence) for row in rows}
+        newest = newest_through(branches, places.values())
+        paths = {branch.number: self.tree.path(branch.number) for branch in branches}
+        for node in self.tree.alive() if branches else ():
+            through = [each.number for each in branches if node in paths[each.number]]
+            assert newest[places[node.id]] == through[0]
 
     def _check_path(self, number):
         wanted = [node.id for node in self.tree.path(number)]
