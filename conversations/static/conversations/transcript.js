@@ -56,16 +56,16 @@
     }
     const switched = JSON.parse(sessionStorage.getItem(SWITCHED) ?? "[]");
     sessionStorage.removeItem(SWITCHED);
-    if (switched[0] && switched[0] === location.hash) {
-        const [hash, top, focused] = switched;
-        const message = document.getElementById(hash.slice(1));
-        const links = message ? [...message.querySelectorAll("[data-version]")] : [];
-        const link = links.find((one) => one.dataset.version === focused) ?? links[0];
-        if (focused) link?.focus({ preventScroll: true });
-        const settle = () => requestAnimationFrame(
-            () => scrollBy(0, message.getBoundingClientRect().top - top),
-        );
-        if (message) document.readyState === "complete" ? settle() : addEventListener("load", settle);
+    const arrived = switched[0] === location.hash && document.getElementById(location.hash.slice(1));
+    if (arrived) {
+        const [, top, focused] = switched;
+        // After the browser, which scrolls to the message and takes the focus away.
+        addEventListener("load", () => requestAnimationFrame(() => {
+            scrollBy(0, arrived.getBoundingClientRect().top - top);
+            const links = [...arrived.querySelectorAll("[data-version]")];
+            const link = links.find((one) => one.dataset.version === focused) ?? links[0];
+            if (focused) link?.focus({ preventScroll: true });
+        }));
     }
     const showSheet = () => {
         if (!sheet.open) sheet.showModal();
