@@ -134,8 +134,9 @@ def _redirect_to_sequence(
         detail = {"on": moment.isoformat()}
         opened = open_conversation(access, conversation_id, detail=detail)
         wanted = first_since(opened, branch, moment)
-    at = max(1, min(wanted or 1, conversation.last_sequence))
+    at = max(1, wanted or 1)
     if branch is None:
+        at = max(1, min(at, conversation.last_sequence))
         after = page_start(at)
     else:
         # A message of another branch is shown on that one.

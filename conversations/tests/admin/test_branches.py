@@ -194,6 +194,8 @@ def test_a_link_to_what_is_gone_leads_to_what_follows(browser, chat):
     for at, anchor in ((12, "m-13"), (99, "m-13"), (0, "m-1")):
         response = browser.get(transcript_url(chat), {"at": at, "branch": 7})
         assert response["Location"] == f"{transcript_url(chat)}?after=0&branch=7#{anchor}"
+    response = browser.get(transcript_url(chat), {"at": 99, "branch": 4})
+    assert response["Location"] == f"{transcript_url(chat)}?after=0&branch=4#m-6"
     delete_branch(conversation_id=chat.pk, number=3, access=SCRIPT)
     response = browser.get(transcript_url(chat), {"at": 6, "branch": 3})
     assert response["Location"].endswith("branch=4#m-6")
@@ -280,6 +282,16 @@ def test_the_list_names_each_branch_with_its_first_words(browser, chat):
     assert "Branch 0 User: Which city has the best museums? 2 messages, last activity" in rows[7]
     assert f'href="{url}?at=12&amp;branch=7"' in listed
     assert f'href="{url}?branch=0"' in listed
+
+
+def test_first_words_are_text(browser, chat):
+    append(chat, "u", "<script>alert(1)</script> \u202ex\n**y**", id_of(1))
+    append(chat, "a", "", id_of(1), tool_calls=[{"id": "c", "function": {"name": "f"}}])
+    page = read(browser, chat, branches=1)
+    assert "<script>alert" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "Assistant: <bdi>no text</bdi>" in page
+    assert "\u202e" not in page
 
 
 def test_the_list_is_in_pages(browser, alice):
@@ -435,6 +447,13 @@ def test_what_was_deleted_is_said_where_it_is_known(browser, long):
     assert page.count("deleted here") == 1
     assert "677 in 2 branches, 447 on this one, 3 deleted" in page
     assert "deleted here" not in read(browser, long, branch=1, after=220)
+
+
+def test_the_list_of_conversations_says_what_it_counts(browser, alice, chat):
+    make_conversation(alice, 13, title="A line")
+    page = text_of(browser.get(LIST))
+    sizes = re.findall(r'<td class="field-size[^"]*">(.*?)</td>', page)
+    assert sizes == ["13", "13 in 8 branches"]
 
 
 def test_who_may_not_read_messages_sees_no_branch(alice, chat):
