@@ -1,6 +1,7 @@
 """The branches of a conversation by activity, and the newest one through each of some messages.
 
-One statement reads a narrow row of each branch; nothing is read of the messages.
+One statement reads a narrow row of each branch, without its path and without an instance of the
+model: there may be thousands. Nothing is read of the messages.
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ from __future__ import annotations
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable
+from datetime import datetime
+from typing import NamedTuple
 
 from conversations.models import Branch
 from conversations.models.branch_path import number_of
@@ -17,13 +20,24 @@ from conversations.selectors.branches import Place
 _Activity = tuple[int, int]
 
 
-def branches_by_activity(owner_id: int, conversation_id: uuid.UUID) -> list[Branch]:
-    """All branches without their segments, the one that was written to last at the beginning."""
-    rows = Branch.objects.of(owner_id, conversation_id).defer("segments")
-    return sorted(rows, key=_activity, reverse=True)
+class BranchRow(NamedTuple):
+    """The columns of the same names of `Branch`."""
+
+    number: int
+    parent: int | None
+    fork_sequence: int
+    last_sequence: int
+    length: int
+    updated_at: datetime
 
 
-def newest_through(branches: Iterable[Branch], places: Iterable[Place]) -> dict[Place, int]:
+def branches_by_activity(owner_id: int, conversation_id: uuid.UUID) -> list[BranchRow]:
+    """All branches, the one that was written to last at the beginning."""
+    rows = Branch.objects.of(owner_id, conversation_id).values_list(*BranchRow._fields)
+    return sorted(map(BranchRow._make, rows), key=_activity, reverse=True)
+
+
+def newest_through(branches: Iterable[BranchRow], places: Iterable[Place]) -> dict[Place, int]:
     """For the place of each message, the number of the newest branch whose path has it.
 
     `branches` are all of the conversation's.
@@ -46,5 +60,5 @@ def _newest(place: Place, own: dict[int, _Activity], forks: list[tuple[int, _Act
     return max([own.get(number, (0, number)), *through])[1]
 
 
-def _activity(branch: Branch) -> _Activity:
+def _activity(branch: BranchRow) -> _Activity:
     return (branch.last_sequence, branch.number)

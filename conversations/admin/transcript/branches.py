@@ -11,7 +11,7 @@ from functools import cached_property
 
 from conversations.models import Branch, Conversation, Message
 from conversations.selectors.branches import BEGINNING, Place, place_before, places_on
-from conversations.selectors.newest_branches import branches_by_activity, newest_through
+from conversations.selectors.newest_branches import BranchRow, branches_by_activity, newest_through
 
 PAGE_SIZE = 100
 
@@ -82,8 +82,8 @@ class ShownBranch:
         return self
 
     @cached_property
-    def all(self) -> list[Branch]:
-        """All branches of the conversation, without their segments, newest activity first."""
+    def all(self) -> list[BranchRow]:
+        """All branches of the conversation, newest activity first."""
         return branches_by_activity(*self._key)
 
 

@@ -19,7 +19,7 @@ from conversations.models import Branch, Message, Role
 from conversations.models.branch_path import FIRST_LINE, number_of
 from conversations.models.message import MessageQuerySet
 from conversations.selectors.branches import children_of
-from conversations.selectors.newest_branches import newest_through
+from conversations.selectors.newest_branches import BranchRow, newest_through
 
 A_PAGE = 50
 # Characters of the first words of a branch.
@@ -82,7 +82,7 @@ def _urls_of(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BranchRow:
+class ListedBranch:
     """A branch of the list: `follows` is the sequence that it forked after, `words` the beginning
     of the first message that was written to it, which `role` sent."""
 
@@ -111,7 +111,7 @@ class Branches:
     active_url: str
     list_url: str
     close_url: str
-    rows: Sequence[BranchRow] = ()
+    rows: Sequence[ListedBranch] = ()
     pages: Sequence[tuple[int, str | None]] = ()
 
 
@@ -137,7 +137,7 @@ def branches_beside(
     )
 
 
-def listed_branches(shown: ShownBranch | None, url: TranscriptUrl) -> list[Branch]:
+def listed_branches(shown: ShownBranch | None, url: TranscriptUrl) -> list[BranchRow]:
     """Those whose first words the page shows: none unless it is asked for."""
     if shown is None or not url.sequence(BRANCHES):
         return []
@@ -153,12 +153,12 @@ def _list_page(shown: ShownBranch, url: TranscriptUrl) -> tuple[int, int]:
 
 
 def _rows(
-    conversation: Opened, shown: ShownBranch, branches: Iterable[Branch], url: TranscriptUrl
-) -> Iterable[BranchRow]:
+    conversation: Opened, shown: ShownBranch, branches: Iterable[BranchRow], url: TranscriptUrl
+) -> Iterable[ListedBranch]:
     beginnings = _read_beginnings(conversation, [branch.number for branch in branches])
     for branch in branches:
         sequence, role, words = beginnings.get(branch.number, (None, "", ""))
-        yield BranchRow(
+        yield ListedBranch(
             number=branch.number,
             url=url.to(at=sequence if branch.fork_sequence else None, branch=branch.number),
             is_shown=branch.number == shown.number,
