@@ -25,7 +25,6 @@ from conversations.models import (
 from conversations.models.branch_path import CONTINUED, FIRST_LINE, LINE, Path, number_of
 from conversations.models.conversation import ConversationQuerySet
 from conversations.selectors.branches import Place, path_of, place_before, places_on
-from conversations.selectors.newest_branches import branches_by_activity, newest_through
 from conversations.services.audit import owner_of
 from conversations.services.branch_placement import NO_SUCH_BRANCH
 from conversations.services.conversations import conversation_to_change, create_conversation
@@ -56,7 +55,9 @@ def branch_through(owner_id: int, conversation_id: uuid.UUID, message_id: uuid.U
     place = messages.values_list("branch", "sequence").first()
     if place is None:
         raise NotFound(NO_SUCH_MESSAGE, field="active_message_id")
-    return newest_through(branches_by_activity(owner_id, conversation_id), [place])[place]
+    branches = Branch.objects.of(owner_id, conversation_id).order_by("-last_sequence", "-number")
+    through = (branch.number for branch in branches if branch.path.covers(*place))
+    return next(through, number_of(place[0]))
 
 
 def delete_branch(*, conversation_id: uuid.UUID, number: int, access: AccessContext) -> int:
