@@ -190,7 +190,8 @@ def _summary(detail: dict[str, Any]) -> str:
     if "query" in detail:
         return f"Search: {detail['query']}"
     if "first" in detail and "last" in detail:
-        return f"Messages #{detail['first']} to #{detail['last']}"
+        branch = f" of branch {detail['branch']}" if "branch" in detail else ""
+        return f"Messages #{detail['first']} to #{detail['last']}{branch}"
     if "fields" in detail:
         return f"Changed: {', '.join(map(str, detail['fields']))}"
     if "format" in detail:

@@ -30,6 +30,8 @@ SCRIPT = AccessContext(caller=None)
 # The details of a record, besides staff member, owner, time and reason.
 Detail = Mapping[str, Any]
 
+# What the details of a record may be made of.
+_OF_CONVERSATIONS = ("message_count", "active_branch", "last_branch")
 _READS = frozenset({AccessAction.READ, AccessAction.SEARCH, AccessAction.EXPORT})
 
 
@@ -46,15 +48,15 @@ def owner_of(
     the owner in its statement. An act of staff on somebody else's conversation is recorded, in the
     transaction that is open. An ordinary caller can only be the owner: nothing is looked up then,
     and the statement finds nothing where they are not. `detail` may be a function of the
-    conversation, of which `message_count` is loaded. Raises NotFound, NotAllowed,
-    ReasonRequired.
+    conversation, of which `message_count` and the columns about branches are loaded. Raises
+    NotFound, NotAllowed, ReasonRequired.
     """
     caller = access.caller
     if caller is not None and not (caller.trusted or caller.is_staff):
         _note_use(access, caller.user, reads=action in _READS)
         return caller.user
     known = conversation_with_id(conversation_id).select_related("user")
-    rows = known.only("message_count", "user__username", "user__is_staff", "user__is_superuser")
+    rows = known.only(*_OF_CONVERSATIONS, "user__username", "user__is_staff", "user__is_superuser")
     reads = action in _READS
     found = (rows.visible_to(access) if reads else rows.writable_by(access)).first()
     if found is None:

@@ -202,7 +202,10 @@ class ConversationAdmin(DeletesConversations):
     @admin.display(description="messages", ordering="message_count")
     def size(self, conversation: Conversation) -> str:
         # Not named `messages`: the admin would sort by the relation of that name.
-        return f"{conversation.message_count:,}"
+        count = f"{conversation.message_count:,}"
+        if conversation.branch_count == 1:
+            return count
+        return f"{count} in {conversation.branch_count:,} branches"
 
     @admin.display(description="model", ordering="model_used")
     def answered_by(self, conversation: Conversation) -> SafeString:

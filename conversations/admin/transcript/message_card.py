@@ -4,7 +4,7 @@ tool calls, results, sources and JSON."""
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -18,7 +18,9 @@ from conversations.admin.formatting import amount, counted, indented_json, secon
 from conversations.admin.transcript.images import images_of, is_web_address
 from conversations.admin.transcript.markdown import as_html
 from conversations.admin.transcript.queries import CUT_AT, TranscriptPage
+from conversations.admin.transcript.versions import Version
 from conversations.models import Review, Role
+from conversations.models.branch_path import FIRST_LINE
 from conversations.selectors.search_sql import SearchQuery
 from conversations.selectors.snippets import has_match
 from conversations.templatetags.visible_text import html_marked, visibly_marked
@@ -80,9 +82,10 @@ class MessageCard:
     `time`: how long after the time shown above it, "" within SAME_TIME of that. `html`: the text,
     from Markdown where `laid_out`, "" without any. `cut` is said of the text, `truncated` of
     anything on the card. `reasoning` stays folded, whatever is searched for. `images`: label, URL
-    and whether this site serves it. `missing`: how many messages were deleted ahead of it. `call`:
-    the sequence of the message whose tool call it
-    answers. `own_review` is the one of `reviews` that the reader wrote.
+    and whether this site serves it. `missing`: how many messages were deleted ahead of it, as far
+    as gaps in the sequences tell: beyond the first line they are of other branches too. `call`: the
+    sequence of the message whose tool call it answers. `version`: which one of its siblings it is,
+    None without any. `own_review` is the one of `reviews` that the reader wrote.
     """
 
     message: Any
@@ -98,6 +101,7 @@ class MessageCard:
     facts: list[str]
     missing: int
     call: int | None
+    version: Version | None
     reviews: list[Review]
     own_review: Review | None
 
@@ -110,6 +114,7 @@ def blocks_of(
     hit: int | None = None,
     whole: bool = False,
     raw: bool = False,
+    versions: Mapping[int, Version],
 ) -> list[list[MessageCard]]:
     """The cards of one page. A tool call and the results right below it are one block, any other
     message is one of its own.
@@ -135,7 +140,8 @@ def blocks_of(
             query=query,
             opens=query if is_tool or message.sequence == hit else None,
             time="" if raw else time,
-            missing=message.sequence - above - 1,
+            missing=message.sequence - above - 1 if message.branch == FIRST_LINE else 0,
+            version=versions.get(message.sequence),
             reviewer=reviewer,
         )
         if blocks and not card.missing and card.call == blocks[-1][0].message.sequence:
@@ -173,6 +179,7 @@ def _card(
     opens: SearchQuery | None,
     time: str,
     missing: int,
+    version: Version | None,
     reviewer: int | None,
 ) -> MessageCard:
     limit = None if whole else CUT_AT
@@ -199,6 +206,7 @@ def _card(
         facts=list(_facts(message)),
         missing=missing,
         call=page.calls.get(message.sequence),
+        version=version,
         reviews=message.staff_reviews,
         own_review=next(
             (one for one in message.staff_reviews if one.reviewer_id == reviewer), None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -30,11 +29,13 @@ from django.db.models import (
 from django.db.models.functions import Cast, Coalesce, Left, Length, Substr
 
 from conversations.admin.conversation.opened import Opened
+from conversations.admin.transcript.branches import PAGE_SIZE, ShownBranch
 from conversations.admin.transcript.images import LONGEST_URL
+from conversations.admin.transcript.tool_links import tool_links
 from conversations.models import Conversation, Message, Review, Role, as_read
 from conversations.models.message import MessageQuerySet
+from conversations.selectors.branches import BEGINNING, Place
 
-PAGE_SIZE = 100
 # Characters of one text shown among others; a longer one has a page of its own.
 CUT_AT = 20_000
 # Characters of content on a page of its own: as much as a browser lays out at once.
@@ -43,8 +44,6 @@ PART_SIZE = 200_000
 EXCERPT_CHARS = 20_000
 # The messages that the totals cover. A conversation may have a million, and its page waits.
 TOTALLED = 10_000
-# Tool results are near their calls; at a greater distance (in sequences) none is looked for.
-NEAR = 200
 
 _WHOLE = 2**31 - 1
 _TEXTS = ("content", "error", "rating_comment")
@@ -52,37 +51,57 @@ _JSON = ("tool_calls", "parts", "sources", "metadata", "extra")
 
 
 @dataclass(frozen=True, slots=True)
+class PageEnds:
+    """Which messages a page shows: the access record names them before they are read.
+
+    `first` and `last`: the sequences at its ends, None where it is empty. `branch`: the one that
+    it is a page of, with the `places` of the messages, or None in a conversation without forks.
+    """
+
+    first: int | None
+    last: int | None
+    branch: ShownBranch | None = None
+    places: Sequence[Place] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class TranscriptPage:
     """Messages in order with what belongs to them. Each has its texts beside it, as
     `content_text`, `tool_calls_text` and so on.
 
-    `first` and `last`: the sequences at the ends of the page; `first_of_all` and `last_of_all`:
-    those at the ends of the conversation; `follows`: the one that the page begins after.
-    `results`: the sequence of each tool result by (sequence of the calling message, id of the
-    call); `calls`: the sequence of the calling message by that of the result.
+    `first` and `last`: the sequences at the ends of the page; `last_of_all`: that of the last
+    message of the conversation, or of the branch that is shown; `follows`: the one that the page
+    begins after. `branch` as in PageEnds; `parents`: on a branch, the place that each message
+    follows, by sequence. `results`: the sequence of each tool result by (sequence of the calling
+    message, id of the call); `calls`: the sequence of the calling message by that of the result.
     """
 
     messages: list[Any]
     first: int | None
     last: int | None
     follows: int
-    first_of_all: int
     last_of_all: int
+    has_previous: bool = False
+    branch: ShownBranch | None = None
+    parents: dict[int, Place] = field(default_factory=dict)
     results: dict[tuple[int, str], int] = field(default_factory=dict)
     calls: dict[int, int] = field(default_factory=dict)
 
 
 def page_ends(
-    conversation: Conversation, *, after: int, before: int | None
-) -> dict[str, int | None]:
-    """The `first` and `last` sequence of the page that ends ahead of `before` or else follows
-    `after`, None where it is empty. The access record names them before messages are read."""
+    conversation: Conversation, branch: ShownBranch | None, *, after: int, before: int | None
+) -> PageEnds:
+    """The page that ends ahead of the sequence `before` or else follows `after`."""
+    if branch is not None:
+        places = branch.page(after=after, before=before)
+        first, last = (places[0][1], places[-1][1]) if places else (None, None)
+        return PageEnds(first, last, branch, places)
     messages = _messages(conversation)
     if before is not None:
         page = messages.filter(sequence__lt=before).order_by("-sequence")
     else:
         page = messages.filter(sequence__gt=after).in_order()
-    return page[:PAGE_SIZE].aggregate(first=Min("sequence"), last=Max("sequence"))
+    return PageEnds(**page[:PAGE_SIZE].aggregate(first=Min("sequence"), last=Max("sequence")))
 
 
 def page_start(sequence: int) -> int:
@@ -90,36 +109,58 @@ def page_start(sequence: int) -> int:
     return max(0, sequence - 1) // PAGE_SIZE * PAGE_SIZE
 
 
-def read_page(
-    conversation: Opened, first: int | None, last: int | None, *, follows: int | None
-) -> TranscriptPage:
-    """The messages of these sequences; `follows` of None is the sequence ahead of the first.
-    Three queries, and a fourth where there are tool calls or results."""
-    stored = _messages(conversation)
-    ends = stored.aggregate(first=Min("sequence"), last=Max("sequence"))
+def read_page(conversation: Opened, ends: PageEnds, *, follows: int | None) -> TranscriptPage:
+    """The messages of a page; `follows` of None is the sequence ahead of the first.
+
+    Three queries, and a fourth where there are tool calls or results; on a branch at most four
+    more.
+    """
+    branch = ends.branch
+    has_previous, last_of_all, parents = _around(conversation, ends)
     messages: list[Any] = []
-    if first is not None:
+    if ends.first is not None:
         # One character beyond the cut tells that there is more.
         texts = {f"{name}_text": Left(name, CUT_AT + 1) for name in _TEXTS}
         texts |= {f"{name}_text": Left(text, CUT_AT + 1) for name, text in _json_texts()}
-        within = stored.filter(sequence__gte=first, sequence__lte=last).in_order()
-        messages = _rows(conversation, within, texts)
+        messages = _rows(conversation, _within(conversation, ends).in_order(), texts)
     has_tools = any(message.role == Role.TOOL or message.tool_calls_text for message in messages)
-    results, calls = _tool_links(conversation, messages) if has_tools else ({}, {})
+    results, calls = tool_links(conversation, messages, branch) if has_tools else ({}, {})
     return TranscriptPage(
         messages=messages,
         first=messages[0].sequence if messages else None,
         last=messages[-1].sequence if messages else None,
-        follows=follows if follows is not None else (first or 1) - 1,
-        first_of_all=ends["first"] or 0,
-        last_of_all=ends["last"] or 0,
+        follows=follows if follows is not None else (ends.first or 1) - 1,
+        last_of_all=last_of_all,
+        has_previous=has_previous,
+        branch=branch,
+        parents=parents,
         results=results,
         calls=calls,
     )
 
 
+def _within(conversation: Opened, ends: PageEnds) -> MessageQuerySet:
+    messages = _messages(conversation)
+    if ends.branch is None:
+        return messages.filter(sequence__gte=ends.first, sequence__lte=ends.last)
+    return messages.filter(sequence__in=[sequence for _, sequence in ends.places])
+
+
+def _around(conversation: Opened, ends: PageEnds) -> tuple[bool, int, dict[int, Place]]:
+    """`has_previous`, `last_of_all` and `parents` of a page."""
+    if ends.branch is None:
+        of_all = _messages(conversation).aggregate(first=Min("sequence"), last=Max("sequence"))
+        is_first = ends.first is None or ends.first == of_all["first"]
+        return not is_first, of_all["last"] or 0, {}
+    if ends.first is None:
+        return False, ends.branch.last, {}
+    ahead = [ends.branch.parent_of(ends.first), *ends.places]
+    parents = {sequence: ahead[at] for at, (_, sequence) in enumerate(ends.places)}
+    return ahead[0] != BEGINNING, ends.branch.last, parents
+
+
 def read_whole(
-    conversation: Opened, message_id: uuid.UUID, *, part: int = 1
+    conversation: Opened, branch: ShownBranch | None, message_id: uuid.UUID, *, part: int = 1
 ) -> TranscriptPage | None:
     """One message alone, its texts whole, the content in parts of PART_SIZE, counted from 1.
 
@@ -134,7 +175,7 @@ def read_whole(
         message.parts_in_all = max(1, -(-message.characters // PART_SIZE))
         if part <= message.parts_in_all:
             at = message.sequence
-            return TranscriptPage([message], at, at, at - 1, at, at)
+            return TranscriptPage([message], at, at, at - 1, at, branch=branch)
     return None
 
 
@@ -145,10 +186,12 @@ def read_image_url(conversation: Opened, message_id: uuid.UUID, number: int) -> 
     return urls[number - 1] if 0 < number <= len(urls) else None
 
 
-def read_excerpts(conversation: Opened, sequences: Sequence[int]) -> Iterable[tuple[int, str, str]]:
-    """(sequence, role, beginning of the content) of these messages, in order."""
+def read_excerpts(
+    conversation: Opened, sequences: Sequence[int]
+) -> Iterable[tuple[int, int, str, str]]:
+    """(branch, sequence, role, beginning of the content) of these messages, in order."""
     found = _messages(conversation).filter(sequence__in=sequences).in_order()
-    return found.values_list("sequence", "role", Left("content", EXCERPT_CHARS))
+    return found.values_list("branch", "sequence", "role", Left("content", EXCERPT_CHARS))
 
 
 def read_totals(conversation: Opened) -> dict[str, Any]:
@@ -170,8 +213,10 @@ def read_totals(conversation: Opened) -> dict[str, Any]:
     )
 
 
-def first_since(conversation: Opened, moment: datetime) -> int | None:
+def first_since(conversation: Opened, branch: ShownBranch | None, moment: datetime) -> int | None:
     """The sequence of the first message at or after a moment; the last one's if there is none."""
+    if branch is not None:
+        return branch.first_since(moment)
     messages = _messages(conversation)
     later = messages.filter(created_at__gte=moment).in_order()
     found = later.values_list("sequence", flat=True).first()
@@ -276,43 +321,4 @@ def _image_urls(characters: int) -> Func:
         ),
         characters=characters,
         output_field=ArrayField(TextField()),
-    )
-
-
-def _tool_links(
-    conversation: Opened, messages: list[Any]
-) -> tuple[dict[tuple[int, str], int], dict[int, int]]:
-    """Results by call and calls by result, as TranscriptPage has them, of the messages and those
-    NEAR them.
-
-    A result belongs to the nearest call before it with its id: some models count their calls
-    from zero in each answer.
-    """
-    results: dict[tuple[int, str], int] = {}
-    calls: dict[int, int] = {}
-    open_calls: dict[str, int] = {}
-    first, last = messages[0].sequence - NEAR, messages[-1].sequence + NEAR
-    for sequence, answered, call_ids in _tool_rows(conversation, first, last):
-        if answered is not None and (call := open_calls.get(answered)) is not None:
-            calls[sequence] = call
-            results.setdefault((call, answered), sequence)
-        for call_id in json.loads(call_ids or "[]"):
-            open_calls[str(call_id)] = sequence
-    return results, calls
-
-
-def _tool_rows(
-    conversation: Opened, first: int, last: int
-) -> Iterable[tuple[int, str | None, str | None]]:
-    """(sequence, id of the call answered, ids of the calls made) of the messages with tools."""
-    ids = Func(
-        F("tool_calls"),
-        Value("$[*].id"),
-        function="jsonb_path_query_array",
-        template="%(function)s(%(expressions)s::jsonpath)",
-    )
-    near = _messages(conversation).filter(sequence__gte=first, sequence__lte=last)
-    with_tools = near.exclude(tool_calls=None, tool_call_id=None).in_order()
-    return with_tools.annotate(call_ids=Cast(ids, TextField())).values_list(
-        "sequence", "tool_call_id", "call_ids"
     )

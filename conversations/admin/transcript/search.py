@@ -10,6 +10,7 @@ from django.utils.safestring import SafeString
 
 from conversations.admin.conversation.opened import Opened
 from conversations.admin.formatting import visible_html
+from conversations.admin.transcript.branches import ShownBranch
 from conversations.admin.transcript.navigation import FIND, HIT, TranscriptUrl
 from conversations.admin.transcript.queries import EXCERPT_CHARS, read_excerpts
 from conversations.models import AccessAction, AccessContext, Role
@@ -23,6 +24,18 @@ from conversations.services.validators import MAX_QUERY_CHARS, check_query
 A_PAGE = 50
 
 
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A message that matches. `branch` is the number of the branch that its URL leads to, where
+    that is not the one that is shown."""
+
+    sequence: int
+    role: str
+    snippet: SafeString
+    url: str
+    branch: int | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
     """The result of a search, or why it was refused.
@@ -30,7 +43,7 @@ class Findings:
     `sequences`: those of the messages that match, and `total` how many there are, as text.
     `current`: the one that is looked at, and `number` its place among them, counted from 1.
     `pages`: the number of each page of matches, and its URL unless it is the one shown.
-    `matches`: sequence, role, snippet and URL of each match of that page.
+    `matches`: those of that page, on all branches.
     """
 
     text: str
@@ -44,10 +57,12 @@ class Findings:
     previous_url: str | None = None
     next_url: str | None = None
     pages: Sequence[tuple[int, str | None]] = ()
-    matches: Sequence[tuple[int, str, SafeString, str]] = ()
+    matches: Sequence[Match] = ()
 
 
-def find_inside(url: TranscriptUrl, access: AccessContext, conversation: Opened) -> Findings | None:
+def find_inside(
+    url: TranscriptUrl, access: AccessContext, conversation: Opened, branch: ShownBranch | None
+) -> Findings | None:
     """None where nothing is searched for. A search leaves an access record of its own."""
     if not (text := url.text(FIND)):
         return None
@@ -79,23 +94,30 @@ def find_inside(url: TranscriptUrl, access: AccessContext, conversation: Opened)
             (other, None if other == page else url.to(matches=other, hit=current))
             for other in (range(1, last_page + 1) if last_page > 1 else ())
         ],
-        matches=[
-            (sequence, role, snippet, url.to(at=sequence))
-            for sequence, role, snippet in _matches(
-                conversation, query, sequences[(page - 1) * A_PAGE : page * A_PAGE]
-            )
-        ],
+        matches=list(
+            _matches(url, conversation, branch, query, sequences[(page - 1) * A_PAGE :][:A_PAGE])
+        ),
     )
 
 
 def _matches(
-    conversation: Opened, query: SearchQuery | None, sequences: Sequence[int]
-) -> Iterator[tuple[int, str, SafeString]]:
-    """Sequence, role and snippet of each. One query, and one more for each message that matches
-    beyond its first EXCERPT_CHARS."""
+    url: TranscriptUrl,
+    conversation: Opened,
+    branch: ShownBranch | None,
+    query: SearchQuery | None,
+    sequences: Sequence[int],
+) -> Iterator[Match]:
+    """One query, one more for each message that matches beyond its first EXCERPT_CHARS, and one for
+    those on other branches."""
     if query is None or not sequences:
         return
-    for sequence, role, beginning in read_excerpts(conversation, sequences):
+    rows = list(read_excerpts(conversation, sequences))
+    elsewhere = (
+        branch.elsewhere((number, sequence) for number, sequence, *_ in rows) if branch else {}
+    )
+    for number, sequence, role, beginning in rows:
         place = (conversation.user_id, conversation.pk, sequence)
         text = matching_excerpt(place, beginning, query, read=EXCERPT_CHARS)
-        yield sequence, Role(role).label, visible_html(snippet_of(text or beginning, query))
+        snippet = visible_html(snippet_of(text or beginning, query))
+        on = elsewhere.get((number, sequence))
+        yield Match(sequence, Role(role).label, snippet, url.to(at=sequence), on)

@@ -24,9 +24,12 @@ from conversations.admin.formatting import (
     named_visibly,
     visible_text,
 )
+from conversations.admin.transcript.branches import ShownBranch, branch_of
 from conversations.admin.transcript.images import image_response
 from conversations.admin.transcript.message_card import blocks_of, counted_tokens
 from conversations.admin.transcript.navigation import (
+    BRANCH,
+    BRANCHES,
     FILTERS,
     FIND,
     HIT,
@@ -36,6 +39,7 @@ from conversations.admin.transcript.navigation import (
 from conversations.admin.transcript.queries import (
     CUT_AT,
     TOTALLED,
+    PageEnds,
     TranscriptPage,
     first_since,
     page_ends,
@@ -46,6 +50,7 @@ from conversations.admin.transcript.queries import (
     read_whole,
 )
 from conversations.admin.transcript.search import find_inside
+from conversations.admin.transcript.versions import branches_beside, listed_branches, versions_of
 from conversations.admin.username_urls import owner_url
 from conversations.models import AccessContext, Conversation, ConversationNote
 from conversations.models.rights import (
@@ -58,7 +63,8 @@ from conversations.models.rights import (
     VIEW_CONTENT,
     VIEW_NOTES,
 )
-from conversations.services.errors import NO_SUCH_MESSAGE
+from conversations.services.audit import Detail
+from conversations.services.errors import NO_SUCH_BRANCH, NO_SUCH_MESSAGE
 
 TEMPLATE = "admin/conversations/conversation/transcript.html"
 NOTES_SHOWN = 100
@@ -81,9 +87,10 @@ def transcript(
 ) -> HttpResponse:
     """One page; `?after=` and `?before=` name a sequence, `?at=` (a sequence or a date) and `?on=`
     (a date) redirect to the page that holds it, `?message=` shows one message whole (`&part=` of
-    it), or its `&image=` alone. `?find=` searches inside and marks the words, `?hit=` is the
-    sequence of the match that is looked at, `?raw=1` shows texts as they were written. Each
-    request leaves its AccessRecord.
+    it), or its `&image=` alone. `?branch=` is the branch that is shown, by default the owner's
+    current one, and `?branches=` lists a page of all. `?find=` searches inside and marks the words,
+    `?hit=` is the sequence of the match that is looked at, `?raw=1` shows texts as they were
+    written. Each request leaves its AccessRecord.
 
     Raises NotFound, and ReasonRequired before anything of the conversation is read.
     """
@@ -98,7 +105,8 @@ def transcript(
         conversation, page, context = _read_message(url, access, conversation_id)
     else:
         conversation, page, context = _read_page(url, access, conversation_id)
-    findings = find_inside(url, access, conversation)
+    url = url.on(page.branch)
+    findings = find_inside(url, access, conversation, page.branch)
     marks = findings.query if findings else None
     context["blocks"] = blocks_of(
         page,
@@ -107,8 +115,9 @@ def transcript(
         hit=url.sequence(HIT),
         whole="message" in request.GET,
         raw=url.text("raw") == "1",
+        versions=versions_of(page, url),
     )
-    context |= _page_context(request, model_admin, conversation)
+    context |= _page_context(url, model_admin, conversation, page.branch)
     context |= {"page": page, "findings": findings, "marks": marks}
     return TemplateResponse(request, TEMPLATE, context)
 
@@ -118,13 +127,23 @@ def _redirect_to_sequence(
 ) -> HttpResponse:
     """To the page and anchor of the sequence `at`, or of the first message of a date."""
     conversation, wanted = listed(conversation_id), url.sequence("at")
+    branch = branch_of(conversation, url.sequence(BRANCH)) or branch_of(conversation, None)
     moment = url.moment("on") or url.moment("at")
     if wanted is None and moment is not None:
         detail = {"on": moment.isoformat()}
-        wanted = first_since(open_conversation(access, conversation_id, detail=detail), moment)
-    at = max(1, min(wanted or 1, conversation.last_sequence))
+        opened = open_conversation(access, conversation_id, detail=detail)
+        wanted = first_since(opened, branch, moment)
+    at = max(1, wanted or 1)
+    if branch is None:
+        at = max(1, min(at, conversation.last_sequence))
+        after = page_start(at)
+    else:
+        # A message of another branch is shown on that one.
+        branch = branch.through(at)
+        at = branch.first_from(at)
+        after = branch.page_start(at)
     hit = at if url.text(FIND) else None
-    return HttpResponseRedirect(f"{url.to(after=page_start(at), hit=hit)}#m-{at}")
+    return HttpResponseRedirect(f"{url.on(branch).to(after=after, hit=hit)}#m-{at}")
 
 
 def _image(url: TranscriptUrl, access: AccessContext, conversation_id: uuid.UUID) -> HttpResponse:
@@ -144,16 +163,17 @@ def _read_message(
 ) -> tuple[Opened, TranscriptPage, dict[str, Any]]:
     key, part = _message_id(url), url.sequence("part") or 1
     conversation = open_conversation(access, conversation_id, detail={"message": str(key)})
-    page = read_whole(conversation, key, part=part)
+    branch = _shown_branch(conversation, url)
+    page = read_whole(conversation, branch, key, part=part)
     if page is None:
         raise Http404(NO_SUCH_MESSAGE)
-    message = page.messages[0]
-    back = url.to(after=page_start(message.sequence))
+    message, url = page.messages[0], url.on(branch)
+    back = f"{url.to(after=page_start(message.sequence))}#m-{message.sequence}"
     return (
         conversation,
         page,
         {
-            "back_url": f"{back}#m-{message.sequence}",
+            "back_url": back if branch is None else url.to(at=message.sequence),
             "parts": [
                 (number, None if number == part else url.to(message=key, part=number))
                 for number in range(1, message.parts_in_all + 1)
@@ -167,14 +187,22 @@ def _read_page(
 ) -> tuple[Opened, TranscriptPage, dict[str, Any]]:
     before = url.sequence("before")
     after = None if before is not None else url.sequence("after") or 0
-    ends: dict[str, int | None] = {}
+    ends = PageEnds(None, None)
 
-    def detail(found: Conversation) -> dict[str, int | None]:
-        ends.update(page_ends(found, after=after or 0, before=before))
-        return ends
+    def detail(found: Conversation) -> Detail:
+        nonlocal ends
+        branch = _shown_branch(found, url)
+        ends = page_ends(found, branch, after=after or 0, before=before)
+        said: dict[str, Any] = {"first": ends.first, "last": ends.last}
+        if branch is not None:
+            said[BRANCH] = branch.number
+        if listing := listed_branches(branch, url):
+            said[BRANCHES] = [each.number for each in listing]
+        return said
 
     conversation = open_conversation(access, conversation_id, detail=detail)
-    page = read_page(conversation, ends["first"], ends["last"], follows=after)
+    page = read_page(conversation, ends, follows=after)
+    url, here = url.on(page.branch), {"before": before, "after": after or None}
     links = page_links(url, page)
     raw = url.text("raw") == "1"
     return (
@@ -185,11 +213,21 @@ def _read_page(
             "has_pages": any(link for _, _, link in links),
             "cut_at": f"{CUT_AT:,}",
             "raw": raw,
-            "switch_url": url.to(raw=None if raw else "1", before=before, after=after or None),
+            "switch_url": url.to(raw=None if raw else "1", **here),
             # A sequence is appended to it, for the page that holds that message.
             "elsewhere": f"?{urlencode(url.kept | {'at': ''})}",
+            "branches": branches_beside(conversation, page.branch, url, here),
         },
     )
+
+
+def _shown_branch(conversation: Conversation, url: TranscriptUrl) -> ShownBranch | None:
+    """The branch that is asked for, or the owner's current one; None without forks."""
+    number = url.sequence(BRANCH)
+    branch = branch_of(conversation, number)
+    if branch is None and (number or conversation.last_branch):
+        raise Http404(NO_SUCH_BRANCH)
+    return branch
 
 
 def _message_id(url: TranscriptUrl) -> uuid.UUID:
@@ -200,10 +238,11 @@ def _message_id(url: TranscriptUrl) -> uuid.UUID:
 
 
 def _page_context(
-    request: HttpRequest, model_admin: ModelAdmin, conversation: Opened
+    url: TranscriptUrl, model_admin: ModelAdmin, conversation: Opened, branch: ShownBranch | None
 ) -> dict[str, Any]:
     """What surrounds the messages: the conversation, its totals, notes and neighbours, and what
     the reader may do."""
+    request = url.request
     may = {name: request.user.has_perm(right) for name, right in _RIGHTS.items()}
     if conversation.legal_hold:
         may |= dict.fromkeys(_CHANGES, False)
@@ -215,10 +254,10 @@ def _page_context(
         "opts": model_admin.opts,
         "original": named_visibly(conversation, "title"),
         "conversation": conversation,
-        "message_count": f"{conversation.message_count:,}",
+        "message_count": _message_count(conversation, branch),
         "filters": request.GET.get(FILTERS, ""),
         "may": may,
-        "here": request.get_full_path(),
+        "here": url.here,
         "act_url": reverse("admin:conversations_conversation_act", args=[conversation.pk]),
         "hold_url": reverse(
             f"admin:conversations_conversation_{hold_page}", args=[conversation.pk]
@@ -232,6 +271,17 @@ def _page_context(
         "summary": list(_summary(conversation)),
         "placed": placed_by(conversation) if conversation.legal_hold else None,
     }
+
+
+def _message_count(conversation: Opened, branch: ShownBranch | None) -> str:
+    """Where there are branches: of all, of the one that is shown, and of those that were deleted,
+    which the gaps between its messages do not tell."""
+    count = f"{conversation.message_count:,}"
+    if branch is None or conversation.branch_count < 2:
+        return count
+    count += f" in {conversation.branch_count:,} branches, {branch.length:,} on this one"
+    deleted = conversation.last_sequence - conversation.message_count
+    return f"{count}, {deleted:,} deleted" if deleted else count
 
 
 def _summary(conversation: Opened) -> Iterator[tuple[str, str]]:
@@ -252,5 +302,7 @@ def _summary(conversation: Opened) -> Iterator[tuple[str, str]]:
         yield "Duration", duration((totals["last"] - totals["first"]).total_seconds())
     if totals["good"] or totals["bad"]:
         yield "Ratings", f"{totals['good']:,} good, {totals['bad']:,} bad"
-    if conversation.message_count > TOTALLED:
-        yield "Totals", f"of the newest {TOTALLED:,} messages"
+    of = [f"the newest {TOTALLED:,} messages"] * (conversation.message_count > TOTALLED)
+    of += ["all branches"] * (conversation.branch_count > 1)
+    if of:
+        yield "Totals", f"of {', of '.join(of)}"

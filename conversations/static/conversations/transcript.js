@@ -15,11 +15,13 @@
     const isTyping = (target) =>
         target.isContentEditable || ["INPUT", "TEXTAREA", "SELECT"].includes(target.tagName);
 
+    const focusedMessage = () => document.activeElement?.closest(".message");
+
     // The message at the top of what is seen, and from it the next or previous one.
     const move = (step) => {
         const top = bar.getBoundingClientRect().bottom + 24;
         const below = messages.findIndex((message) => message.getBoundingClientRect().bottom > top);
-        const focused = messages.indexOf(document.activeElement);
+        const focused = messages.indexOf(focusedMessage());
         let at = below < 0 ? messages.length - 1 : below;
         if (focused >= 0) at = focused + step;
         else if (step < 0) at -= 1;
@@ -30,6 +32,41 @@
         message.focus({ preventScroll: true });
     };
     const follow = (which) => page.querySelector(`[data-hit=${which}]`)?.click();
+
+    // Another version of the message that has the focus or was led to, else of the first on the
+    // screen that has any.
+    const switchVersion = (which) => {
+        const top = bar.getBoundingClientRect().bottom;
+        const seen = [...page.querySelectorAll(".version")].filter((version) => {
+            const place = version.getBoundingClientRect();
+            return place.bottom > top && place.top < innerHeight;
+        });
+        const near = focusedMessage() ?? page.querySelector(".message:target");
+        const version = seen.find((one) => one.closest(".message") === near) ?? seen[0];
+        version?.querySelector(`[data-version=${which}]`)?.click();
+    };
+    // The page of another version shows it at the same height, with the focus on the same link.
+    const SWITCHED = "switched-version";
+    for (const link of page.querySelectorAll("[data-version]")) {
+        link.addEventListener("click", () => {
+            const { top } = link.closest(".message").getBoundingClientRect();
+            const focused = document.activeElement === link ? link.dataset.version : "";
+            sessionStorage.setItem(SWITCHED, JSON.stringify([link.hash, top, focused]));
+        });
+    }
+    const switched = JSON.parse(sessionStorage.getItem(SWITCHED) ?? "[]");
+    sessionStorage.removeItem(SWITCHED);
+    const arrived = switched[0] === location.hash && document.getElementById(location.hash.slice(1));
+    if (arrived) {
+        const [, top, focused] = switched;
+        // After the browser, which scrolls to the message and takes the focus away.
+        addEventListener("load", () => requestAnimationFrame(() => {
+            scrollBy(0, arrived.getBoundingClientRect().top - top);
+            const links = [...arrived.querySelectorAll("[data-version]")];
+            const link = links.find((one) => one.dataset.version === focused) ?? links[0];
+            if (focused) link?.focus({ preventScroll: true });
+        }));
+    }
     const showSheet = () => {
         if (!sheet.open) sheet.showModal();
     };
@@ -37,6 +74,8 @@
     const shortcuts = {
         j: () => move(1),
         k: () => move(-1),
+        h: () => switchVersion("previous"),
+        l: () => switchVersion("next"),
         n: () => follow("next"),
         p: () => follow("previous"),
         "/": () => {

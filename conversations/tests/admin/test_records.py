@@ -133,6 +133,7 @@ CASES = {
     "conversations_conversation_change": [
         (got(), "read"),
         (got(after="1"), "read"),
+        (got(branch="0", branches="1"), "read"),
         (got(on="2020-01-01"), "read"),
         (got(message=answer), "read"),
         (got(find="zeppelin"), "search"),

@@ -3,7 +3,8 @@ import uuid
 
 import pytest
 
-from conversations.admin.transcript.queries import CUT_AT, PAGE_SIZE
+from conversations.admin.transcript.branches import PAGE_SIZE
+from conversations.admin.transcript.queries import CUT_AT
 from conversations.db.owners import is_distributed
 from conversations.models import Conversation, Message
 from conversations.services import (
