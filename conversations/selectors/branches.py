@@ -11,7 +11,6 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
-from django.db import connection
 from django.db.models import Q, QuerySet
 from django.db.models.expressions import RawSQL
 
@@ -255,7 +254,7 @@ def children_of(
         "last": _LAST,
     }
     found: dict[Place, list[uuid.UUID]] = defaultdict(list)
-    with connection.cursor() as cursor:
+    with read_connection().cursor() as cursor:
         cursor.execute(_CHILDREN, values)
         for branch, sequence, id_ in cursor.fetchall():
             found[branch, sequence].append(id_)

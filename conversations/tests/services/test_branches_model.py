@@ -16,7 +16,6 @@ from hypothesis.stateful import (
 
 from conversations.formats import MessageDraft
 from conversations.models import Message
-from conversations.selectors.newest_branches import branches_by_activity, newest_through
 from conversations.services import (
     SCRIPT,
     Conflict,
@@ -146,17 +145,6 @@ class BranchMachine(RuleBasedStateMachine):
     @invariant()
     def the_database_agrees(self):
         check(self.chat, self.tree)
-
-    @invariant()
-    def the_newest_branch_through_each_message_is_known(self):
-        branches = branches_by_activity(self.owner.pk, self.chat.pk)
-        rows = Message.objects.of(self.owner.pk, self.chat.pk) if branches else ()
-        places = {row.id: (row.branch, row.sequence) for row in rows}
-        newest = newest_through(branches, places.values())
-        paths = {branch.number: self.tree.path(branch.number) for branch in branches}
-        for node in self.tree.alive() if branches else ():
-            through = [each.number for each in branches if node in paths[each.number]]
-            assert newest[places[node.id]] == through[0]
 
 
 @pytest.mark.django_db
