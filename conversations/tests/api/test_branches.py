@@ -277,11 +277,14 @@ def test_a_branch_with_a_running_answer_is_kept(api, alice, forked):
     assert api.delete(f"{LIST}/{chat}/branches/1").json()["deleted"] == 2
 
 
+def hold(chat):
+    access = replace(SCRIPT, reason="Case 7")
+    set_legal_hold(conversation_id=uuid.UUID(chat), on_hold=True, access=access)
+
+
 def test_on_legal_hold_branches_are_added_and_not_moved(api, forked):
     chat, ids = forked
-    set_legal_hold(
-        conversation_id=uuid.UUID(chat), on_hold=True, access=replace(SCRIPT, reason="Case 7")
-    )
+    hold(chat)
     assert error_of(api.delete(f"{LIST}/{chat}/branches/2"), 409)[1] == "not_changeable"
     refused = api.patch(f"{LIST}/{chat}", {"active_branch": 0})
     assert error_of(refused, 409)[1] == "not_changeable"
@@ -289,6 +292,12 @@ def test_on_legal_hold_branches_are_added_and_not_moved(api, forked):
     said(api, chat, "more", parent_id=ids["a1"])
     assert api.get(f"{LIST}/{chat}").json()["active_branch"] == 0
     assert [branch["length"] for branch in listed(api, chat)] == [3, 2, 1, 2]
+    line = new_chat(api)
+    said(api, line, "q")
+    hold(line)
+    said(api, line, "q2", parent_id="root")
+    assert [branch["first_words"] for branch in listed(api, line)] == ["q", "q2"]
+    assert api.post(f"{LIST}/{chat}/fork", {"message_id": ids["a1"]}).status_code == 201
 
 
 def test_the_feed_tells_of_branches(api, forked):

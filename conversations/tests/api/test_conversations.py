@@ -15,7 +15,7 @@ FIELDS = [
     "metadata",
     "external_id",
     "tags",
-    "message_count",
+    *("message_count", "path_length", "branch_count", "active_branch", "forked_from"),
     "pinned",
     "archived",
     "created_at",

@@ -1,6 +1,10 @@
 """All lists of message columns derive from `formats/message.py`, which equals the model."""
 
-from conversations.api.serializers import MessageSerializer, NewMessageSerializer
+from conversations.api.serializers import (
+    PLACE_ON_BRANCHES,
+    MessageSerializer,
+    NewMessageSerializer,
+)
 from conversations.formats import DRAFT_FIELDS, RECORDED_FIELDS, MessageDraft
 from conversations.formats.message_reader import ROLES
 from conversations.formats.sdk_keys import LANGCHAIN_ROLES, STATUSES, WHOLE_ITEMS
@@ -28,13 +32,13 @@ def test_a_draft_has_the_defaults_of_the_model():
 
 
 def test_the_api_answers_every_column_that_leaves_the_server():
-    answered = {"id", "conversation_id", "sequence", "updated_at", *RECORDED_FIELDS}
-    assert set(MessageSerializer().fields) == answered
+    place = {"id", "conversation_id", "sequence", *PLACE_ON_BRANCHES}
+    assert set(MessageSerializer().fields) == {*place, *RECORDED_FIELDS, "updated_at"}
 
 
 def test_the_api_reads_every_column_that_a_client_sets():
     read = set(NewMessageSerializer().fields)
-    assert read == set(RECORDED_FIELDS) - NEVER_SENT | {"id"}
+    assert read == set(RECORDED_FIELDS) - NEVER_SENT | {"id", "parent_id"}
 
 
 def test_a_request_field_is_as_wide_as_its_column():
