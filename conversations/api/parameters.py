@@ -11,6 +11,7 @@ from conversations.api.fields import USER
 from conversations.api.filters import METADATA, TIME_SCHEMA
 from conversations.api.pagination import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
 from conversations.models import Role
+from conversations.models.user_names import LARGEST_EXACT_NUMBER
 from conversations.services.audit import MAX_REASON_CHARS
 
 _WHOSE = "The owner's name, as the caller knows it. Without it, the caller."
@@ -161,7 +162,12 @@ SEARCH = [
 CHANGES = [
     OpenApiParameter(
         "after",
-        {"oneOf": [{"type": "integer", "minimum": 0}, {"type": "string", "enum": ["now"]}]},
+        {
+            "oneOf": [
+                {"type": "integer", "minimum": 0, "maximum": LARGEST_EXACT_NUMBER},
+                {"type": "string", "enum": ["now"]},
+            ]
+        },
         description=(
             "The `next_cursor` of the page before, or the `cursor` of a change. `now` answers the "
             "cursor behind which everything comes that is written from now on. Without it, the "
