@@ -245,11 +245,29 @@ def test_a_branch_without_messages_is_left_out(alice):
 
 
 def test_where_the_active_branch_has_no_messages_the_one_it_began_on_is_shown(forked):
-    last = forked.messages.in_order().last()
-    delete_message(conversation_id=forked.pk, message_id=last.id, access=SCRIPT)
-    activate_branch(conversation_id=forked.pk, number=2, access=SCRIPT)
+    for parent in (forked.messages.get(content="question").id, "root"):
+        gone = append(forked, "gone", parent)
+        delete_message(conversation_id=forked.pk, message_id=gone, access=SCRIPT)
     forked.refresh_from_db()
-    assert json.loads(export(forked))["active_branch"] == 1
+    assert (forked.branch_count, forked.active_branch) == (5, 4)
+    # Nothing is before a second beginning: the newest branch.
+    assert json.loads(export(forked))["active_branch"] == 2
+    activate_branch(conversation_id=forked.pk, number=3, access=SCRIPT)
+    forked.refresh_from_db()
+    assert json.loads(export(forked))["active_branch"] == 0
+
+
+def test_a_first_line_that_was_deleted_does_not_come_back(alice):
+    chat = make_conversation(alice, 1)
+    second = append(chat, "second beginning", "root")
+    append(chat, "answer")
+    append(chat, "other answer", second)
+    delete_branch(conversation_id=chat.pk, number=0, access=SCRIPT)
+    chat.refresh_from_db()
+    copy = imported(export(chat))
+    assert (copy.branch_count, copy.active_branch) == (2, 2)
+    numbers = Branch.objects.of(copy.user_id, copy.pk).values_list("number", flat=True)
+    assert sorted(numbers) == [1, 2]
 
 
 def test_a_tree_that_has_changed_in_the_file_is_refused(forked, bob):
