@@ -15,7 +15,7 @@ from conversations.selectors.whole_trees import Parents
 from conversations.services.appending import MAX_BATCH
 from conversations.services.audit import SCRIPT
 from conversations.services.branch_placement import OnBranch, Parent
-from conversations.services.branches import activate_branch, delete_branch
+from conversations.services.branches import delete_branch
 
 
 def import_key(start: int) -> str:
@@ -70,8 +70,8 @@ def show_active(owner_id: int, conversation_id: uuid.UUID, chat: Chat) -> None:
     row = messages.filter(id=message_id(conversation_id, chat.active)).values("branch").get()
     number = number_of(row["branch"])
     found = Conversation.objects.owned_by(owner_id).filter(pk=conversation_id)
-    if not found.filter(active_branch=number).exists():
-        activate_branch(conversation_id=conversation_id, number=number, access=SCRIPT)
+    # Not a change of somebody's, which would move the conversation's time.
+    found.exclude(active_branch=number).update(active_branch=number)
 
 
 def first_difference_of_trees(

@@ -141,7 +141,7 @@ def grow(chat, operations):
 
 
 @given(operations=OPERATIONS)
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 def test_a_tree_is_the_same_after_an_export_and_an_import(operations):
     chat = make_conversation(make_user(f"owner{next(NUMBERS)}"))
     grow(chat, operations)
