@@ -13,6 +13,7 @@ from conversations.api.pagination import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
 from conversations.models import Role
 from conversations.models.user_names import LARGEST_EXACT_NUMBER
 from conversations.services.audit import MAX_REASON_CHARS
+from conversations.services.branch_placement import MAX_BRANCHES
 
 _WHOSE = "The owner's name, as the caller knows it. Without it, the caller."
 USER_ID = OpenApiParameter(
@@ -106,7 +107,13 @@ CONVERSATION_LISTING = [
 ]
 BRANCH = OpenApiParameter(
     "branch",
-    {"type": "string", "pattern": "^(active|all|[0-9]{1,5})$", "default": "active"},
+    {
+        "oneOf": [
+            {"type": "string", "enum": ["active", "all"]},
+            {"type": "integer", "minimum": 0, "maximum": MAX_BRANCHES},
+        ],
+        "default": "active",
+    },
     description=(
         "Which messages: those of the active branch, of the branch with this number, or `all`, by "
         "sequence."
