@@ -198,7 +198,7 @@ def test_a_write_costs_one_more_statement_on_the_primary(replica, alice, chat):
         )
     assert answer.status_code == 201
     sent = [query["sql"] for query in primary if not query["sql"].startswith(("BEGIN", "COMMIT"))]
-    assert len(sent) == 4, sent
+    assert len(sent) == 3, sent
     assert "conversations_writeposition" in sent[-1]
     assert not len(there)
 
@@ -220,8 +220,8 @@ def test_an_export_reads_branches_there(replica, alice, chat, file_format):
         access=SCRIPT,
     )
     given = {"file_format": file_format, "branches": "all", "access": SCRIPT}
-    replica.catch_up()
     pieces = export_conversations(conversations=Conversation.objects.all(), **given)
+    replica.catch_up()  # with all that was written by then
     with CaptureQueriesContext(connection) as primary:
         text = "".join(pieces)
     assert "another beginning" in text

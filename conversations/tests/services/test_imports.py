@@ -304,12 +304,11 @@ def test_conversations_are_stored_as_they_come(owner):
     assert seen == [(1, 1), (2, 2), (3, 3)]
 
 
-def test_one_conversation_takes_five_statements(owner, django_assert_num_queries):
+def test_one_conversation_takes_four_statements(owner, django_assert_num_queries):
     messages = [HELLO] * 50
-    # Queries for an earlier id and for tombstones, the conversation, its counters and its messages.
-    # Also two savepoints, of the conversation (a transaction outside tests) and of the append.
-    # On a cluster two statements more: the id is claimed, and tombstones are looked up.
-    with django_assert_num_queries(5 + 4 + 2 * is_distributed()):
+    # Queries for an earlier id and for tombstones, the conversation, its messages. Also a savepoint
+    # of the conversation (a transaction outside tests). On a cluster its id is claimed, too.
+    with django_assert_num_queries(4 + 2 + is_distributed()):
         import_lines(owner, {"messages": messages})
 
 
