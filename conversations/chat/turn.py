@@ -7,7 +7,6 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.db import connection
 
 from conversations.chat.llm.providers import provider_named
 from conversations.chat.llm.tools import tool_names
@@ -52,9 +51,8 @@ def ask(
     `owner` is whose conversation it is, or is to be; None is the caller's own, or whoever's
     conversation is named. An act of staff on another user's conversation is recorded.
     `key` makes the call repeatable: an equal one later watches the same turn. Without `store`
-    nothing is kept but the turn's counts, and it ends when its client leaves. This thread's
-    database connection is closed: who waits for a model keeps none. Raises NotConfigured,
-    InvalidValue, NotFound, NotAllowed, KeyReused, TurnRunning.
+    nothing is kept but the turn's counts, and it ends when its client leaves. Raises
+    NotConfigured, InvalidValue, NotFound, NotAllowed, KeyReused, TurnRunning.
     """
     found = provider_named(provider)
     wanted = model or found.model
@@ -78,9 +76,7 @@ def ask(
         turn, created = begin_turn(**asked, **place, **running, metadata=metadata)
     else:
         turn, created = begin_unstored_turn(**asked), True
-    watched = runner().start(turn, found, question) if created else runner().watch(turn)
-    release_connection()
-    return watched
+    return runner().start(turn, found, question) if created else runner().watch(turn)
 
 
 def _check_options(
@@ -156,12 +152,6 @@ def stop(*, access: AccessContext, message_id: uuid.UUID) -> Turn:
     if not runner().stop(found.pk):
         runs &= not _interrupt_abandoned(found)
     return found if runs else find_turn(message_id=message_id, access=access) or found
-
-
-def release_connection() -> None:
-    """Close this thread's database connection, unless a transaction is open in it."""
-    if not connection.in_atomic_block:
-        connection.close()
 
 
 def _interrupt_abandoned(turn: Turn) -> bool:

@@ -12,6 +12,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from conversations.chat.events import Event
 from conversations.chat.question import Question
+from conversations.chat.runtime.in_thread import iterate_in_thread, result_in_thread
 from conversations.chat.turn import ask, stop
 from conversations.models import AccessAction, AccessContext, Caller, Message, Role
 from conversations.services import (
@@ -105,12 +106,12 @@ class Command(BaseCommand):
         )
         self.conversation_id = watched.turn.conversation_id
         try:
-            for event in watched.events():
+            for event in iterate_in_thread(watched.events()):
                 if event is not None:
                     self._show_event(event)
         except KeyboardInterrupt:
             stop(access=self.access, message_id=watched.turn.id)
-            watched.result()
+            result_in_thread(watched.result())
             self._write(f"\n{STOPPED}\n")
 
     def _show_event(self, event: Event) -> None:
