@@ -179,7 +179,7 @@ CHAT_MAX_BODY_BYTES = env.int("CHAT_MAX_BODY_BYTES", default=10 * 1024 * 1024)
 DATA_UPLOAD_MAX_MEMORY_SIZE = CHAT_MAX_BODY_BYTES
 # The web server (`conversations/server/`). Each process has so many threads, with a database
 # connection each, and so many open requests and streams; one more is answered with 503.
-WEB_THREADS = chat.integer(env, "WEB_THREADS", 4, minimum=1, maximum=100)
+WEB_THREADS = chat.integer(env, "WEB_THREADS", 5, minimum=1, maximum=100)
 WEB_REQUESTS = chat.integer(env, "WEB_REQUESTS", 4_000, minimum=1, maximum=60_000)
 WEB_STREAMS = chat.integer(env, "WEB_STREAMS", 2_000, minimum=1, maximum=60_000)
 # Seconds in which the head and the body of a request must arrive. A connection without a request

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import IO
 from weakref import WeakValueDictionary
 
@@ -48,22 +48,15 @@ class Admission:
             return
         name = conversation_named(scope, body)
         lock = self._conversations.setdefault(name, asyncio.Lock()) if name else None
-        held: list[asyncio.Lock | asyncio.Semaphore] = []
-        try:
-            async with asyncio.timeout(WAIT_SECONDS):
-                for one in (lock, self._writes):
-                    if one is not None:
-                        await one.acquire()
-                        held.append(one)
-        except TimeoutError:
-            for one in held:
-                one.release()
-            raise Busy from None
-        try:
+        async with AsyncExitStack() as held:
+            try:
+                async with asyncio.timeout(WAIT_SECONDS):
+                    if lock is not None:
+                        await held.enter_async_context(lock)
+                    await held.enter_async_context(self._writes)
+            except TimeoutError:
+                raise Busy from None
             yield
-        finally:
-            for one in held:
-                one.release()
 
 
 def writes(scope: Scope) -> bool:

@@ -45,8 +45,8 @@ class Application:
         self._admission = Admission(settings.WEB_THREADS)
         self._health = HealthChecks()
         self._requests = self._waiting = 0
-        # Set once this process takes no new connections and gives up those it has.
-        self._retired = asyncio.Event()
+        self._closes_connections = False
+        self._gives_streams_away = asyncio.Event()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -67,10 +67,13 @@ class Application:
         """End what runs in the background, in the calling thread; streams of it end by that."""
         run_hooks()
 
-    def retire(self) -> None:
-        """Clients are to go to the process that takes this one's place: connections are closed
-        after their response, and streams that clients resume by themselves end now."""
-        self._retired.set()
+    def close_connections(self) -> None:
+        """After their response, from now on: clients are to go to another process."""
+        self._closes_connections = True
+
+    def give_streams_away(self) -> None:
+        """Those that clients resume by themselves end now: clients go on at another process."""
+        self._gives_streams_away.set()
 
     async def _live(self, receive: Receive, send: Send) -> None:
         """The start and the end, under a server that tells of them."""
@@ -153,7 +156,7 @@ class Application:
         self, response: HttpResponseBase, send: Send, *, close: bool = False
     ) -> None:
         headers = head_of(response)
-        if close or self._retired.is_set():
+        if close or self._closes_connections:
             headers.append((b"connection", b"close"))
         start = {"type": "http.response.start", "status": response.status_code}
         await send(start | {"headers": headers})
@@ -168,7 +171,7 @@ class Application:
             await self._send_head(response, send)
             ends, resumable = [_disconnected(receive)], asyncio.Event()
             if is_live and scope["method"] == "GET":  # an EventSource comes back by itself
-                ends.append(self._retired_after(resumable))
+                ends.append(self._given_away(resumable))
             if sent := await _first(_send_parts(parts, send, resumable), *ends):
                 sent.result()
             await send({"type": "http.response.body", "body": b""})
@@ -176,9 +179,9 @@ class Application:
             self._waiting -= is_live
             await self._in_thread(response.close)
 
-    async def _retired_after(self, resumable: asyncio.Event) -> None:
+    async def _given_away(self, resumable: asyncio.Event) -> None:
         await resumable.wait()
-        await self._retired.wait()
+        await self._gives_streams_away.wait()
 
     async def _pieces(self, response: StreamingHttpResponse) -> AsyncGenerator[bytes, None]:
         """A body that is read piece by piece, without a thread between two of them."""

@@ -62,6 +62,8 @@ class WorkerProcess:
 
     process: asyncio.subprocess.Process
     channel: socket.socket
+    # How many reloads were asked for before it was started.
+    reloads: int
 
     def tell(self, number: signal.Signals) -> None:
         with suppress(ProcessLookupError):
@@ -91,6 +93,8 @@ class Supervisor:
     listener: socket.socket
     workers: int
     environment: dict[str, str]
+    _has_served: bool = False
+    _reloads: int = 0
     _running: set[WorkerProcess] = field(default_factory=set)
     _retiring: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -115,14 +119,16 @@ class Supervisor:
             await asyncio.gather(*(worker.end() for worker in self._running))
 
     def _reload_all(self) -> None:
+        self._reloads += 1
         self._reload.set()
         self._reload = asyncio.Event()
 
     async def _keep_one(self) -> None:
         """One process, and those that follow it."""
         worker = await self._start()
-        if worker is None:
+        if worker is None and not self._has_served:
             raise CannotStart
+        worker = worker or await self._start_again()
         while True:
             if await self._ended_before_reload(worker):
                 worker = await self._start_again()
@@ -131,8 +137,11 @@ class Supervisor:
                 worker = following
             else:
                 log.error("A reload has failed: the process of before goes on")
+                worker.reloads = self._reloads
 
     async def _ended_before_reload(self, worker: WorkerProcess) -> bool:
+        if worker.reloads < self._reloads:  # asked for while it started
+            return False
         ended = asyncio.create_task(worker.ended())
         reload = asyncio.create_task(self._reload.wait())
         try:
@@ -156,6 +165,7 @@ class Supervisor:
 
     async def _start(self) -> WorkerProcess | None:
         """A process that is ready; None if it has ended before, or was not ready in time."""
+        reloads = self._reloads
         ours, its = socket.socketpair()
         ours.setblocking(False)
         with its:
@@ -172,9 +182,10 @@ class Supervisor:
                 # parent alone is to act.
                 preexec_fn=_block_signals_of_terminal,
             )
-        worker = WorkerProcess(process, ours)
+        worker = WorkerProcess(process, ours, reloads)
         self._running.add(worker)
         if await _is_ready(ours):
+            self._has_served = True
             return worker
         worker.tell(signal.SIGKILL)
         log.error("A web process has not started (status %d)", await worker.ended())

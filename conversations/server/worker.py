@@ -93,8 +93,8 @@ class Worker:
             await self._retire()
         if self._ends:
             await asyncio.to_thread(self._application.end)
-        self._application.retire()
-        self._server.stop()  # type: ignore[no-untyped-call]
+        self._stop_listening()
+        self._application.give_streams_away()
         await serving
 
     def _end(self) -> None:
@@ -105,11 +105,17 @@ class Worker:
         loop.call_later(END_SECONDS, _exit)
         signal.alarm(round(END_SECONDS) + 2)  # kills this process even if the loop is stuck
 
+    def _stop_listening(self) -> None:
+        """Idle connections are closed, the others after their response."""
+        self._server.stop()  # type: ignore[no-untyped-call]
+
     async def _retire(self) -> None:
         """Until nothing is left to do here, or this process is told to end."""
-        self._application.retire()
+        self._application.close_connections()
         await asyncio.sleep(RETIRING_SECONDS)
-        self._server.stop()  # type: ignore[no-untyped-call]
+        self._stop_listening()
+        await asyncio.sleep(LOOK_SECONDS)  # what comes back must not find this process again
+        self._application.give_streams_away()
         while not (self._ends or self._application.is_idle):
             await asyncio.sleep(LOOK_SECONDS)
 
