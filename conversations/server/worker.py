@@ -62,14 +62,12 @@ class HttpServer(Server):
         )
         self._listener = listener
         self._shd: Any = None
-        self._sfd: int | None = None
 
     def _init_shared_socket(self) -> None:
         descriptor = self._listener.detach()
         make: Any = SocketHolder
         backlog = (BACKLOG,) if sys.platform.startswith(("linux", "freebsd")) else ()
         self._shd = make(descriptor, False, *backlog)
-        self._ssp, self._sfd = None, descriptor
 
 
 class Worker:
