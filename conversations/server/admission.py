@@ -16,8 +16,8 @@ from weakref import WeakValueDictionary
 
 from conversations.server.handler import Scope
 
-# How long a write waits for its turn, in seconds.
-WAIT_SECONDS = 5.0
+# How long a write waits for those to the same conversation, and then for a thread, in seconds.
+CONVERSATION_SECONDS, THREAD_SECONDS = 5.0, 30.0
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 # What asks a model, or waits for what is to come.
 _ASKS = ("/api/chat", "/v1/")
@@ -50,9 +50,10 @@ class Admission:
         lock = self._conversations.setdefault(name, asyncio.Lock()) if name else None
         async with AsyncExitStack() as held:
             try:
-                async with asyncio.timeout(WAIT_SECONDS):
-                    if lock is not None:
+                if lock is not None:
+                    async with asyncio.timeout(CONVERSATION_SECONDS):
                         await held.enter_async_context(lock)
+                async with asyncio.timeout(THREAD_SECONDS):
                     await held.enter_async_context(self._writes)
             except TimeoutError:
                 raise Busy from None

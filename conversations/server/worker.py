@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import atexit
+import gc
 import importlib
 import logging
 import os
@@ -126,6 +127,10 @@ def main() -> None:
     options = parser.parse_args()
     module, name = options.application.split(":")
     application = getattr(importlib.import_module(module), name)
+    # What is loaded stays: the garbage collector need not look at it again and again, while all
+    # threads stand still.
+    gc.collect()
+    gc.freeze()
     listener, parent = (socket.socket(fileno=one) for one in (options.listener, options.parent))
     asyncio.run(_run(application, listener, parent))
     _exit()

@@ -41,7 +41,9 @@ def read_until(sockets, wanted):
             ready = selector.select(60)
             assert ready, f"{len(missing)} streams are silent"
             for key, _ in ready:
-                found[key.fileobj] += key.fileobj.recv(65_536)
+                chunk = key.fileobj.recv(65_536)
+                found[key.fileobj] += chunk
+                assert chunk or wanted in found[key.fileobj], found[key.fileobj][-500:]
                 if wanted in found[key.fileobj]:
                     missing.discard(key.fileobj)
     return found
