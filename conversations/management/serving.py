@@ -12,7 +12,6 @@ from django.core.management.base import CommandError
 from conversations.server.supervisor import (
     CannotStart,
     Supervisor,
-    environment_of_workers,
     listen,
 )
 
@@ -48,7 +47,7 @@ def threads_per_worker(workers: int, max_connections: int) -> int:
 def serve(*, host: str, port: int, workers: int, threads: int) -> None:
     """Serve until SIGINT or SIGTERM; SIGHUP reloads. Raises CommandError if it cannot start."""
     with _listen(host, port) as listener:
-        environment = environment_of_workers(WEB_THREADS=str(threads))
+        environment = {"WEB_THREADS": str(threads)}
         try:
             asyncio.run(Supervisor(APPLICATION, listener, workers, environment).run())
         except CannotStart:

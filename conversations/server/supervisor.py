@@ -16,6 +16,7 @@ import socket
 import sys
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from conversations.server.worker import BACKLOG, END_SECONDS, READY, RETIRE
 
@@ -27,6 +28,15 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0
 KILL_AFTER = END_SECONDS + 4
 # A client that does not read what it is sent is cut off after so many milliseconds.
 UNREAD_MILLISECONDS = 30_000
+
+# Imports from this project, wherever it was started. Not by PYTHONPATH, which programs that a
+# worker starts, such as MCP servers, would inherit.
+_PROJECT = str(Path(__file__).resolve().parents[2])
+RUN_WORKER = f"""import sys
+sys.path.insert(0, {_PROJECT!r})
+from conversations.server.worker import main
+main()
+"""
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +102,7 @@ class Supervisor:
     application: str
     listener: socket.socket
     workers: int
+    # Of the workers, beside that of this process.
     environment: dict[str, str]
     _has_served: bool = False
     _reloads: int = 0
@@ -172,12 +183,12 @@ class Supervisor:
             descriptors = (self.listener.fileno(), its.fileno())
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
-                "-m",
-                "conversations.server.worker",
+                "-c",
+                RUN_WORKER,
                 self.application,
                 *map(str, descriptors),
                 pass_fds=descriptors,
-                env=self.environment,
+                env=os.environ | self.environment,
                 # Ctrl-C and a hangup are signals to all processes of a terminal, of which the
                 # parent alone is to act.
                 preexec_fn=_block_signals_of_terminal,
@@ -212,9 +223,3 @@ async def _is_ready(channel: socket.socket) -> bool:
 
 def _block_signals_of_terminal() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
-
-
-def environment_of_workers(**settings: str) -> dict[str, str]:
-    """With the folders that this process imports from, wherever it was started."""
-    folders = [folder or os.getcwd() for folder in sys.path]
-    return os.environ | settings | {"PYTHONPATH": os.pathsep.join(folders)}

@@ -39,9 +39,9 @@ application = Application()
 """
 SUPERVISE = """
 import asyncio
-from conversations.server.supervisor import Supervisor, environment_of_workers, listen
+from conversations.server.supervisor import Supervisor, listen
 with listen("127.0.0.1", {port}) as listener:
-    supervisor = Supervisor("served:application", listener, {workers}, environment_of_workers())
+    supervisor = Supervisor("served:application", listener, {workers}, dict())
     asyncio.run(supervisor.run())
 """
 
