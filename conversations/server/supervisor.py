@@ -23,7 +23,7 @@ from conversations.server.worker import BACKLOG, END_SECONDS, READY, RETIRE
 # A process must be ready within so many seconds.
 START_SECONDS = 60.0
 # Between starts that fail, the first and the longest pause in seconds.
-FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 3.0
 # Longer than a worker takes that is told to end.
 KILL_AFTER = END_SECONDS + 4
 # A client that does not read what it is sent is cut off after so many milliseconds.
@@ -76,8 +76,10 @@ class WorkerProcess:
     reloads: int
 
     def tell(self, number: signal.Signals) -> None:
-        with suppress(ProcessLookupError):
-            self.process.send_signal(number)
+        if self.process.returncode is None:
+            with suppress(ProcessLookupError):
+                # Not `send_signal`, which may reap the process before asyncio does.
+                os.kill(self.process.pid, number)
 
     async def ended(self) -> int:
         status = await self.process.wait()
