@@ -42,7 +42,7 @@ def measure(streams: int, turns: int) -> None:
     call_command("migrate", verbosity=0)
     token = create_token(user=find_or_create_user("bench"), access=SCRIPT)[1]
     connection.close()
-    with ScriptedProvider() as provider, serving(provider, threads=streams + 8) as server:
+    with ScriptedProvider() as provider, serving(provider) as server:
         client = server.client(token)
         client.ask("the first turn of a process imports the agent library")
         one_by_one(client, provider, turns)

@@ -177,6 +177,16 @@ SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
 # The maximum size of a request body in bytes; a larger one is answered with 413.
 CHAT_MAX_BODY_BYTES = env.int("CHAT_MAX_BODY_BYTES", default=10 * 1024 * 1024)
 DATA_UPLOAD_MAX_MEMORY_SIZE = CHAT_MAX_BODY_BYTES
+# The web server (`conversations/server/`). Each process has so many threads, with a database
+# connection each, and so many open requests and streams; one more is answered with 503.
+WEB_THREADS = chat.integer(env, "WEB_THREADS", 5, minimum=1, maximum=100)
+WEB_REQUESTS = chat.integer(env, "WEB_REQUESTS", 4_000, minimum=1, maximum=60_000)
+WEB_STREAMS = chat.integer(env, "WEB_STREAMS", 2_000, minimum=1, maximum=60_000)
+# Seconds in which the head and the body of a request must arrive. A connection without a request
+# is closed as soon.
+WEB_HEADER_SECONDS = chat.integer(env, "WEB_HEADER_SECONDS", 30, minimum=1, maximum=3_600)
+WEB_BODY_SECONDS = chat.integer(env, "WEB_BODY_SECONDS", 60, minimum=1, maximum=3_600)
+
 # The maximum length in characters of a question to a model, and of a user message that a person's
 # own token appends.
 CHAT_MAX_MESSAGE_CHARS = env.int("CHAT_MAX_MESSAGE_CHARS", default=10_000)

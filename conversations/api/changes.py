@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Final, Literal
 
+from django.http import HttpResponse
 from drf_spectacular.utils import (
     OpenApiResponse,
     extend_schema,
@@ -26,7 +28,8 @@ from conversations.api.fields import UserIdField
 from conversations.api.pagination import url_with
 from conversations.api.serializers import ErrorSerializer
 from conversations.api.views import ApiViewSet, whole_number_of
-from conversations.chat.runtime.watched_changes import read_or_wait
+from conversations.api.waiting import answer_later
+from conversations.chat.runtime.watched_changes import wait_for_changes
 from conversations.db.bulk_rows import Row
 from conversations.models import ChangeKind, Conversation
 from conversations.models.user_names import LARGEST_EXACT_NUMBER, name_of
@@ -38,7 +41,7 @@ from conversations.selectors.changes import (
     changes_of_owner,
 )
 from conversations.services import owner_to_read
-from conversations.services.changes import end_of_feed
+from conversations.services.changes import ChangePage, end_of_feed, read_changes
 from conversations.services.users import EVERYBODY, check_everybody
 
 # The value of `after` for the end of the feed.
@@ -99,7 +102,7 @@ class ChangesViewSet(ApiViewSet):
     serializer_class = type(_RESPONSE)
     query_names = {"list": ["after", "user_id", "wait", "page_size"]}
 
-    def list(self, request: Request) -> Response:
+    def list(self, request: Request) -> HttpResponse:
         size = whole_number_of(
             request, "page_size", default=DEFAULT_SIZE, minimum=1, maximum=MAX_SIZE
         )
@@ -107,11 +110,17 @@ class ChangesViewSet(ApiViewSet):
         given = _cursor_of(request)
         scope = self._scope(request.query_params.get("user_id", EVERYBODY))
         after = end_of_feed() if given == NOW else given
-        page = read_or_wait(scope=scope, after=after, limit=size, seconds=seconds)
+        page = read_changes(scope=scope, after=after, limit=size)
+        if page.changes or not seconds:
+            return self._shown(page)
+        wait = partial(wait_for_changes, scope=scope, page=page, limit=size, seconds=seconds)
+        return answer_later(self, wait, self._shown)
+
+    def _shown(self, page: ChangePage) -> Response:
         return Response(
             {
                 "changes": [_shown(change, self.caller.namespace) for change in page.changes],
-                "next": url_with(request, "after", str(page.next_position)),
+                "next": url_with(self.request, "after", str(page.next_position)),
                 "next_cursor": page.next_position,
             }
         )

@@ -27,11 +27,12 @@ from conversations.api.serializers import ErrorSerializer
 from conversations.api.sse import MEDIA_TYPE, seen_by, stream_of
 from conversations.api.stream_events import event_responses
 from conversations.api.views import ApiViewSet, idempotency_key_of, read_body, uuid_of
+from conversations.api.waiting import answer_later
 from conversations.chat.errors import failure_named
 from conversations.chat.events import AT_END, BEFORE_ALL, EventPosition, outcome_of
 from conversations.chat.question import OPTIONS, Question
 from conversations.chat.runtime.watched_turn import WatchedTurn
-from conversations.chat.turn import ask, join, regenerate, release_connection, stop
+from conversations.chat.turn import ask, join, regenerate, stop
 from conversations.models import Message, TicketPurpose
 from conversations.models.turn import Turn
 from conversations.services import InvalidValue, owner_to_write_for
@@ -169,7 +170,7 @@ class ChatViewSet(ApiViewSet):
         watched = self._ask(body, idempotency_key_of(request))
         if MEDIA_TYPE in request.headers.get("Accept", ""):
             return stream_of(watched)
-        return _end_of(watched)
+        return self._at_end(watched)
 
     @extend_schema(
         operation_id="chat_ask_stream",
@@ -229,9 +230,7 @@ class ChatViewSet(ApiViewSet):
     def stream(self, request: Request, message_id: str) -> HttpResponseBase:
         stream_id, seen = uuid_of(message_id, "message_id"), seen_by(request)
         if request.headers.get("Accept") == "application/json":
-            watched = join(access=self.access, message_id=stream_id)
-            release_connection()
-            return _end_of(watched)
+            return self._at_end(join(access=self.access, message_id=stream_id))
         return self._go_on(stream_id, seen[1] if seen else BEFORE_ALL)
 
     @extend_schema(
@@ -266,16 +265,17 @@ class ChatViewSet(ApiViewSet):
 
     def _go_on(self, stream_id: uuid.UUID, seen: EventPosition) -> HttpResponseBase:
         watched = join(access=self.access, message_id=stream_id)
-        release_connection()
         if seen >= AT_END:
             # To an EventSource this says: do not come back.
             return HttpResponse(status=204)
         return stream_of(watched, seen)
 
+    def _at_end(self, watched: WatchedTurn) -> HttpResponse:
+        """The turn at its end, waited for, or a TurnError."""
 
-def _end_of(watched: WatchedTurn) -> Response:
-    """The turn at its end, waited for. Raises TurnError."""
-    turn = watched.result()
-    if not turn.succeeded:
-        raise TurnError(turn, watched.retry_after)
-    return Response(outcome_of(turn))
+        def outcome(turn: Turn) -> Response:
+            if not turn.succeeded:
+                raise TurnError(turn, watched.retry_after)
+            return Response(outcome_of(turn))
+
+        return answer_later(self, watched.result, outcome)

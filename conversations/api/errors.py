@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from http.client import responses
 from typing import Any, cast
 
 from django.core.exceptions import RequestDataTooBig
@@ -203,12 +204,21 @@ def _unavailable(request: HttpRequest, reason: str) -> HttpResponse:
     of_api, writes = request.path.startswith("/api"), request.method not in SAFE_METHODS
     outcome = OUTCOME_UNKNOWN if of_api else OUTCOME_OF_FORM_UNKNOWN
     detail = f"{reason} {outcome}" if writes else reason
+    return refusal_for(request.path, UNAVAILABLE, detail, 503, retry_after=RETRY_SECONDS)
+
+
+def refusal_for(
+    path: str, code: str, detail: str, status: int, *, retry_after: int | None
+) -> HttpResponse:
+    """What is not the client's request's fault: an error body under /api, a page elsewhere."""
     response: HttpResponse
-    if of_api:
-        response = _plain("server_error", UNAVAILABLE, detail, 503)
+    if path.startswith("/api"):
+        kind = "server_error" if status >= 500 else "client_error"
+        response = _plain(kind, code, detail, status)
     else:
-        response = static_page(503, "Service unavailable", detail)
-    response.headers["Retry-After"] = str(RETRY_SECONDS)
+        response = static_page(status, responses[status], detail)
+    if retry_after is not None:
+        response.headers["Retry-After"] = str(retry_after)
     return response
 
 

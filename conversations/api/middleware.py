@@ -13,9 +13,10 @@ import re
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
+from functools import partial
 from typing import Any
 
 import structlog
@@ -23,6 +24,7 @@ from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.http import HttpRequest, HttpResponseBase
 
+from conversations.api.waiting import when_answered
 from conversations.db import replicas
 
 HEADER = "X-Request-ID"
@@ -43,17 +45,23 @@ def request_id(get_response: View) -> View:
     response's header, in every error body and in every log line."""
 
     def middleware(request: HttpRequest) -> HttpResponseBase:
-        sent = request.headers.get(HEADER, "")
-        given = sent if _acceptable_id.fullmatch(sent) else uuid.uuid4().hex
-        token = _current_id.set(given)
-        try:
+        with as_request(request.headers.get(HEADER, "")) as given:
             response = get_response(request)
-        finally:
-            _current_id.reset(token)
         response.headers[HEADER] = given
         return response
 
     return middleware
+
+
+@contextmanager
+def as_request(sent: str) -> Iterator[str]:
+    """The current request has the id that was sent, if it is a plain word, or a new one."""
+    given = sent if _acceptable_id.fullmatch(sent) else uuid.uuid4().hex
+    token = _current_id.set(given)
+    try:
+        yield given
+    finally:
+        _current_id.reset(token)
 
 
 def client_address(get_response: View) -> View:
@@ -90,21 +98,38 @@ def access_log(get_response: View) -> View:
             response = get_response(request)
         # A page has a dozen static files, whose lines would hide the others.
         is_static = request.path_info.startswith(settings.STATIC_URL)
-        write = _log.debug if is_static else _log.info
-        write(
-            "request",
-            request_id=current_request_id(),
-            user=_user_of(request),
-            method=request.method,
-            route=request.resolver_match.route if request.resolver_match else None,
-            status=response.status_code,
-            duration_ms=round((time.perf_counter() - started) * 1000, 1),
-            queries=statements.total(),
-            **_on_replicas(statements),
-        )
+        write = partial(_log.debug if is_static else _log.info, request_id=current_request_id())
+
+        def log() -> None:
+            write(
+                "request",
+                user=_user_of(request),
+                method=request.method,
+                route=request.resolver_match.route if request.resolver_match else None,
+                status=response.status_code,
+                duration_ms=round((time.perf_counter() - started) * 1000, 1),
+                queries=statements.total(),
+                **_on_replicas(statements),
+            )
+
+        when_answered(response, log)
         return response
 
     return middleware
+
+
+def log_refused(method: str, status: int, seconds: float) -> None:
+    """The line for a request that the server answers before it gets here."""
+    _log.info(
+        "request",
+        request_id=current_request_id(),
+        user=None,
+        method=method,
+        route=None,
+        status=status,
+        duration_ms=round(seconds * 1000, 1),
+        queries=0,
+    )
 
 
 def replica_scope(get_response: View) -> View:

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Generator, Iterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 import orjson
-from django.http import StreamingHttpResponse
 from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.request import Request
 
 from conversations.api.middleware import current_request_id
+from conversations.api.waiting import LiveStream
 from conversations.chat.events import BEFORE_ALL, Event, EventPosition
 from conversations.chat.runtime.watched_turn import WatchedTurn
 
@@ -44,38 +45,23 @@ def seen_by(request: Request) -> tuple[uuid.UUID, EventPosition] | None:
     return uuid.UUID(stream), EventPosition(*(int(number or 0) for number in numbers))
 
 
-def stream_of(watched: WatchedTurn, seen: EventPosition = BEFORE_ALL) -> StreamingHttpResponse:
-    """The rest of a turn. It holds this thread until the end, and no database connection."""
-    response = StreamingHttpResponse(_Frames(watched, seen), content_type=MEDIA_TYPE)
+def stream_of(watched: WatchedTurn, seen: EventPosition = BEFORE_ALL) -> LiveStream:
+    """The rest of a turn. A client that leaves does not end the turn."""
+    response = LiveStream(_frames(watched, seen, current_request_id()), content_type=MEDIA_TYPE)
     # Proxies must pass each event on at once, unchanged.
     response.headers["Cache-Control"] = "no-cache, no-transform"
     response.headers["X-Accel-Buffering"] = "no"
     return response
 
 
-class _Frames:
-    """An iterator that the server may close: the client has left, the turn goes on."""
-
-    def __init__(self, watched: WatchedTurn, seen: EventPosition) -> None:
-        self._stream = str(watched.turn.id)
-        self._events = watched.events(seen, idle_seconds=KEEP_ALIVE_SECONDS)
-        self._request_id = current_request_id()
-        self._frames = self._framed()
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self._frames
-
-    def close(self) -> None:
-        self._frames.close()
-        self._events.close()
-
-    def _framed(self) -> Generator[bytes, None, None]:
+async def _frames(
+    watched: WatchedTurn, seen: EventPosition, request_id: str
+) -> AsyncGenerator[bytes, None]:
+    stream = str(watched.turn.id)
+    async with aclosing(watched.events(seen, idle_seconds=KEEP_ALIVE_SECONDS)) as events:
         yield RETRY
-        for event in self._events:
-            if event is None:
-                yield KEEP_ALIVE
-            else:
-                yield frame(self._stream, event, self._request_id)
+        async for event in events:
+            yield KEEP_ALIVE if event is None else frame(stream, event, request_id)
 
 
 def frame(stream: str, event: Event, request_id: str) -> bytes:

@@ -9,7 +9,6 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.db import connection
 from django.db.models import Q
 
 from conversations.chat.errors import NotConfigured
@@ -63,9 +62,8 @@ def ask(
     `owner` is whose conversation it is, or is to be; None is the caller's own, or whoever's
     conversation is named. An act of staff on another user's conversation is recorded.
     `key` makes the call repeatable: an equal one later watches the same turn. Without `store`
-    nothing is kept but the turn's counts, and it ends when its client leaves. This thread's
-    database connection is closed: who waits for a model keeps none. Raises NotConfigured,
-    InvalidValue, NotFound, NotAllowed, KeyReused, TurnRunning.
+    nothing is kept but the turn's counts, and it ends when its client leaves. Raises
+    NotConfigured, InvalidValue, NotFound, NotAllowed, KeyReused, TurnRunning.
     """
     found, wanted = _provider_and_model(provider, model)
     _check_options(access, question, metadata, store)
@@ -144,9 +142,7 @@ def regenerate(
 
 
 def _watched(turn: Turn, created: bool, provider: Provider, question: Question) -> WatchedTurn:
-    watched = runner().start(turn, provider, question) if created else runner().watch(turn)
-    release_connection()
-    return watched
+    return runner().start(turn, provider, question) if created else runner().watch(turn)
 
 
 def _provider_and_model(
@@ -252,12 +248,6 @@ def stop(*, access: AccessContext, message_id: uuid.UUID) -> Turn:
     if not runner().stop(found.pk):
         runs &= not _interrupt_abandoned(found)
     return found if runs else find_turn(message_id=message_id, access=access) or found
-
-
-def release_connection() -> None:
-    """Close this thread's database connection, unless a transaction is open in it."""
-    if not connection.in_atomic_block:
-        connection.close()
 
 
 def _interrupt_abandoned(turn: Turn) -> bool:

@@ -13,7 +13,9 @@ ORDER = [
     {"selectors"},
     {"services"},
     {"chat"},
-    {"api", "admin", "management"},
+    {"api", "admin"},
+    {"server"},
+    {"management"},
 ]
 LEVEL = {package: level for level, packages in enumerate(ORDER) for package in packages}
 

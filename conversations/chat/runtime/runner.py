@@ -66,6 +66,10 @@ class Runner:
     def runs(self, pk: TurnPk) -> bool:
         return pk in self._turns
 
+    @property
+    def runs_any(self) -> bool:
+        return bool(self._turns)
+
     def watch(self, turn: Turn) -> WatchedTurn:
         """A stored turn to look at, whichever process runs it; `leave` it afterwards."""
         return self._turns.get(turn.pk) or self._remote.join(turn)
@@ -141,3 +145,8 @@ def runner() -> Runner:
             _runner = (os.getpid(), made)
             before_end(made.shut_down)
         return _runner[1]
+
+
+def runs_turns() -> bool:
+    """Whether this process runs any turn."""
+    return _runner is not None and _runner[0] == os.getpid() and _runner[1].runs_any

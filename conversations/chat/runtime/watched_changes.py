@@ -6,15 +6,17 @@ nobody waits.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from django.db import connection
 
+from conversations.chat.runtime.notice import Notice
 from conversations.chat.runtime.shutdown import before_end
-from conversations.chat.turn import release_connection
 from conversations.selectors.changes import ChangeScope
 from conversations.services.changes import (
     ChangePage,
@@ -34,7 +36,7 @@ class _Waiting:
     scope: ChangeScope
     limit: int
     page: ChangePage
-    done: threading.Event = field(default_factory=threading.Event)
+    found: Notice = field(default_factory=Notice)
 
 
 class WatchedChanges:
@@ -46,22 +48,32 @@ class WatchedChanges:
         self._looking = self._ended = False
         before_end(self._end)
 
-    def wait(
+    async def wait(
         self, *, scope: ChangeScope, page: ChangePage, limit: int, seconds: float
     ) -> ChangePage:
         """The next page with changes behind an empty one; an empty one when time is up."""
         waiting = _Waiting(scope, limit, page)
+        with waiting.found.next() as found:
+            if not self._begin(waiting):
+                return page
+            try:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(found, seconds)
+            finally:
+                with self._lock:
+                    self._waiting.remove(waiting)
+        return waiting.page
+
+    def _begin(self, waiting: _Waiting) -> bool:
+        """Have it looked for; False if this process ends."""
         with self._lock:
             if self._ended:
-                return page
+                return False
             self._waiting.append(waiting)
             if not self._looking:
                 self._looking = True
                 threading.Thread(target=self._look_until_alone, name="changes", daemon=True).start()
-        waiting.done.wait(seconds)
-        with self._lock:
-            self._waiting.remove(waiting)
-        return waiting.page
+        return True
 
     def _look_until_alone(self) -> None:
         while waiting := self._still_waiting():
@@ -83,31 +95,24 @@ class WatchedChanges:
         with self._lock:
             self._ended = True
             for one in self._waiting:
-                one.done.set()
+                one.found.tell()
 
 
 def _look(waiting: list[_Waiting]) -> None:
     last = end_of_feed()
     for one in waiting:
-        if last > one.page.next_position and not one.done.is_set():
+        if last > one.page.next_position and not one.page.changes:
             after = one.page.next_position
             one.page = read_changes(scope=one.scope, after=after, limit=one.limit)
             if one.page.changes:
-                one.done.set()
+                one.found.tell()
 
 
 _watched = WatchedChanges()
 
 
-def read_or_wait(
-    *, scope: ChangeScope, after: int | None, limit: int, seconds: float
+async def wait_for_changes(
+    *, scope: ChangeScope, page: ChangePage, limit: int, seconds: float
 ) -> ChangePage:
-    """As `read_changes`; where there are none yet, those that come within so many seconds.
-
-    A wait keeps no database connection of its own.
-    """
-    page = read_changes(scope=scope, after=after, limit=limit)
-    if page.changes or seconds <= 0:
-        return page
-    release_connection()
-    return _watched.wait(scope=scope, page=page, limit=limit, seconds=seconds)
+    """The changes behind an empty page that come within so many seconds, or the empty page."""
+    return await _watched.wait(scope=scope, page=page, limit=limit, seconds=seconds)

@@ -1,69 +1,87 @@
-"""A turn that is watched: by any number of threads, each from its own position on."""
+"""A turn that is watched: by any number of clients, each from its own position on."""
 
 from __future__ import annotations
 
+import asyncio
 import threading
-import time
-from collections.abc import Generator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
 
 from conversations.chat.events import BEFORE_ALL, Event, EventPosition, events_after
+from conversations.chat.runtime.notice import Notice
 from conversations.models.turn import Turn
 
 
 class WatchedTurn:
-    """A turn, changed by one thread and watched by others."""
+    """A turn, changed by one thread and watched from the event loops of others."""
 
     # Seconds after which the provider takes requests again, where it said so.
     retry_after: int | None = None
 
     def __init__(self, turn: Turn) -> None:
         self.turn = turn
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._changed = Notice()
 
     @contextmanager
     def change(self) -> Iterator[Turn]:
-        with self._changed:
+        with self._lock:
             yield self.turn
-            self._changed.notify_all()
+        self._changed.tell()
 
     def replace(self, turn: Turn) -> None:
-        with self._changed:
+        with self._lock:
             self.turn = turn
-            self._changed.notify_all()
+        self._changed.tell()
 
-    def events(
+    async def events(
         self, seen: EventPosition = BEFORE_ALL, *, idle_seconds: float = 15
-    ) -> Generator[Event | None, None, None]:
+    ) -> AsyncGenerator[Event | None, None]:
         """The events after `seen` until the end; None whenever nothing came for `idle_seconds`."""
         try:
             while True:
-                found = self._wait_for_events(seen, idle_seconds)
-                if not found and self.turn.ended:
-                    return
-                yield from found or (None,)
+                found, ended = await self._wait_for_events(seen, idle_seconds)
+                for event in found:
+                    yield event
                 if found:
                     seen = found[-1].position
+                elif ended:
+                    return
+                else:
+                    yield None
         finally:
             self.leave()
 
-    def result(self) -> Turn:
+    async def result(self) -> Turn:
         """The turn at its end, waited for."""
         try:
-            with self._changed:
-                self._changed.wait_for(lambda: self.turn.ended)
-                return self.turn
+            while True:
+                with self._changed.next() as change:
+                    if self.turn.ended:
+                        return self.turn
+                    await change
         finally:
             self.leave()
 
     def leave(self) -> None:
         """Called once by each who watched; a turn of another process is then read no more."""
 
-    def _wait_for_events(self, seen: EventPosition, seconds: float) -> list[Event]:
-        deadline = time.monotonic() + seconds
-        with self._changed:
-            while not (found := events_after(self.turn, seen)) and not self.turn.ended:
-                left = deadline - time.monotonic()
-                if left <= 0 or not self._changed.wait(left):
-                    return events_after(self.turn, seen)
-        return found
+    async def _wait_for_events(
+        self, seen: EventPosition, seconds: float
+    ) -> tuple[list[Event], bool]:
+        """The events since then, none when time is up; and whether the turn has ended."""
+        deadline = asyncio.get_running_loop().time() + seconds
+        try:
+            async with asyncio.timeout_at(deadline):
+                while True:
+                    with self._changed.next() as change:
+                        found, ended = self._events_after(seen)
+                        if found or ended:
+                            return found, ended
+                        await change
+        except TimeoutError:
+            return self._events_after(seen)
+
+    def _events_after(self, seen: EventPosition) -> tuple[list[Event], bool]:
+        with self._lock:
+            return events_after(self.turn, seen), self.turn.ended

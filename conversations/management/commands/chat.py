@@ -14,6 +14,7 @@ from django.db.models import QuerySet
 
 from conversations.chat.events import Event
 from conversations.chat.question import Question
+from conversations.chat.runtime.in_thread import iterate_in_thread, result_in_thread
 from conversations.chat.runtime.watched_turn import WatchedTurn
 from conversations.chat.turn import ask, regenerate, stop
 from conversations.models import AccessAction, AccessContext, Caller, Message, Role
@@ -210,12 +211,12 @@ class Command(BaseCommand):
     def _follow(self, watched: WatchedTurn) -> None:
         self.conversation_id = watched.turn.conversation_id
         try:
-            for event in watched.events():
+            for event in iterate_in_thread(watched.events()):
                 if event is not None:
                     self._show_event(event)
         except KeyboardInterrupt:
             stop(access=self.access, message_id=watched.turn.id)
-            watched.result()
+            result_in_thread(watched.result())
             self._write(f"\n{STOPPED}\n")
 
     def _show_event(self, event: Event) -> None:

@@ -54,10 +54,10 @@ class Server:
 @contextmanager
 def serving(provider, *, workers=1, threads=8, **environment):
     """A server that asks the scripted provider, stopped afterwards."""
-    name = connection.settings_dict["NAME"]
-    code = _SERVE_DATABASE.format(name=name)
-    environment = os.environ | environment_of(provider) | environment
-    with _served(code, workers, threads, env=environment, cwd=settings.BASE_DIR) as server:
+    environment = (
+        os.environ | environment_of(provider) | {"DATABASE_URL": database_url()} | environment
+    )
+    with _served(workers, threads, env=environment, cwd=settings.BASE_DIR) as server:
         yield server
 
 
@@ -67,23 +67,24 @@ def machine(provider, folder, *, clock=0, route=None, **environment):
 
     `clock` is by how many seconds its clock is wrong; `route` leads to the database.
     """
+    # Each of its processes imports this module first.
+    (folder / "sitecustomize.py").write_text(_SET_CLOCK.format(seconds=clock))
     environment = {
         **os.environ,
         **environment_of(provider),
         "DATABASE_URL": database_url(route),
         "CHATPROJECT_DATA": str(folder / "data"),
-        "PYTHONPATH": str(settings.BASE_DIR),
+        "PYTHONPATH": os.pathsep.join([str(folder), str(settings.BASE_DIR)]),
         **environment,
     }
-    code = _SET_CLOCK.format(seconds=clock)
-    with _served(code, 1, 8, env=environment, cwd=folder) as server:
+    with _served(1, 8, env=environment, cwd=folder) as server:
         yield server
 
 
 @contextmanager
-def _served(code, workers, threads, **options):
+def _served(workers, threads, **options):
     port = free_port()
-    code += _SERVE.format(port=port, workers=workers, threads=threads)
+    code = _SERVE.format(port=port, workers=workers, threads=threads)
     process = subprocess.Popen([sys.executable, "-c", code], start_new_session=True, **options)
     server = Server(process, port)
     try:
@@ -94,13 +95,6 @@ def _served(code, workers, threads, **options):
         server.kill()
 
 
-# The workers are forked: they find the database's name, and the clock, as they are set here.
-_SERVE_DATABASE = """
-import os
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chatproject.settings")
-from django.conf import settings
-settings.DATABASES["default"]["NAME"] = {name!r}
-"""
 _SET_CLOCK = """
 from datetime import timedelta
 from django.utils import timezone

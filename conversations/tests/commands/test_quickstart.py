@@ -69,7 +69,7 @@ def test_the_first_run_makes_an_administrator_and_loads_the_sample(prepared):
     assert User.objects.get(username="admin").check_password(password)
     assert "Sample    20 conversations of the user sample" in out
     assert Conversation.objects.count() == 20
-    assert (served["host"], served["workers"], served["threads"]) == ("127.0.0.1", 2, 16)
+    assert (served["host"], served["workers"], served["threads"]) == ("127.0.0.1", 2, 5)
     for path in ("/api/conversations", "/api/docs", "/admin/"):
         assert f"http://127.0.0.1:{served['port']}{path}" in out
     assert "manage.py create_token NAME" in out

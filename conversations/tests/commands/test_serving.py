@@ -35,7 +35,7 @@ def test_a_port_that_was_just_given_up_is_free():
 
 
 def test_threads_stay_below_the_connections_of_the_database():
-    assert threads_per_worker(2, 200) == 16
-    assert threads_per_worker(2, 40) == 10
-    assert threads_per_worker(50, 200) == 3
-    assert threads_per_worker(50, 60) == 0
+    assert threads_per_worker(2, 200) == 5
+    assert threads_per_worker(2, 40) == 4
+    assert threads_per_worker(20, 200) == 3
+    assert threads_per_worker(50, 200) == 0

@@ -1,0 +1,1 @@
+"""Faults under load, each a script that ends with counts."""

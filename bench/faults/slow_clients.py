@@ -1,0 +1,314 @@
+"""What slow clients, open streams and a locked row cost everybody else.
+
+    .venv/bin/python -m bench.faults.slow_clients [--seconds 10] [--streams 1000] [--clients 300]
+
+Runs on a database of its own in a temporary folder: two web processes as `quickstart` runs them,
+four clients that append, read and list all the time, and one disturbance after the other. Ends
+with status 1 if an ordinary request fails.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import importlib
+import json
+import statistics
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlencode
+
+CLIENTS, WRITERS, LOGINS_A_MINUTE = 4, 40, 60
+JSON = {"Content-Type": "application/json"}
+
+
+@dataclass
+class Site:
+    """A running server, and who asks it."""
+
+    server: Any
+    provider: Any
+    tokens: list[str]
+    conversations: list[str]
+
+    @property
+    def host(self) -> str:
+        return str(self.server.url.removeprefix("http://"))
+
+    def call(self, connection: http.client.HTTPConnection, number: int, *request: Any) -> int:
+        method, path, *body = request
+        text = json.dumps(body[0]) if body else None
+        headers = JSON | {"Authorization": f"Bearer {self.tokens[number]}"}
+        connection.request(method, path, text, headers)
+        answer = connection.getresponse()
+        answer.read()
+        return answer.status
+
+
+@dataclass
+class Figures:
+    """Seconds of each ordinary request and of each /healthz, and the failures among both."""
+
+    ordinary: list[float] = field(default_factory=list)
+    health: list[float] = field(default_factory=list)
+    failed: int = 0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=10, help="of each disturbance")
+    parser.add_argument("--streams", type=int, default=1_000, help="open at once")
+    parser.add_argument("--only", default="", help="the disturbances whose names contain this")
+    parser.add_argument("--clients", type=int, default=300, help="slow ones of each kind")
+    options = parser.parse_args()
+    # The tests' own choice of a database, which it also removes at the end.
+    importlib.import_module("conftest")
+    with running() as site:
+        sys.exit(measure(site, options))
+
+
+@contextmanager
+def running() -> Iterator[Site]:
+    from django.core.management import call_command
+    from django.db import connection
+
+    from conversations.services import SCRIPT, create_token, find_or_create_user
+    from conversations.services.conversations import create_conversation
+    from conversations.tests.chat.scripted_provider import ScriptedProvider
+    from conversations.tests.chat.servers import environment_of, serving
+
+    call_command("migrate", verbosity=0)
+    owners = [find_or_create_user(f"client{number}") for number in range(CLIENTS + 1)]
+    tokens = [create_token(user=owner, access=SCRIPT)[1] for owner in owners]
+    chats = [str(create_conversation(owner=owner)[0].id) for owner in owners]
+    connection.close()
+    with ScriptedProvider() as provider:
+        patient = environment_of(provider, timeout=600)
+        with serving(provider, workers=2, threads=5, LOG_LEVEL="WARNING", **patient) as server:
+            yield Site(server, provider, tokens, chats)
+
+
+def measure(site: Site, options: argparse.Namespace) -> int:
+    ordinary(site, 3)  # warm
+    for _ in range(20):  # the first turn of each process imports the agent library
+        site.server.client(site.tokens[-1]).ask()
+    disturbances: list[tuple[str, Callable[[], Any]]] = [
+        ("undisturbed", ExitStack),
+        (f"{options.clients} slow heads", lambda: slow_heads(site, options.clients)),
+        (f"{options.clients} slow bodies", lambda: slow_bodies(site, options.clients, "")),
+        ("the same with a token", lambda: slow_bodies(site, options.clients, site.tokens[-1])),
+        (f"{WRITERS} writers on a locked row", lambda: locked_row(site)),
+        (f"{LOGINS_A_MINUTE} wrong logins a minute", lambda: wrong_logins(site)),
+        (f"{options.streams} clients of one answer", lambda: followers(site, options.streams)),
+        (f"{options.streams} answers", lambda: open_answers(site, options.streams)),
+    ]
+    line = "{:<32}{:>9}{:>9}{:>9}{:>8}{:>12}{:>8}".format
+    print(line("", "requests", "p50 ms", "p95 ms", "ratio", "healthz max", "failed"))
+    undisturbed, failed = 0.0, 0
+    for name, disturb in disturbances:
+        if name != "undisturbed" and options.only not in name:
+            continue
+        with disturb():
+            figures = ordinary(site, options.seconds)
+        cuts = statistics.quantiles(figures.ordinary, n=20)
+        undisturbed = undisturbed or cuts[18]
+        p50, p95, worst = (1000 * value for value in (cuts[9], cuts[18], max(figures.health)))
+        ratio = f"{cuts[18] / undisturbed:.2f}x"
+        row = (len(figures.ordinary), f"{p50:.1f}", f"{p95:.1f}", ratio, f"{worst:.1f}")
+        print(line(name, *row, figures.failed), flush=True)
+        failed += figures.failed
+    return 1 if failed else 0
+
+
+def ordinary(site: Site, seconds: float) -> Figures:
+    """Four clients that append, read and list, and one that asks for liveness."""
+    figures, end = Figures(), time.monotonic() + seconds
+
+    def ask(number: int) -> None:
+        connection = http.client.HTTPConnection(site.host, timeout=60)
+        messages = f"/api/conversations/{site.conversations[number]}/messages"
+        requests = [
+            ("POST", messages, {"role": "user", "content": "An ordinary message."}),
+            ("GET", f"{messages}?page_size=20&order=desc"),
+            ("GET", "/api/conversations"),
+        ]
+        while time.monotonic() < end:
+            for request in requests:
+                began = time.perf_counter()
+                figures.failed += site.call(connection, number, *request) not in (200, 201)
+                figures.ordinary.append(time.perf_counter() - began)
+
+    def ask_for_health() -> None:
+        while time.monotonic() < end:
+            connection = http.client.HTTPConnection(site.host, timeout=60)
+            began = time.perf_counter()
+            figures.failed += site.call(connection, 0, "GET", "/healthz") != 200
+            figures.health.append(time.perf_counter() - began)
+            connection.close()
+            time.sleep(0.05)
+
+    with ThreadPoolExecutor() as pool:
+        asking = [pool.submit(ask, number) for number in range(CLIENTS)]
+        asking.append(pool.submit(ask_for_health))
+        for one in asking:
+            one.result()
+    return figures
+
+
+@contextmanager
+def again_and_again(act: Callable[[], Any], seconds: float) -> Iterator[None]:
+    """In the background, with a pause after each time."""
+    over = threading.Event()
+
+    def repeat() -> None:
+        while not over.wait(seconds):
+            act()
+
+    thread = threading.Thread(target=repeat)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+@contextmanager
+def dripping(site: Site, count: int, start: bytes, drop: bytes) -> Iterator[None]:
+    """Clients that send a little each second, and come again where they were cut off."""
+    from conversations.tests.server.sockets import connect
+
+    sockets = [connect(site.server.url) for _ in range(count)]
+    for one in sockets:
+        one.sendall(start)
+
+    def drip() -> None:
+        for place, one in enumerate(sockets):
+            try:
+                one.sendall(drop)
+            except OSError:
+                one.close()
+                sockets[place] = connect(site.server.url)
+                sockets[place].sendall(start)
+
+    with again_and_again(drip, 1):
+        yield
+    for one in sockets:
+        one.close()
+
+
+def slow_heads(site: Site, count: int) -> Any:
+    return dripping(site, count, b"POST /admin/login/ HTTP/1.1\r\nHost: 127.0.0.1\r\nX-A: ", b"a")
+
+
+def slow_bodies(site: Site, count: int, token: str) -> Any:
+    from conversations.tests.server.sockets import head
+
+    path = "/api/conversations" if token else "/admin/login/"
+    return dripping(site, count, head("POST", path, token, Content_Length="9000"), b"a")
+
+
+@contextmanager
+def locked_row(site: Site) -> Iterator[None]:
+    from django.db import connection, transaction
+
+    from conversations.models import Conversation
+
+    chat = site.conversations[-1]
+    request = ("POST", f"/api/conversations/{chat}/messages", {"role": "user", "content": "Hello"})
+    over = threading.Event()
+
+    def write() -> None:
+        while not over.is_set():
+            client = http.client.HTTPConnection(site.host, timeout=60)
+            if site.call(client, CLIENTS, *request) == 503:
+                over.wait(1)
+            client.close()
+
+    with transaction.atomic(), ThreadPoolExecutor(WRITERS) as pool:
+        list(Conversation.objects.filter(id=chat).select_for_update())
+        for _ in range(WRITERS):
+            pool.submit(write)
+        yield
+        over.set()
+    connection.close()
+
+
+def wrong_logins(site: Site) -> Any:
+    secret = "a" * 32
+    form = urlencode({"username": "admin", "password": "wrong", "csrfmiddlewaretoken": secret})
+    headers = {"Cookie": f"csrftoken={secret}", "Content-Type": "application/x-www-form-urlencoded"}
+
+    def log_in() -> None:
+        client = http.client.HTTPConnection(site.host, timeout=60)
+        client.request("POST", "/admin/login/", form, headers)
+        assert client.getresponse().status in (200, 429)
+        client.close()
+
+    return again_and_again(log_in, 60 / LOGINS_A_MINUTE)
+
+
+@contextmanager
+def reading(site: Site, count: int, request: bytes) -> Iterator[None]:
+    """So many streams, each open and read until the end."""
+    from conversations.tests.server.sockets import open_sockets
+    from conversations.tests.server.test_many_streams import read_until
+
+    before = memory(site)
+    with open_sockets(site.server.url, count, request) as sockets:
+        read_until(sockets, b"event: delta")
+        each = (memory(site) - before) / count
+        print(f"{count} streams are open: {each:.0f} KB each in the web processes", flush=True)
+        yield
+
+
+@contextmanager
+def slow_answer(site: Site, seconds: float) -> Iterator[None]:
+    """A model that says a word every so many seconds."""
+    from conversations.tests.chat.scripted_behaviours import says
+
+    site.provider.always(says("Hello ", *["word "] * round(300 / seconds), pause=seconds))
+    yield
+    site.provider.always(says("Hello "))
+
+
+@contextmanager
+def followers(site: Site, count: int) -> Iterator[None]:
+    from conversations.tests.server.sockets import head
+
+    client = site.server.client(site.tokens[-1])
+    with slow_answer(site, 1):
+        stream = client.stream("Hi")
+        path = f"/api/chat/streams/{next(iter(stream)).data['message_id']}"
+        with reading(site, count, head("GET", path, site.tokens[-1])):
+            yield
+        client.stop(path.rpartition("/")[2])
+        stream.close()
+
+
+@contextmanager
+def open_answers(site: Site, count: int) -> Iterator[None]:
+    from conversations.tests.server.sockets import head
+
+    question = json.dumps({"message": "Hi"}).encode()
+    fields = {"Accept": "text/event-stream", "Content_Type": "application/json"}
+    length = str(len(question))
+    ask = head("POST", "/api/chat", site.tokens[-1], **fields, Content_Length=length)
+    with slow_answer(site, 10), reading(site, count, ask + question):
+        yield
+
+
+def memory(site: Site) -> int:
+    from bench.chat_streams import memory_of
+
+    return memory_of(site.server.workers)
+
+
+if __name__ == "__main__":
+    main()

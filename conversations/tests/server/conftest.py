@@ -1,0 +1,1 @@
+from conversations.tests.chat.fixtures import *  # noqa: F403

@@ -1,0 +1,184 @@
+"""The processes of the web server: replaced when they die, when they are to, and never left."""
+
+import http.client
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager, suppress
+
+import pytest
+from django.conf import settings
+
+from conversations.tests.chat.fixtures import wait_until
+from conversations.tests.chat.servers import Server, free_port
+
+WORKERS = 2
+SECONDS = 30
+
+# The least that a worker needs of its application.
+APPLICATION = """
+import os
+
+class Application:
+    header_seconds, is_idle = 5, True
+
+    def end(self):
+        pass
+
+    close_connections = give_streams_away = end
+
+    async def __call__(self, scope, receive, send):
+        body = f"{version} {{os.getpid()}}".encode()
+        headers = [(b"connection", b"close")]
+        await send({{"type": "http.response.start", "status": 200, "headers": headers}})
+        await send({{"type": "http.response.body", "body": body}})
+
+application = Application()
+"""
+SUPERVISE = """
+import asyncio
+from conversations.server.supervisor import Supervisor, listen
+with listen("127.0.0.1", {port}) as listener:
+    supervisor = Supervisor("served:application", listener, {workers}, dict())
+    asyncio.run(supervisor.run())
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write(tmp_path, "'one'")
+    return tmp_path
+
+
+def write(folder, version):
+    # No compiled file of before, which may look as new as this one.
+    (folder / "served.py").write_text(APPLICATION.format(version="{" + version + "}"))
+
+
+@contextmanager
+def supervised(folder):
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-c", SUPERVISE.format(port=port, workers=WORKERS)],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(settings.BASE_DIR), "PYTHONDONTWRITEBYTECODE": "1"},
+        start_new_session=True,
+    )
+    server = Server(process, port)
+    try:
+        wait_until_all_answer(server, port)
+        yield server, port
+    finally:
+        server.kill()
+
+
+def wait_until_all_answer(server, port):
+    seen = set()
+    wait_until(lambda: len(server.workers) == WORKERS, SECONDS)
+    wait_until(lambda: seen.add(answer(port)[1]) or seen >= set(server.workers), SECONDS)
+
+
+def answer(port):
+    """The version and the number of the process that answers; None if none does."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=SECONDS)
+    with suppress(OSError, http.client.HTTPException):
+        connection.request("GET", "/")
+        version, pid = connection.getresponse().read().decode().split()
+        return version, int(pid)
+    return None
+
+
+def is_running(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def kill(pids, number=signal.SIGKILL):
+    for pid in pids:
+        os.kill(pid, number)
+
+
+def test_processes_that_die_again_and_again_are_replaced(folder):
+    with supervised(folder) as (server, port):
+        for _ in range(6):
+            before = server.workers
+            kill(before)
+            # A client that comes meanwhile waits for the next process.
+            _, pid = answer(port) or answer(port)
+            assert pid not in before
+        assert server.process.poll() is None
+
+
+def test_one_that_is_killed_loses_no_other_connection(folder):
+    with supervised(folder) as (server, port):
+        for _ in range(3):
+            wait_until_all_answer(server, port)
+            kill(server.workers[:1])
+            assert all(answer(port) for _ in range(50))
+
+
+def test_a_frozen_process_holds_up_no_new_connection(folder):
+    with supervised(folder) as (server, port):
+        frozen = server.workers[:1]
+        kill(frozen, signal.SIGSTOP)
+        try:
+            assert {answer(port)[1] for _ in range(50)} == {server.workers[1]}
+        finally:
+            kill(frozen, signal.SIGCONT)
+
+
+def test_processes_that_cannot_start_end_the_first_start_with_an_error(folder):
+    (folder / "served.py").write_text("raise SystemExit('not today')")
+    process = subprocess.run(
+        [sys.executable, "-c", SUPERVISE.format(port=free_port(), workers=WORKERS)],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(settings.BASE_DIR)},
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    assert process.returncode != 0
+    assert "not today" in process.stderr
+    assert "CannotStart" in process.stderr
+
+
+def test_a_reload_takes_new_code_and_a_defect_in_it_leaves_the_old_processes(folder):
+    with supervised(folder) as (server, port):
+        one = server.workers
+        write(folder, "'two'")
+        server.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: not any(map(is_running, one)), SECONDS)
+        assert {answer(port)[0] for _ in range(20)} == {"two"}
+        two = server.workers
+        (folder / "served.py").write_text("raise SystemExit('a defect')")
+        server.process.send_signal(signal.SIGHUP)
+        time.sleep(2)
+        assert {answer(port)[0] for _ in range(20)} == {"two"}
+        wait_until(lambda: server.workers == two, SECONDS)
+        write(folder, "'three'")
+        server.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: not any(map(is_running, two)), SECONDS)
+        assert {answer(port)[0] for _ in range(20)} == {"three"}
+
+
+def test_no_process_outlives_its_parent(folder):
+    with supervised(folder) as (server, _):
+        workers = server.workers
+        server.process.kill()
+        server.process.wait()
+        wait_until(lambda: not any(map(is_running, workers)), SECONDS)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_stops_with_all_its_processes(folder, number):
+    with supervised(folder) as (server, _):
+        workers = server.workers
+        os.killpg(server.process.pid, number)
+        assert server.process.wait(SECONDS) == 0
+        assert not any(map(is_running, workers))
