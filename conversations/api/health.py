@@ -35,7 +35,6 @@ def readiness(*, ready: bool) -> JsonResponse:
 
 def is_ready() -> bool:
     try:
-        connection.close_if_unusable_or_obsolete()
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1 FROM conversations_conversation LIMIT 1")
     except (DatabaseError, InterfaceError):

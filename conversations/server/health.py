@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable
 from concurrent.futures import ThreadPoolExecutor
 
+from django.db import connection
 from django.http import HttpResponse
 
 from conversations.api.health import is_ready, liveness, readiness
@@ -33,12 +34,18 @@ class HealthChecks:
         """All who ask while the database is asked get the same answer."""
         if self._running is None or self._running.done():
             loop = asyncio.get_running_loop()
-            self._running = loop.run_in_executor(self._thread, is_ready)
+            self._running = loop.run_in_executor(self._thread, _is_ready)
         try:
             async with asyncio.timeout(READY_SECONDS):
                 return readiness(ready=await asyncio.shield(self._running))
         except TimeoutError:
             return readiness(ready=False)
+
+
+def _is_ready() -> bool:
+    """On a connection that no request closes when it has failed."""
+    connection.close_if_unusable_or_obsolete()
+    return is_ready()
 
 
 async def _done(response: HttpResponse) -> HttpResponse:

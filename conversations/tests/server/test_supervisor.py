@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 from django.conf import settings
@@ -98,6 +99,10 @@ def is_running(pid):
     return True
 
 
+def state_of(pid):
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
 def kill(pids, number=signal.SIGKILL):
     for pid in pids:
         os.kill(pid, number)
@@ -126,6 +131,7 @@ def test_a_frozen_process_holds_up_no_new_connection(folder):
     with supervised(folder) as (server, port):
         frozen = server.workers[:1]
         kill(frozen, signal.SIGSTOP)
+        wait_until(lambda: all(state_of(pid) == "T" for pid in frozen))
         try:
             assert {answer(port)[1] for _ in range(50)} == {server.workers[1]}
         finally:
