@@ -45,7 +45,12 @@ class DatabaseFunction:
         self._arguments = ", ".join(arguments)
         # What is STABLE sees what was there when its caller's statement began.
         kind = "VOLATILE" if writes else "STABLE"
-        self._rest = f"RETURNS {returns} LANGUAGE plpgsql {kind} AS $function$\n{body}\n$function$"
+        self._rest = (
+            # One plan for all values. Else a statement whose plan for any values looks dearer than
+            # for given ones is planned at each call.
+            f"RETURNS {returns} LANGUAGE plpgsql {kind} SET plan_cache_mode = force_generic_plan"
+            f" AS $function$\n{body}\n$function$"
+        )
         digest = hashlib.sha256(f"{self._arguments} {self._rest}".encode()).hexdigest()
         self.name = f"{PREFIX}{name}_{digest[:_HASH_LENGTH]}"
         placeholders = ", ".join(["%s"] * len(arguments))

@@ -130,29 +130,29 @@ def _line(direction: str, neighbour: str) -> str:
         ) AS page ORDER BY page.sequence {direction};"""  # noqa: S608
 
 
-def _walk(direction: str) -> str:
+def _walk(direction: str, segments: str) -> str:
     """Collect in `places` the sequences of a page of the path, segment by segment."""
-    within = f"""m.sequence > part.low AND m.sequence <= part.high
+    within = f"""m.sequence > low AND m.sequence <= high
                     ORDER BY m.sequence {direction} LIMIT most - cardinality(places)"""
     return f"""
-        FOR part IN
-            SELECT * FROM (
-                SELECT (item ->> 0)::smallint AS branch,
-                    GREATEST(above, lag((item ->> 1)::integer, 1, 0) OVER (ORDER BY place)) AS low,
-                    LEAST(below - 1, COALESCE((item ->> 1)::integer, {LAST})) AS high,
-                    place
-                FROM jsonb_array_elements(path) WITH ORDINALITY AS items (item, place)
-            ) AS parts WHERE low < high ORDER BY place {direction}
-        LOOP
+        FOR segment IN {segments} LOOP
+            high := LEAST(below - 1, COALESCE((path -> segment ->> 1)::integer, {LAST}));
+            CONTINUE WHEN high <= above;
+            low := above;
+            IF segment > 0 THEN
+                low := GREATEST(low, (path -> (segment - 1) ->> 1)::integer);
+            END IF;
+            CONTINUE WHEN high <= low;
+            written_to := path -> segment ->> 0;
             -- The first line is dense in the index of sequences, others in an index of their own.
-            IF part.branch = 0 THEN
+            IF written_to = 0 THEN
                 places := places || ARRAY(
                     SELECT m.sequence FROM conversations_message m
                     WHERE {_M} AND m.branch = 0 AND {within});
             ELSE
                 places := places || ARRAY(
                     SELECT m.sequence FROM conversations_message m
-                    WHERE {_M} AND m.branch = part.branch AND m.branch <> 0 AND {within});
+                    WHERE {_M} AND m.branch = written_to AND m.branch <> 0 AND {within});
             END IF;
             EXIT WHEN cardinality(places) >= most;
         END LOOP;"""  # noqa: S608
@@ -160,16 +160,15 @@ def _walk(direction: str) -> str:
 
 # Each shown with its siblings where its parent has more than one child.
 _SIBLINGS = """
-    CASE WHEN json_array_length(families -> page.parent_sequence::text) > 1 THEN
-        json_build_object(
-            'position', (
-                SELECT place FROM json_array_elements_text(families -> page.parent_sequence::text)
-                    WITH ORDINALITY AS children (id, place)
-                WHERE children.id = page.id::text),
-            'count', json_array_length(families -> page.parent_sequence::text),
-            'ids', families -> page.parent_sequence::text)
-    END"""
-
+    CASE WHEN page.parent_sequence = ANY (forked) THEN (
+        SELECT json_build_object(
+            'position', place, 'count', json_array_length(family.children),
+            'ids', family.children)
+        FROM (SELECT families -> page.parent_sequence::text AS children) AS family
+        CROSS JOIN LATERAL json_array_elements_text(family.children)
+            WITH ORDINALITY AS child (id, place)
+        WHERE child.id = page.id::text AND json_array_length(family.children) > 1
+    ) END"""
 
 _EACH_FOUND = "p.id AS parent_id, COALESCE(p.sequence, 0) AS parent_sequence"
 _ALONG_A_PATH = """
@@ -196,13 +195,17 @@ DECLARE
     forks integer;
     shown_branch integer;
     path jsonb;
-    part record;
+    segment integer;
+    written_to smallint;
+    low integer;
+    high integer;
     before record;
     places integer[] := '{{}}';
     parents integer[];
     highest integer;
     line_end integer;
     families json;
+    forked integer[];
 BEGIN
     SELECT c.last_branch, COALESCE(wanted, c.active_branch) INTO forks, shown_branch
     FROM conversations_conversation c WHERE c.user_id = owner AND c.id = chat;
@@ -224,8 +227,8 @@ BEGIN
         IF NOT FOUND THEN
             RETURN;
         END IF;
-        IF descending THEN {_walk("DESC")}
-        ELSE {_walk("ASC")}
+        IF descending THEN {_walk("DESC", "REVERSE jsonb_array_length(path) - 1 .. 0")}
+        ELSE {_walk("ASC", "0 .. jsonb_array_length(path) - 1")}
         END IF;
     ELSIF descending THEN
         places := ARRAY(
@@ -262,7 +265,8 @@ BEGIN
             AND b.fork_sequence >= parents[1] AND b.fork_sequence < highest
     ) THEN
         line_end := {_LINE_END};
-        SELECT json_object_agg(fork.sequence, ({_CHILDREN})) INTO families
+        SELECT json_object_agg(fork.sequence, ({_CHILDREN})), array_agg(fork.sequence)
+        INTO families, forked
         FROM (
             SELECT DISTINCT b.fork_branch AS branch, b.fork_sequence AS sequence
             FROM conversations_branch b
