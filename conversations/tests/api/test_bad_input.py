@@ -277,6 +277,6 @@ def test_older_rows_with_such_calls_are_read(api, chat, calls):
     Message.objects.update(tool_calls=calls)
     message = Message.objects.get()
     assert api.get(f"/api/conversations/{chat.pk}").json()["messages"][0]["tool_calls"] == calls
-    events = b"".join(api.get(f"/api/chat/streams/{message.id}").streaming_content).decode()
+    events = b"".join(api.get(f"/api/chat/streams/{message.id}")).decode()
     assert events.count("event: tool_call") == len(calls)
     assert "event: done" in events

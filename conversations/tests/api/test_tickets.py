@@ -55,7 +55,7 @@ def test_it_opens_the_stream_of_its_answer_once(api, answer):
     opened = get(f"{STREAMS}/{answer}", made["ticket"])
     assert opened.status_code == 200
     assert opened.headers["Content-Type"] == "text/event-stream"
-    assert b"message 2" in opened.getvalue()
+    assert b"message 2" in b"".join(opened)
     again = get(f"{STREAMS}/{answer}", made["ticket"])
     assert error_of(again) == (401, None, "authentication_failed")
 
@@ -184,9 +184,9 @@ def test_expired_ones_are_removed(api, answer):
 def test_it_costs_one_statement_more_than_a_token(api, answer, statements):
     ticket = ticket_of(api, message_id=answer)
     with statements() as with_token:
-        api.get(f"{STREAMS}/{answer}").getvalue()
+        list(api.get(f"{STREAMS}/{answer}"))
     with statements() as with_ticket:
-        get(f"{STREAMS}/{answer}", ticket).getvalue()
+        list(get(f"{STREAMS}/{answer}", ticket))
     assert len(with_ticket) == len(with_token) + 1
 
 

@@ -125,9 +125,9 @@ def text_of(events, name="delta"):
 
 
 def names_of(events):
-    """The names in order, deltas that follow each other as one."""
+    """The names in order, pieces of one text that follow each other as one."""
     names = []
     for event in events:
-        if not (event.name == "delta" and names[-1:] == ["delta"]):
+        if not (event.name in ("delta", "reasoning") and names[-1:] == [event.name]):
             names.append(event.name)
     return names
