@@ -35,7 +35,6 @@ def people(server):
     return [make_user("alice"), make_user("bob"), make_trusted("backend")]
 
 
-@pytest.mark.timeout(TIME_LIMIT + 60)
 @pytest.mark.parametrize(
     ("who", "phases"),
     [("alice", ALL_PHASES), ("backend", ALL_PHASES if BY_HAND else "fuzzing,stateful")],
