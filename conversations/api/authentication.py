@@ -11,6 +11,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import DatabaseError, InterfaceError, connection
+from django.http import HttpRequest
 from django.utils import timezone
 from rest_framework.authentication import (
     BaseAuthentication,
@@ -90,6 +91,12 @@ class LoginAuthentication(SessionAuthentication):
 
     def authenticate_header(self, request: Request) -> str:
         return _REALM
+
+
+def has_token(request: HttpRequest | Request) -> bool:
+    """Whether `BearerAuthentication` decides who calls, before any other way is tried."""
+    scheme = get_authorization_header(request).partition(b" ")[0]  # type: ignore[arg-type]
+    return scheme.lower() in _SCHEMES
 
 
 def caller_with_token(token: str) -> Caller | None:

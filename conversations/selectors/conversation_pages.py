@@ -143,7 +143,7 @@ def page_of_conversations(
     name = orjson.dumps(user_id).decode()
     place = beyond or (_AFTER_ALL if descending else _BEFORE_ALL)
     found = CONVERSATIONS.rows(owner_id, name, by_creation, descending, *place, limit)
-    rows = [ShownConversation(*shown) for _, *shown in found if shown[-1] is not None]
+    rows = [ShownConversation._make(row[1:]) for row in found if row[-1] is not None]
     return ConversationPage(rows, found[0][0])
 
 
