@@ -5,13 +5,13 @@ A GET that runs a turn cannot carry a CSRF token: `refuse_cross_site` checks whi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import DatabaseError, InterfaceError, connection
+from django.http import HttpRequest
 from django.utils import timezone
 from rest_framework.authentication import (
     BaseAuthentication,
@@ -22,8 +22,9 @@ from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from rest_framework.request import Request
 
 from conversations.db import replicas
-from conversations.db.write_positions import PRIMARY_COLUMNS, required
+from conversations.db.write_positions import required
 from conversations.models import Caller
+from conversations.selectors.token_holders import USER_COLUMNS, TokenHolder, find_token_holder
 from conversations.services.database_errors import (
     UNREACHABLE,
     close_lost_connection,
@@ -39,44 +40,8 @@ BAD_TICKET = "The ticket is unknown, used, expired or for something else, or its
 _SCHEMES = (b"bearer", b"token")
 _REALM = 'Bearer realm="api"'
 
-# The columns of the user that a request may need, in the model's order; the password hash
-# stays where it is.
-_USER_COLUMNS = ("id", "is_superuser", "username", "is_staff", "is_active")
-
-# Its place in a row of `_FIND`.
-_USER_ID = 6
-
 # How exactly it is known when a token was last used.
 _USE_NOTED_EVERY = timedelta(minutes=5)
-
-# Token, user and the rights of staff that reach beyond one's own conversations, in one statement:
-# Django's permission backend would take three more. Nobody but staff is asked for theirs.
-_TOKEN = f"""
-    SELECT token.id, token.expires_at, token.last_used_at, token.trusted,
-        token.delegated, token.namespace,
-        {", ".join(f"person.{column}" for column in _USER_COLUMNS)}, ARRAY(
-        SELECT permission.codename
-        FROM auth_permission permission
-        JOIN django_content_type kind ON kind.id = permission.content_type_id
-        WHERE person.is_staff AND kind.app_label = 'conversations'
-            AND permission.codename IN ('act_for_any_user', 'view_conversation', 'view_message')
-            AND permission.id IN (
-                SELECT permission_id FROM auth_user_user_permissions WHERE user_id = person.id
-                UNION ALL
-                SELECT permission_id FROM auth_group_permissions
-                JOIN auth_user_groups USING (group_id) WHERE user_id = person.id
-            )
-    ){{more}}
-    FROM conversations_apitoken token JOIN auth_user person ON person.id = token.user_id
-    WHERE token.digest = %s
-"""  # noqa: S608 (no value comes from outside)
-_FIND = _TOKEN.format(more="")
-# Where replicas are configured: also what one must have to show this user's data.
-_FIND_WITH_POSITION = _TOKEN.format(
-    more=f""", {PRIMARY_COLUMNS}, (
-        SELECT position FROM conversations_writeposition WHERE user_id = person.id
-    )"""  # noqa: S608 (no value comes from outside)
-)
 
 
 class BearerAuthentication(BaseAuthentication):
@@ -128,6 +93,12 @@ class LoginAuthentication(SessionAuthentication):
         return _REALM
 
 
+def has_token(request: HttpRequest | Request) -> bool:
+    """Whether `BearerAuthentication` decides who calls, before any other way is tried."""
+    scheme = get_authorization_header(request).partition(b" ")[0]  # type: ignore[arg-type]
+    return scheme.lower() in _SCHEMES
+
+
 def caller_with_token(token: str) -> Caller | None:
     return caller_with_digest(digest_of(token))
 
@@ -135,62 +106,54 @@ def caller_with_token(token: str) -> Caller | None:
 def caller_with_digest(digest: str) -> Caller | None:
     """The caller that a valid token of this digest stands for. The rights are the token's own: a
     trusted one acts for an application's users and has no rights of staff."""
-    row = _find(digest)
-    if row is None:
+    found = _find(digest)
+    if found is None:
         return None
+    user: User = User.from_db(connection.alias, USER_COLUMNS, found.user)
     if replicas.are_configured():
-        *row, wal_file, now, kept = row
-        replicas.know(row[_USER_ID], required(wal_file, now, kept))
-    token_id, expires_at, last_used_at, trusted, delegated, namespace, *person, rights = row
-    user: User = User.from_db(connection.alias, _USER_COLUMNS, person)
+        replicas.know(user.pk, required(found.wal_file, found.lsn, found.kept_lsn))
     now = timezone.now()
-    if not user.is_active or (expires_at is not None and expires_at <= now):
+    if not user.is_active or (found.expires_at is not None and found.expires_at <= now):
         return None
-    if last_used_at is None or last_used_at < now - _USE_NOTED_EVERY:
-        mark_used(token_id, now)
-    if trusted:
+    if found.last_used_at is None or found.last_used_at < now - _USE_NOTED_EVERY:
+        mark_used(found.token_id, now)
+    if found.trusted:
         return Caller(
             user=user,
             trusted=True,
-            namespace=namespace,
-            expires_at=expires_at,
-            token_id=token_id,
+            namespace=found.namespace,
+            expires_at=found.expires_at,
+            token_id=found.token_id,
         )
     reader = (
         user.is_staff
-        and not delegated
-        and (user.is_superuser or {"view_conversation", "view_message"} <= set(rights))
+        and not found.delegated
+        and (user.is_superuser or {"view_conversation", "view_message"} <= set(found.rights))
     )
-    writer = reader and (user.is_superuser or "act_for_any_user" in rights)
+    writer = reader and (user.is_superuser or "act_for_any_user" in found.rights)
     return Caller(
         user=user,
-        namespace=namespace,
+        namespace=found.namespace,
         reader=reader,
         writer=writer,
-        delegated=delegated,
-        expires_at=expires_at,
-        token_id=token_id,
+        delegated=found.delegated,
+        expires_at=found.expires_at,
+        token_id=found.token_id,
     )
 
 
-def _find(digest: str) -> Sequence[Any] | None:
-    """The row of `_FIND`. It is a request's first statement: on a connection that the database
-    has closed meanwhile it opens a new one, which spares every request a test of its own."""
+def _find(digest: str) -> TokenHolder | None:
+    """It is a request's first statement: on a connection that the database has closed meanwhile it
+    opens a new one, which spares every request a test of its own."""
     connection.health_check_done = True  # type: ignore[attr-defined]
+    with_position = replicas.are_configured()
     try:
-        return _ask(digest)
+        return find_token_holder(digest, with_position=with_position)
     except (DatabaseError, InterfaceError) as error:
         if connection.in_atomic_block or why_unavailable(error) != UNREACHABLE:
             raise
         close_lost_connection()
-        return _ask(digest)
-
-
-def _ask(digest: str) -> Sequence[Any] | None:
-    with connection.cursor() as cursor:
-        cursor.execute(_FIND_WITH_POSITION if replicas.are_configured() else _FIND, [digest])
-        row: Sequence[Any] | None = cursor.fetchone()
-    return row
+        return find_token_holder(digest, with_position=with_position)
 
 
 def refuse_cross_site(request: Request) -> None:

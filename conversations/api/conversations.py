@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable, Mapping
-from functools import cache
 from typing import Any
 
+import orjson
 from django.contrib.auth.models import User
 from django.db import transaction
-from django.db.models import OuterRef, QuerySet
+from django.db.models import OuterRef
 from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_view
 from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.request import Request
@@ -21,7 +20,7 @@ from conversations.api.creating import check_one_identity, created_row, new_conv
 from conversations.api.fields import StrictSerializer
 from conversations.api.filters import ConversationFilters
 from conversations.api.message_pages import MessagePages
-from conversations.api.pagination import NO_LINKS, Listing, Order, page_of
+from conversations.api.pagination import NO_LINKS, Cursor, Listing, Order, cut_page, page_of
 from conversations.api.parsers import MERGE_PATCH, has_body
 from conversations.api.queries import (
     CONVERSATION_COLUMNS,
@@ -39,9 +38,9 @@ from conversations.api.views import (
     read_changes,
 )
 from conversations.db.bulk_rows import Row
-from conversations.db.compiled import compile_count, slot
 from conversations.models import Conversation, id_from_key
 from conversations.models.user_names import name_of
+from conversations.selectors.conversation_pages import page_of_conversations
 from conversations.services import (
     create_with_messages,
     delete_conversation,
@@ -61,16 +60,6 @@ ORDERS = {
 TWO_OWNERS = "The query string and the body name two different users."
 
 LISTING = {"user_id", "cursor", "page_size", "order", *ConversationFilters.names()}
-
-
-@cache
-def _count_of_owner() -> Callable[[Mapping[str, Any]], int]:
-    return compile_count(_owned())
-
-
-def _owned() -> QuerySet[Conversation]:
-    """The conversations of the owner in slot `owner`."""
-    return Conversation.objects.owned_by(slot("owner"))
 
 
 def conversation_operations(contract: Contract) -> Any:
@@ -176,15 +165,48 @@ class ConversationViewSet(ApiViewSet):
         if owner is None:
             ConversationFilters.narrow(query, Conversation.objects.none())
             return {self.contract.plural: [], "count": 0, **NO_LINKS}
+        order = choice_of(self.request, "order", ORDERS)
+        scope = f"conversations:{owner.pk}:{query_string_of(query, [*asked, 'order'])}"
+        if not asked:
+            return self._all_of_owner(owner, order, scope)
+        narrowed = ConversationFilters.narrow(query, Conversation.objects.owned_by(owner.pk))
+        listing = Listing(
+            build=lambda: with_path_length(narrowed, owner.pk),
+            columns=CONVERSATION_COLUMNS,
+            order=order,
+            scope=scope,
+        )
+        rows, links = page_of(self.request, listing)
         name = self.caller.name_of(owner)
-        narrowed = ConversationFilters.narrow(query, _owned()) if asked else None
-        rows, links = page_of(self.request, self._listing(owner, asked, narrowed))
-        count = _count_of_owner() if narrowed is None else compile_count(narrowed)
         return {
             self.contract.plural: [conversation_from_row(row, name) for row in rows],
-            "count": count({"owner": owner.pk}),
+            "count": narrowed.count(),
             **links,
         }
+
+    def _all_of_owner(self, owner: User, order: Order, scope: str) -> Row:
+        """A page without filters, as the database writes it."""
+        (column, _), total = order.columns, 0
+
+        def fetch(cursor: Cursor, limit: int) -> builtins.list[Row]:
+            nonlocal total
+            page = page_of_conversations(
+                owner.pk,
+                user_id=self.caller.name_of(owner),
+                by_creation=column == "created_at",
+                descending=order.descending != cursor.backward,
+                beyond=cursor.at,
+                limit=limit,
+            )
+            total = page.total
+            return [
+                {column: row.at, "id": row.id, "conversation": orjson.Fragment(row.json)}
+                for row in page.rows
+            ]
+
+        rows, links = cut_page(self.request, scope, order.columns, fetch)
+        shown = [row["conversation"] for row in rows]
+        return {self.contract.plural: shown, "count": total, **links}
 
     def _everybodys(self, asked: builtins.list[str], field: str) -> Row:
         """One page over all owners that the caller may see. It is not counted."""
@@ -208,24 +230,6 @@ class ConversationViewSet(ApiViewSet):
             "count": None,
             **links,
         }
-
-    def _listing(
-        self,
-        owner: User,
-        asked: builtins.list[str],
-        narrowed: QuerySet[Conversation] | None,
-    ) -> Listing:
-        query = self.request.query_params
-        return Listing(
-            build=lambda: with_path_length(
-                _owned() if narrowed is None else narrowed, slot("owner")
-            ),
-            columns=CONVERSATION_COLUMNS,
-            order=choice_of(self.request, "order", ORDERS),
-            scope=f"conversations:{owner.pk}:{query_string_of(query, [*asked, 'order'])}",
-            values={"owner": owner.pk},
-            shape="conversations" if narrowed is None else None,
-        )
 
     def _shown(self, conversation: Conversation) -> Row:
         return conversation_from_model(conversation, self.caller.name_of(conversation.user))

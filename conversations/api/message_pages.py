@@ -204,8 +204,11 @@ def _given(value: int | None, default: int) -> int:
 def _rows_of(messages: Iterable[ShownMessage]) -> Iterator[Row]:
     """With the values that a cursor is made of."""
     for message in messages:
-        shown = {"message": as_fragment(message)}
-        yield shown | {"branch": message.branch, "sequence": message.sequence}
+        yield {
+            "message": as_fragment(message),
+            "branch": message.branch,
+            "sequence": message.sequence,
+        }
 
 
 def as_fragment(message: ShownMessage) -> orjson.Fragment:

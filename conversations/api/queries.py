@@ -1,20 +1,17 @@
 """The rows that the API reads and responds with: the columns that `serializers` declares.
 
-Each statement is compiled once; each look-up says whose conversation it is."""
+Each look-up says whose conversation it is."""
 
 from __future__ import annotations
 
 import uuid
-from functools import cache
 from typing import Any
 
 from django.contrib.auth.models import User
 from django.db.models import Case, F, OuterRef, QuerySet, Subquery, When
-from django.db.models.expressions import RawSQL
 
-from conversations.api.serializers import ConversationSerializer, MessageSerializer
+from conversations.api.serializers import MessageSerializer
 from conversations.db.bulk_rows import Row
-from conversations.db.compiled import CompiledSelect, slot
 from conversations.models import (
     AccessAction,
     AccessContext,
@@ -25,19 +22,17 @@ from conversations.models import (
 )
 from conversations.models.branch_path import number_of
 from conversations.models.message import MessageQuerySet
+from conversations.selectors.conversation_pages import SHOWN_FIELDS, find_conversation
 from conversations.selectors.message_pages import SHOWN_COLUMNS
 from conversations.services import NotFound, owner_of
 from conversations.services.errors import NO_SUCH_CONVERSATION
 
 # Those of a message besides its place among the branches.
 MESSAGE_COLUMNS = SHOWN_COLUMNS
-CONVERSATION_FIELDS: tuple[str, ...] = ConversationSerializer.Meta.fields
 # As stored columns and `with_path_length`: the name of the owner depends on the caller and is in
 # none of them.
 CONVERSATION_COLUMNS = tuple(
-    "archived_at" if name == "archived" else name
-    for name in CONVERSATION_FIELDS
-    if name != "user_id"
+    "archived_at" if name == "archived" else name for name in SHOWN_FIELDS if name != "user_id"
 )
 
 
@@ -51,15 +46,16 @@ def read_conversation(
     """The owner, and the conversation as responses have it. Raises NotFound where this caller has
     none of this id. A read of staff leaves its AccessRecord."""
     owner = owner_of(access, conversation_id, action=action, detail=detail)
-    rows = _conversation().fetch({"conversation": conversation_id, "owner": owner.pk})
-    if not rows:
+    name = caller_of(access).name_of(owner)
+    found = find_conversation(owner.pk, conversation_id, user_id=name)
+    if found is None:
         raise NotFound(NO_SUCH_CONVERSATION)
-    return owner, conversation_from_row(rows[0], caller_of(access).name_of(owner))
+    return owner, found
 
 
 def check_is_there(conversation_id: uuid.UUID, owner_id: int) -> None:
     """NotFound unless this owner has this conversation."""
-    if not _conversation().fetch({"conversation": conversation_id, "owner": owner_id}):
+    if find_conversation(owner_id, conversation_id) is None:
         raise NotFound(NO_SUCH_CONVERSATION)
 
 
@@ -89,7 +85,7 @@ def conversation_from_row(row: Row, user_id: int | str) -> Row:
     owner."""
     row["archived"] = row["archived_at"] is not None
     row["user_id"] = user_id
-    return {name: row[name] for name in CONVERSATION_FIELDS}
+    return {name: row[name] for name in SHOWN_FIELDS}
 
 
 def conversation_from_model(conversation: Conversation, user_id: int | str) -> Row:
@@ -99,13 +95,12 @@ def conversation_from_model(conversation: Conversation, user_id: int | str) -> R
         active = rows.filter(number=conversation.active_branch)
         shown["path_length"] = active.values_list("length", flat=True).get()
     return {
-        name: shown[name] if name in shown else getattr(conversation, name)
-        for name in CONVERSATION_FIELDS
+        name: shown[name] if name in shown else getattr(conversation, name) for name in SHOWN_FIELDS
     }
 
 
 def with_path_length(
-    conversations: QuerySet[Conversation], owner: RawSQL | OuterRef
+    conversations: QuerySet[Conversation], owner: int | OuterRef
 ) -> QuerySet[Conversation]:
     """With the column `path_length`; the branch is looked up only where there are several.
 
@@ -121,9 +116,3 @@ def message_from_row(row: Row) -> Row:
     """A row of all columns, and `parent_id`, of a message without siblings as responses have it."""
     known = row | {"branch": number_of(row["branch"]), "siblings": None}
     return {name: known[name] for name in MessageSerializer.Meta.fields}
-
-
-@cache
-def _conversation() -> CompiledSelect:
-    conversations = Conversation.objects.owned_by(slot("owner")).filter(pk=slot("conversation"))
-    return CompiledSelect(with_path_length(conversations, slot("owner")), CONVERSATION_COLUMNS)

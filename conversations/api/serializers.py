@@ -38,6 +38,7 @@ from conversations.formats import RECORDED_FIELDS, Malformed, as_own_fields
 from conversations.formats.checks import MISSING
 from conversations.formats.sdk_keys import KNOWN_KEYS
 from conversations.models import Conversation, Message
+from conversations.selectors.conversation_pages import SHOWN_FIELDS
 from conversations.services.appending import MAX_BATCH
 from conversations.services.application_turns import END_FIELDS, OFFSETS
 from conversations.services.branch_placement import MAX_BRANCHES
@@ -76,24 +77,7 @@ class ConversationSerializer(serializers.ModelSerializer[Conversation]):
 
     class Meta:
         model = Conversation
-        fields = (
-            "id",
-            "user_id",
-            "title",
-            "model_used",
-            "metadata",
-            "external_id",
-            "tags",
-            "message_count",
-            "path_length",
-            "branch_count",
-            "active_branch",
-            "forked_from",
-            "pinned",
-            "archived",
-            "created_at",
-            "updated_at",
-        )
+        fields = SHOWN_FIELDS
         read_only_fields = fields
 
 

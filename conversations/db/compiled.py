@@ -5,7 +5,7 @@ Django needs more time to compile such a QuerySet than PostgreSQL needs to run i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,16 +61,3 @@ class CompiledSelect:
             if values[position] is not None:
                 values[position] = orjson.Fragment(values[position])
         return dict(zip(self._columns, values, strict=True))
-
-
-def compile_count(queryset: models.QuerySet[Any]) -> Callable[[Mapping[str, Any]], int]:
-    """A function that takes the values of the slots and returns the number of rows."""
-    inner, parameters = queryset.order_by().values_list(models.Value(1)).query.sql_with_params()
-    sql = f"SELECT COUNT(*) FROM ({inner}) counted"  # noqa: S608 (compiled above)
-
-    def count(values: Mapping[str, Any]) -> int:
-        with read_connection().cursor() as cursor:
-            cursor.execute(sql, _filled(parameters, values))
-            return int(cursor.fetchone()[0])
-
-    return count

@@ -29,7 +29,8 @@ _HASH_LENGTH = 12
 class DatabaseFunction:
     """A function of the database. `arguments` and `returns` are SQL, as is `body`, in PL/pgSQL.
 
-    One that does not write is read on a replica where the request may (`db/replicas.py`).
+    One that does not write is read on a replica where the request may (`db/replicas.py`), unless it
+    is said to be `on_primary`.
     """
 
     def __init__(
@@ -40,8 +41,9 @@ class DatabaseFunction:
         returns: str,
         body: str,
         writes: bool = False,
+        on_primary: bool = False,
     ) -> None:
-        self._writes = writes
+        self._on_primary = writes or on_primary
         self._arguments = ", ".join(arguments)
         # What is STABLE sees what was there when its caller's statement began.
         kind = "VOLATILE" if writes else "STABLE"
@@ -63,7 +65,7 @@ class DatabaseFunction:
 
     def rows(self, *values: Any) -> list[tuple[Any, ...]]:
         """The rows that it returns."""
-        database = connection if self._writes else read_connection()
+        database = connection if self._on_primary else read_connection()
         with database.cursor() as cursor:
             cursor.execute(self._call, values)
             return list(cursor.fetchall())

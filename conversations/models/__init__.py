@@ -6,6 +6,7 @@ from conversations.models.api_token import ApiToken
 from conversations.models.branch import Branch
 from conversations.models.change import Change, ChangeFeed, ChangeKind, PendingChange
 from conversations.models.conversation import DEFAULT_TITLE, Conversation
+from conversations.models.conversation_count import ConversationCount
 from conversations.models.ids import derived_id, new_id
 from conversations.models.installation import InstallationSecret, id_from_key
 from conversations.models.interrupted import as_read, reads_as
@@ -34,6 +35,7 @@ __all__ = [
     "ChangeFeed",
     "ChangeKind",
     "Conversation",
+    "ConversationCount",
     "ConversationNote",
     "InstallationSecret",
     "LegalHoldRecord",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from conversations.db.functions import DatabaseFunction, json_columns
 from conversations.formats import RECORDED_FIELDS
@@ -25,8 +25,7 @@ LAST = 2**31 - 1
 ALL_BRANCHES = -1
 
 
-@dataclass(frozen=True, slots=True)
-class ShownMessage:
+class ShownMessage(NamedTuple):
     """A message as JSON text. `branch` is the number of the branch that is read, of all -1."""
 
     branch: int
@@ -310,7 +309,7 @@ def page_of_messages(
     """
     place = (owner_id, conversation_id, name_of_conversation, branch, None)
     rows = MESSAGES.rows(*place, above, below, descending, limit)
-    return [ShownMessage(*row) for row in rows]
+    return [ShownMessage._make(row) for row in rows]
 
 
 def messages_with_ids(
@@ -322,4 +321,4 @@ def messages_with_ids(
 ) -> list[ShownMessage]:
     """Those of these messages of a conversation that it has, by sequence. One statement."""
     place = (owner_id, conversation_id, name_of_conversation, ALL_BRANCHES, list(ids))
-    return [ShownMessage(*row) for row in MESSAGES.rows(*place, 0, LAST, False, len(ids))]
+    return [ShownMessage._make(row) for row in MESSAGES.rows(*place, 0, LAST, False, len(ids))]

@@ -20,6 +20,7 @@ from conversations.models import (
     Branch,
     Change,
     Conversation,
+    ConversationCount,
     ConversationNote,
     LegalHoldRecord,
     Message,
@@ -50,6 +51,7 @@ BY_OWNER = (
     PendingChange,
     Change,
     UnstoredTurn,
+    ConversationCount,
 )
 
 
@@ -149,7 +151,8 @@ def _spreading(tables: Sequence[str]) -> list[Step]:
     steps = [
         *_step("Take foreign keys off", *(f"{table} DROP {name}" for table, name, _ in keys)),
         *_step(
-            "Remove triggers of TRUNCATE, which ask for rows of all owners", *_truncate_triggers()
+            "Remove triggers of TRUNCATE, which are about rows of all owners",
+            *_truncate_triggers(),
         ),
     ]
     if by_owner[0] in left:
@@ -194,7 +197,8 @@ def _foreign_keys(by_owner: Sequence[str], left: Sequence[str]) -> list[tuple[st
 def _truncate_triggers() -> list[str]:
     return _column(
         "SELECT format('DROP TRIGGER %%I ON %%s', tgname, tgrelid::regclass) FROM pg_trigger"
-        " WHERE tgfoid = 'conversations_truncate_hold'::regproc ORDER BY tgname"
+        " WHERE tgfoid IN ('conversations_truncate_hold'::regproc,"
+        " 'conversations_count_none'::regproc) ORDER BY tgname"
     )
 
 

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from conversations.db.functions import install, missing
-from conversations.selectors import message_pages
+from conversations.selectors import conversation_pages, message_pages, token_holders
 from conversations.services import append_at_end
 
-FUNCTIONS = (message_pages.MESSAGES, append_at_end.APPEND)
+FUNCTIONS = (
+    token_holders.TOKEN,
+    conversation_pages.CONVERSATIONS,
+    conversation_pages.CONVERSATION,
+    message_pages.MESSAGES,
+    append_at_end.APPEND,
+)
 
 
 def ensure_functions() -> None:
