@@ -18,12 +18,15 @@ from typing import Any
 from django.db import connection, models, transaction
 from django.db.models import DateTimeField, DecimalField
 
+from conversations.db.owners import is_distributed
 from conversations.db.replicas import read_connection
 
 PREFIX = "conversations_f_"
 # The comment on a function of the release that migrated last, and on one of that before.
 _CURRENT, _PREVIOUS = "current", "previous"
 _HASH_LENGTH = 12
+# On a cluster: Citus finds the node of most statements by the owner's value alone.
+RESET_PLANS = "RESET plan_cache_mode"
 
 
 class DatabaseFunction:
@@ -86,6 +89,8 @@ def install(functions: Collection[DatabaseFunction]) -> None:
         for function in functions:
             if function.name not in stored:
                 cursor.execute(function.definition)
+                if is_distributed():
+                    cursor.execute(f"ALTER FUNCTION {function.name} {RESET_PLANS}")
             cursor.execute(f"COMMENT ON FUNCTION {function.name} IS '{_CURRENT}'")
 
 

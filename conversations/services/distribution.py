@@ -14,6 +14,7 @@ from django.contrib.auth import get_user_model
 from django.db import connection, transaction
 from django.db.migrations.executor import MigrationExecutor
 
+from conversations.db.functions import PREFIX, RESET_PLANS
 from conversations.db.owners import OWNERS, is_distributed
 from conversations.db.sharding import SETTINGS, shard_by_owner
 from conversations.models import (
@@ -168,6 +169,7 @@ def _spreading(tables: Sequence[str]) -> list[Step]:
         "Put foreign keys back, checked at once",
         *(f"{table} ADD {name} {definition}" for table, name, definition in keys),
     )
+    steps += _step("Let functions be planned for the owner", *_planned_for_all())
     steps += _step("Make functions known on every node", *_functions())
     if not is_distributed():
         steps += _owners_table(users)
@@ -222,6 +224,16 @@ def _owners_table(users: str) -> list[Step]:
         f"CREATE INDEX conversation_owner_idx ON {OWNERS} (user_id)",
         f"ALTER TABLE {OWNERS} ADD CONSTRAINT conversation_owner_user_fk"
         f" FOREIGN KEY (user_id) REFERENCES {users} (id) ON DELETE CASCADE",
+    )
+
+
+def _planned_for_all() -> list[str]:
+    """Functions that `migrate` made before the tables were distributed."""
+    return _column(
+        f"SELECT format('ALTER FUNCTION %%s {RESET_PLANS}', oid::regprocedure) FROM pg_proc"  # noqa: S608
+        " WHERE starts_with(proname, %s) AND pronamespace = current_schema()::regnamespace"
+        " AND proconfig::text LIKE '%%plan_cache_mode%%' ORDER BY oid",
+        PREFIX,
     )
 
 

@@ -7,6 +7,7 @@ from django.core.management import call_command
 from django.db import connection
 
 from conversations.db.functions import DatabaseFunction, install, missing
+from conversations.db.owners import is_distributed
 from conversations.management.unmigrated import NO_FUNCTIONS, remedy_for_missing_migrations
 from conversations.services.functions import FUNCTIONS, missing_functions
 
@@ -28,6 +29,17 @@ def releases(db):
 @pytest.mark.django_db
 def test_the_functions_are_there():
     assert missing_functions() == []
+
+
+@pytest.mark.django_db
+def test_they_have_one_plan_but_on_a_cluster_which_plans_for_the_owner():
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT DISTINCT proconfig FROM pg_proc WHERE proname = ANY(%s)",
+            [[function.name for function in FUNCTIONS]],
+        )
+        config = None if is_distributed() else ["plan_cache_mode=force_generic_plan"]
+        assert cursor.fetchall() == [(config,)]
 
 
 def test_all_that_are_defined_are_installed():
