@@ -31,6 +31,9 @@ from conversations.server.request_body import ClientLeft, Message, Receive, Requ
 
 Send = Callable[[Message], Awaitable[None]]
 
+# The last line of a file whose making has failed. No reader of this project takes it for data.
+NOT_COMPLETE = b"\nThe server failed here: this file is not complete.\n"
+
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
@@ -186,8 +189,14 @@ class Application:
     async def _pieces(self, response: StreamingHttpResponse) -> AsyncGenerator[bytes, None]:
         """A body that is read piece by piece, without a thread between two of them."""
         pieces = pieces_of(response)
-        while (piece := await self._in_thread(next, pieces, None)) is not None:
-            yield piece
+        try:
+            while (piece := await self._in_thread(next, pieces, None)) is not None:
+                yield piece
+        except Exception:
+            # Nothing tells a client of HTTP that a body has been cut off here: granian ends it as
+            # if it were whole.
+            log.exception("A response has failed after its beginning")
+            yield NOT_COMPLETE
 
 
 async def _send_parts(
