@@ -273,6 +273,10 @@ def test_deep_in_nested_branches_as_many_messages_are_shown(conversation, nested
     assert len(shown_up_to(conversation, nested)) == 10 + 39 * 3 + 6
 
 
+# Which of them depends on the statistics that earlier tests have left.
+BY_AN_INDEX = {"Index Scan", "Index Only Scan", "Bitmap Heap Scan"}
+
+
 @pytest.mark.django_db
 def test_and_no_more_rows_are_read_however_deep_they_are_nested(
     explains, conversation, nested, statements, settings
@@ -286,7 +290,7 @@ def test_and_no_more_rows_are_read_however_deep_they_are_nested(
     for statement, most in zip(seen[2:], (2 * 10, 10), strict=True):
         (plan,) = plans_of(statement, execute=True)
         scans = [node for node in nodes_of(plan["Plan"]) if "Relation Name" in node]
-        assert {node["Node Type"] for node in scans} <= {"Index Scan", "Index Only Scan"}
+        assert {node["Node Type"] for node in scans} <= BY_AN_INDEX
         assert sum(node["Actual Rows"] * node["Actual Loops"] for node in scans) <= most
 
 
