@@ -7,10 +7,9 @@ that is refused has written nothing, and its caller's transaction goes on.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Literal
+from typing import NamedTuple
 
 import orjson
 
@@ -18,31 +17,42 @@ from conversations.db.bulk_rows import Row, columns_of
 from conversations.db.functions import DatabaseFunction
 from conversations.models import DEFAULT_TITLE, Message, Status
 from conversations.selectors.message_pages import PARENT
+from conversations.services.errors import (
+    NO_SUCH_BRANCH,
+    NO_SUCH_CONVERSATION,
+    Deleted,
+    NotFound,
+    StaleSequence,
+)
+from conversations.services.repeated_appends import DELETED_MESSAGE, IdsExist
 
-Outcome = Literal["appended", "not_found", "no_branch", "stale", "deleted", "exists", "running"]
 
-
-@dataclass(frozen=True, slots=True)
-class AppendedAtEnd:
+class _Answer(NamedTuple):
     """What became of an append.
 
-    `outcome`: `appended`, or why nothing was written: there is no such conversation or branch, its
-    last sequence is not the expected one (`stale`), an id was that of a deleted message or is that
-    of another one (`exists`), or another answer runs. `last_before` is the last sequence of the
-    branch before; of what was appended, `first` is the first sequence, `branch` the column,
+    `outcome` is `appended`, or says why nothing was written. `last_before` is the last sequence of
+    the branch before; of what was appended, `first` is the first sequence, `branch` the column,
     `parent_id` the first message's parent, and `has_siblings` whether others follow that too. `at`
     is the database's time.
     """
 
-    outcome: Outcome
-    last_before: int | None = None
-    first: int | None = None
-    branch: int | None = None
-    parent_id: uuid.UUID | None = None
-    has_siblings: bool | None = None
-    at: datetime | None = None
+    outcome: str
+    last_before: int
+    first: int
+    branch: int
+    parent_id: uuid.UUID | None
+    has_siblings: bool
+    at: datetime
 
 
+# By the outcome. Another one is `stale`: the last sequence is not the expected one.
+_REFUSALS: dict[str, Callable[[], Exception]] = {
+    "not_found": lambda: NotFound(NO_SUCH_CONVERSATION),
+    "no_branch": lambda: NotFound(NO_SUCH_BRANCH, field="branch"),
+    "deleted": lambda: Deleted(DELETED_MESSAGE),
+    "exists": IdsExist,
+    "running": IdsExist,
+}
 _M, _B, _T = (f"{name}.user_id = owner AND {name}.conversation_id = chat" for name in "mbt")
 # The columns that the sender does not set.
 _SET = {
@@ -174,20 +184,34 @@ def append_at_end(
     repeatable: bool,
     moved_at: datetime,
     title: str | None,
-) -> AppendedAtEnd:
+) -> None:
     """Append these rows of new messages, all or none, to a branch, None for the active one.
 
-    They lack what is known only now: the place and `updated_at`. `expected` is the last sequence
+    They lack what is known only now, and is put into them: the place, `updated_at`, and `parent_id`
+    unless others follow the parent. `expected` is the last sequence
     that the branch must have, `repeatable` whether the ids may be those of messages that are stored
     or were deleted. `moved_at` and `title` are the conversation's, which keeps a later time, and a
-    title that somebody has set.
+    title that somebody has set. Raises NotFound, StaleSequence, Deleted, and IdsExist also where
+    another answer runs.
     """
     opens = any(row["status"] == Status.STREAMING for row in rows)
     (found,) = APPEND.rows(
         *(owner_id, conversation_id, branch, activate, expected, repeatable, opens),
         *(moved_at, title, _as_json(rows)),
     )
-    return AppendedAtEnd(*found)
+    done = _Answer._make(found)
+    if done.outcome == "stale":
+        assert expected is not None
+        raise StaleSequence(expected=expected, actual=done.last_before)
+    if done.outcome != "appended":
+        raise _REFUSALS[done.outcome]()
+    parent = done.parent_id
+    for sequence, row in enumerate(rows, start=done.first):
+        opened = row["status"] == Status.STREAMING
+        row |= {"sequence": sequence, "branch": done.branch}
+        row["updated_at"] = done.at if opened else row["created_at"]
+        if not done.has_siblings:
+            row["parent_id"], parent = parent, row["id"]
 
 
 def _as_json(rows: Sequence[Row]) -> str:

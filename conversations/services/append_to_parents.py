@@ -18,11 +18,7 @@ from conversations.services.errors import (
     NotFound,
     StaleSequence,
 )
-from conversations.services.repeated_appends import DELETED_MESSAGE, were_deleted
-
-
-class IdsExist(Exception):
-    """Some of the ids exist: nothing is appended, and the stored messages are compared."""
+from conversations.services.repeated_appends import DELETED_MESSAGE, IdsExist, were_deleted
 
 
 def append_to_parents(

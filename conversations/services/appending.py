@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Sequence
-from datetime import datetime
+from collections.abc import Sequence
 from typing import Any
 
 from django.utils import timezone
@@ -21,24 +20,22 @@ from conversations.models import (
 from conversations.models.runner import application_runner
 from conversations.services.abandoned_turns import IsDead, interrupt_abandoned
 from conversations.services.append_at_end import append_at_end
-from conversations.services.append_to_parents import IdsExist, append_to_parents
+from conversations.services.append_to_parents import append_to_parents
 from conversations.services.audit import owner_of
 from conversations.services.branch_placement import Parent
 from conversations.services.drafts import check_draft, check_drafts
 from conversations.services.errors import (
-    NO_SUCH_BRANCH,
-    NO_SUCH_CONVERSATION,
     Deleted,
     InvalidValue,
     KeyReused,
     NotAllowed,
-    NotFound,
     ServiceError,
     StaleSequence,
     TurnRunning,
 )
 from conversations.services.repeated_appends import (
     DELETED_MESSAGE,
+    IdsExist,
     stored_before,
     were_deleted,
 )
@@ -107,7 +104,7 @@ def append_drafts(
         if any(parents):
             append_to_parents(*place, rows, parents=parents, single=single, **options)
         else:
-            _append_at_end(*place, rows, **options)
+            append_at_end(*place, rows, **options)
     except (IdsExist, StaleSequence, InvalidValue) as reason:
         # If no id exists, another unique constraint refuses rows: the one on `streaming`.
         otherwise = TurnRunning() if isinstance(reason, IdsExist) else reason
@@ -115,46 +112,6 @@ def append_drafts(
         # follows may be deleted.
         return stored_before(*place, drafts, ids, parents, key, otherwise), False
     return rows, True
-
-
-def _append_at_end(
-    owner_id: int,
-    conversation_id: uuid.UUID,
-    rows: list[Row],
-    *,
-    branch: int | None,
-    activate: bool,
-    expected: int | None,
-    repeatable: bool,
-    moved_at: datetime,
-    title: str | None,
-) -> None:
-    """Append the rows in one statement, and put into them what it answers."""
-    done = append_at_end(
-        owner_id,
-        conversation_id,
-        rows,
-        branch=branch,
-        activate=activate,
-        expected=expected,
-        repeatable=repeatable,
-        moved_at=moved_at,
-        title=title,
-    )
-    if done.outcome == "stale":
-        assert expected is not None
-        assert done.last_before is not None
-        raise StaleSequence(expected=expected, actual=done.last_before)
-    if done.outcome != "appended":
-        raise _REFUSALS[done.outcome]()
-    assert done.first is not None
-    parent = done.parent_id
-    for sequence, row in enumerate(rows, start=done.first):
-        opened = row["status"] == Status.STREAMING
-        row |= {"sequence": sequence, "branch": done.branch}
-        row["updated_at"] = done.at if opened else row["created_at"]
-        if not done.has_siblings:
-            row["parent_id"], parent = parent, row["id"]
 
 
 def stored_drafts(
@@ -235,12 +192,3 @@ def _row(owner_id: int, conversation_id: uuid.UUID, id_: uuid.UUID, draft: Messa
         "conversation_id": conversation_id,
         "created_at": draft.created_at or timezone.now(),
     }
-
-
-_REFUSALS: dict[str, Callable[[], Exception]] = {
-    "not_found": lambda: NotFound(NO_SUCH_CONVERSATION),
-    "no_branch": lambda: NotFound(NO_SUCH_BRANCH, field="branch"),
-    "deleted": lambda: Deleted(DELETED_MESSAGE),
-    "exists": IdsExist,
-    "running": IdsExist,
-}

@@ -32,6 +32,10 @@ _COMPARED = tuple(
 _COMPARED_WHEN_OPENED = ("role", "tool_call_id", "name")
 
 
+class IdsExist(Exception):
+    """Some of the ids exist: nothing is appended, and the stored messages are compared."""
+
+
 def stored_before(
     owner_id: int,
     conversation_id: uuid.UUID,
