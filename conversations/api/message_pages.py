@@ -28,10 +28,10 @@ from conversations.api.queries import (
 from conversations.api.views import choice_of, query_string_of
 from conversations.db.bulk_rows import Row
 from conversations.models import Message, Status, as_read
+from conversations.models.branch_path import LAST
 from conversations.selectors.branches import on_path, path_of, shown_path
 from conversations.selectors.message_pages import (
     ALL_BRANCHES,
-    LAST,
     ShownMessage,
     messages_with_ids,
     page_of_messages,

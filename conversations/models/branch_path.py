@@ -16,6 +16,8 @@ from dataclasses import dataclass
 
 FIRST_LINE = 0
 CONTINUED = -1
+# The highest sequence that a column holds.
+LAST = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ class Path:
             for range_ in self.ranges()
         )
 
-    def ranges(self, after: int = 0, until: int = 2**31 - 1) -> list[Range]:
+    def ranges(self, after: int = 0, until: int = LAST) -> list[Range]:
         """Those parts of the path whose sequences are above `after` and not above `until`."""
         found, begin = [], 0
         for segment in self.segments:

@@ -19,6 +19,7 @@ from conversations.models import Branch, Conversation, Message
 from conversations.models.branch_path import (
     CONTINUED,
     FIRST_LINE,
+    LAST,
     LINE,
     ROOT,
     Path,
@@ -29,7 +30,6 @@ from conversations.models.branch_path import (
 # The place of a message: its `branch` and its `sequence`. (0, 0) is before the first message.
 Place = tuple[int, int]
 BEGINNING: Place = (FIRST_LINE, 0)
-_LAST = 2**31 - 1
 
 
 def path_of(owner_id: int, conversation_id: uuid.UUID, number: int) -> Path | None:
@@ -63,25 +63,16 @@ def on_path(messages: QuerySet[Message], path: Path) -> QuerySet[Message]:
         return messages
     within = Q()
     for range_ in path.ranges():
-        within |= Q(branch=range_.branch, sequence__gt=range_.after, sequence__lte=range_.until)
+        within |= _within(range_)
     return messages.filter(within)
 
 
-def branch_through(owner_id: int, conversation_id: uuid.UUID, message_id: uuid.UUID) -> int | None:
-    """The number of the newest branch whose path has this message; None where there is none."""
-    messages = Message.objects.of(owner_id, conversation_id).filter(id=message_id)
-    place = messages.values_list("branch", "sequence").first()
-    if place is None:
-        return None
-    branches = Branch.objects.of(owner_id, conversation_id).order_by("-last_sequence", "-number")
-    through = (branch.number for branch in branches.iterator() if branch.path.covers(*place))
-    return next(through, number_of(place[0]))
-
-
 def in_range(messages: QuerySet[Message], range_: Range) -> QuerySet[Message]:
-    return messages.filter(
-        branch=range_.branch, sequence__gt=range_.after, sequence__lte=range_.until
-    )
+    return messages.filter(_within(range_))
+
+
+def _within(range_: Range) -> Q:
+    return Q(branch=range_.branch, sequence__gt=range_.after, sequence__lte=range_.until)
 
 
 def count_on(owner_id: int, conversation_id: uuid.UUID, path: Path, *, after: int = 0) -> int:
@@ -95,7 +86,7 @@ def places_on(
     path: Path,
     *,
     after: int = 0,
-    until: int = _LAST,
+    until: int = LAST,
     descending: bool = False,
     limit: int,
 ) -> list[Place]:
@@ -251,7 +242,7 @@ def children_of(
         "branches": [branch for branch, _ in given],
         "sequences": [sequence for _, sequence in given],
         "continued": CONTINUED,
-        "last": _LAST,
+        "last": LAST,
     }
     found: dict[Place, list[uuid.UUID]] = defaultdict(list)
     with read_connection().cursor() as cursor:

@@ -14,13 +14,12 @@ from typing import NamedTuple
 from conversations.db.functions import DatabaseFunction, json_columns
 from conversations.formats import RECORDED_FIELDS
 from conversations.models import Message
-from conversations.models.branch_path import CONTINUED
+from conversations.models.branch_path import CONTINUED, LAST
 
 # The columns of a message that responses have, besides its conversation, `branch`, `parent_id`
 # and `siblings`.
 SHOWN_COLUMNS = ("id", "conversation_id", "sequence", *RECORDED_FIELDS, "updated_at")
 
-LAST = 2**31 - 1
 # In the place of a branch's number: the messages of all branches, by sequence.
 ALL_BRANCHES = -1
 

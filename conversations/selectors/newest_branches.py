@@ -1,7 +1,7 @@
 """The branches of a conversation by activity, and the newest one through each of some messages.
 
 One statement reads a narrow row of each branch, without its path and without an instance of the
-model: there may be thousands. Nothing is read of the messages.
+model: there may be thousands. Nothing is read of the messages but the place of one that is named.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
 
-from conversations.models import Branch
+from conversations.models import Branch, Message
 from conversations.models.branch_path import number_of
 from conversations.selectors.branches import Place
 
@@ -35,6 +35,15 @@ def branches_by_activity(owner_id: int, conversation_id: uuid.UUID) -> list[Bran
     """All branches, the one that was written to last at the beginning."""
     rows = Branch.objects.of(owner_id, conversation_id).values_list(*BranchRow._fields)
     return sorted(map(BranchRow._make, rows), key=_activity, reverse=True)
+
+
+def branch_through(owner_id: int, conversation_id: uuid.UUID, message_id: uuid.UUID) -> int | None:
+    """The number of the newest branch whose path has this message; None where there is none."""
+    messages = Message.objects.of(owner_id, conversation_id).filter(id=message_id)
+    place = messages.values_list("branch", "sequence").first()
+    if place is None:
+        return None
+    return newest_through(branches_by_activity(owner_id, conversation_id), [place])[place]
 
 
 def newest_through(branches: Iterable[BranchRow], places: Iterable[Place]) -> dict[Place, int]:

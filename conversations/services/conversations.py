@@ -24,7 +24,7 @@ from conversations.models import (
     new_id,
 )
 from conversations.models.branch_path import FIRST_LINE
-from conversations.selectors.branches import branch_through
+from conversations.selectors.newest_branches import branch_through
 from conversations.services.audit import Detail, owner_of, record_act
 from conversations.services.conversation_values import check_conversation_values
 from conversations.services.errors import (

@@ -12,9 +12,9 @@ from hypothesis.stateful import invariant, run_state_machine_as_test
 from conversations.api.renderers import FastJSONRenderer
 from conversations.formats import MessageDraft
 from conversations.models import Message
+from conversations.models.branch_path import LAST
 from conversations.selectors.message_pages import (
     ALL_BRANCHES,
-    LAST,
     SHOWN_COLUMNS,
     messages_with_ids,
     page_of_messages,

@@ -4,7 +4,8 @@ import pytest
 from django.db import connection
 
 from conversations.formats import MessageDraft
-from conversations.selectors.message_pages import ALL_BRANCHES, LAST, page_of_messages
+from conversations.models.branch_path import LAST
+from conversations.selectors.message_pages import ALL_BRANCHES, page_of_messages
 from conversations.services import SCRIPT, append_drafts
 from conversations.tests.cluster import analyze
 from conversations.tests.factories import make_conversation
