@@ -15,6 +15,7 @@ from conversations.db.replica_servers import replica as known
 from conversations.db.write_positions import Required, read_required
 from conversations.models import AccessRecord, Conversation, Message
 from conversations.services import export_conversations
+from conversations.tests.chat.fixtures import wait_until
 from conversations.tests.factories import (
     access_of,
     client_for,
@@ -46,13 +47,14 @@ def answer_of(sql, *values):
 
 
 def read_there():
-    """Read on the replica, once it is known."""
-    for _ in range(100):
-        if answer_of(ON_REPLICA):
-            return
+    """Read on the replica, once it is known: on a busy machine it may have been found away a moment
+    ago, and is then asked again after RETRY_SECONDS."""
+
+    def is_read():
         replicas.reads_of(0)
-        time.sleep(0.02)
-    raise AssertionError("not read on the replica")
+        return answer_of(ON_REPLICA)
+
+    wait_until(is_read)
 
 
 def meanwhile(act, until):
