@@ -19,8 +19,8 @@ class Chat:
     """A conversation of an import file; `line` is its line, or its place in an array, from 1.
 
     `file_id` is its id in the file, or None if the file has none; `external_id` is what an
-    application calls it. `earlier` is the same conversation as earlier releases read it, if they
-    read it otherwise.
+    application calls it. `owner` is whose it is, in files that say so. `earlier` is the same
+    conversation as earlier releases read it, if they read it otherwise.
 
     A conversation with branches also has `parents`: for each message the index of the one that it
     follows, which is before it, or None for a beginning. `branches` are the numbers of the branches
@@ -31,6 +31,7 @@ class Chat:
     line: int
     messages: tuple[MessageDraft, ...]
     file_id: str | None = None
+    owner: str | None = None
     title: str | None = None
     model_used: str = ""
     metadata: dict[str, Any] = field(default_factory=dict)

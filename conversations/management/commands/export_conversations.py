@@ -9,6 +9,12 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db.models import QuerySet
 
 from conversations.formats import WRITERS
+from conversations.management.arguments import (
+    INTERRUPTED,
+    OUTPUT_CLOSED,
+    USAGE_ERROR,
+    add_epilog,
+)
 from conversations.management.output_file import (
     STANDARD_OUTPUT,
     close_standard_output,
@@ -21,10 +27,6 @@ from conversations.services.errors import NotFound, ServiceError
 from conversations.services.export import ACTIVE, BRANCHES, export_conversations
 from conversations.services.users import find_user
 
-USAGE_ERROR = 2
-INTERRUPTED = 130
-OUTPUT_CLOSED = 141
-
 NO_SUCH_USER = "No such user."
 STOPPED = "Stopped: {path} is as it was before."
 EXPORTED = "exported {count}"
@@ -35,6 +37,11 @@ is OpenAI chat JSONL; markdown is a transcript. The last two have no branches: t
 one, or with --branches all each branch as a conversation. A file appears under its name once it is
 complete, and only its owner may read it. Exit status: 0 if all is written, 2 if the export could
 not run.
+
+Examples:
+  manage.py export_conversations --format json -o everything.jsonl
+  manage.py export_conversations --format markdown --user alice --branches all -o alice.md
+  manage.py export_conversations --format openai -o - | gzip > chats.jsonl.gz
 """
 
 
@@ -42,7 +49,7 @@ class Command(BaseCommand):
     help = "Export conversations, in order of their ids."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.epilog = EPILOG
+        add_epilog(parser, EPILOG)
         parser.add_argument(
             "-o",
             "--output",

@@ -13,15 +13,18 @@ from typing import IO, Any, BinaryIO
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from conversations.formats import READERS
+from conversations.management.arguments import (
+    INCOMPLETE,
+    INTERRUPTED,
+    USAGE_ERROR,
+    add_epilog,
+)
 from conversations.management.progress import progress_bar
 from conversations.services.errors import ServiceError
 from conversations.services.imports import ImportReport, import_conversations, rolled_back
 from conversations.services.users import find_or_create_user
 
 SHOWN_REJECTIONS = 20
-SOME_REJECTED = 1
-USAGE_ERROR = 2
-INTERRUPTED = 130
 
 DRY_RUN = "Dry run: nothing was stored. The result of an import would be:"
 MORE_REJECTED = "… and {count} more rejected; --report FILE writes all of them."
@@ -36,6 +39,11 @@ keep the branches of a conversation.
 Each conversation is stored completely or rejected, independently of the others. The import is
 idempotent: a conversation is identified by its id in the file or, without one, by its content. Exit
 status: 0 if nothing was rejected, 1 if something was rejected, 2 if the import could not run.
+
+Examples:
+  manage.py import_conversations conversations.zip --format chatgpt --user alice
+  manage.py import_conversations backup.jsonl --format json --user alice --dry-run
+  zcat chats.jsonl.gz | manage.py import_conversations - --format openai --user bot
 """
 
 
@@ -43,7 +51,7 @@ class Command(BaseCommand):
     help = "Import the conversations of a file."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.epilog = EPILOG
+        add_epilog(parser, EPILOG)
         parser.add_argument("file", metavar="FILE", help="path of the file; - for standard input")
         parser.add_argument("--format", required=True, choices=sorted(READERS))
         parser.add_argument(
@@ -72,7 +80,7 @@ class Command(BaseCommand):
             raise CommandError(text, returncode=INTERRUPTED) from None
         self._print_report(report, dry_run=options["dry_run"])
         if report.rejected:
-            sys.exit(SOME_REJECTED)
+            sys.exit(INCOMPLETE)
 
     def _print_report(self, report: ImportReport, *, dry_run: bool) -> None:
         for rejected in report.rejected[:SHOWN_REJECTIONS]:
