@@ -14,14 +14,17 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
 from typing import Any
 
 import structlog
 from django.conf import settings
-from django.db import DEFAULT_DB_ALIAS, connections
+from django.db import DEFAULT_DB_ALIAS
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
+from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponseBase
 
 from conversations.api.waiting import when_answered
@@ -30,6 +33,8 @@ from conversations.db import replicas
 HEADER = "X-Request-ID"
 _acceptable_id = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _current_id: ContextVar[str] = ContextVar("request_id", default="")
+# How many statements the current request has sent, by the alias of the database.
+_statements: ContextVar[Counter[str] | None] = ContextVar("statements", default=None)
 _log = structlog.get_logger("chatproject.requests")
 
 View = Callable[[HttpRequest], HttpResponseBase]
@@ -87,15 +92,11 @@ def access_log(get_response: View) -> View:
 
     def middleware(request: HttpRequest) -> HttpResponseBase:
         started, statements = time.perf_counter(), Counter[str]()
-
-        def count(execute: Callable[..., Any], *statement: Any) -> Any:
-            statements[statement[-1]["connection"].alias] += 1
-            return execute(*statement)
-
-        with ExitStack() as counted:
-            for connection in connections.all():
-                counted.enter_context(connection.execute_wrapper(count))
+        token = _statements.set(statements)
+        try:
             response = get_response(request)
+        finally:
+            _statements.reset(token)
         # A page has a dozen static files, whose lines would hide the others.
         is_static = request.path_info.startswith(settings.STATIC_URL)
         write = partial(_log.debug if is_static else _log.info, request_id=current_request_id())
@@ -116,6 +117,19 @@ def access_log(get_response: View) -> View:
         return response
 
     return middleware
+
+
+def _count(execute: Callable[..., Any], *statement: Any) -> Any:
+    if (statements := _statements.get()) is not None:
+        statements[statement[-1]["connection"].alias] += 1
+    return execute(*statement)
+
+
+@receiver(connection_created)
+def _count_statements(connection: BaseDatabaseWrapper, **_: Any) -> None:
+    """On each connection once, when it is made, instead of at each request."""
+    if _count not in connection.execute_wrappers:
+        connection.execute_wrappers.append(_count)
 
 
 def log_refused(method: str, status: int, seconds: float) -> None:
