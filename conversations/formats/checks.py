@@ -111,10 +111,12 @@ def as_boolean(at: str, value: object) -> bool:
 
 def as_time_or_none(at: str, value: object) -> datetime | None:
     """An ISO 8601 time with an offset, converted to UTC."""
-    if value is None:
-        return None
+    return None if value is None else as_time(at, value)
+
+
+def as_time(at: str, value: object) -> datetime:
     try:
-        time = datetime.fromisoformat(as_text(at, value))
+        time = datetime.fromisoformat(as_text(at, required(at, value)))
         if time.tzinfo is None:
             raise Malformed(at, NOT_A_TIME)
         return time.astimezone(UTC)
