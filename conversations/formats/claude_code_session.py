@@ -101,9 +101,9 @@ class Session:
         return self._lines.get(named) if isinstance(named, str) else None
 
     def _parents(self, own: Iterable[Line]) -> dict[str, str | None]:
-        """By the ids of an agent's lines, that of the line with a message that each one follows.
+        """By the ids of an agent's lines with messages, that of the one that each follows.
 
-        A line in a circle follows itself.
+        A line that comes after a circle of others follows itself.
         """
         follows: dict[str, str | None] = {}
         before: str | None = None
@@ -112,10 +112,15 @@ class Session:
             before = line.id
         parents: dict[str, str | None] = {}
         for id_ in follows:
+            if not is_message(self._lines[id_].data):
+                continue
             parent, passed = follows[id_], {id_}
             while parent is not None and not is_message(self._lines[parent].data):
                 passed.add(parent)
-                parent = follows[parent] if follows[parent] not in passed else id_
+                parent = follows[parent]
+                if parent in passed:
+                    parent = id_
+                    break
             parents[id_] = parent
         return parents
 
