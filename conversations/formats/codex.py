@@ -34,6 +34,7 @@ from conversations.formats.checks import (
 )
 from conversations.formats.lines import parse_object, read_lines
 from conversations.formats.message import MessageDraft
+from conversations.formats.node_tree import set_missing_times
 from conversations.formats.openai import as_draft
 from conversations.formats.reasoning import reasoning_of
 from conversations.formats.sdk_keys import ITEM_TYPES
@@ -174,6 +175,8 @@ class _Session:
                 records.setdefault(max(index - 1, 0), []).append(record)
         for index, lines in records.items():
             add_extra(self.drafts[index], {"records": lines})
+        start = min(self._times, default=None)
+        set_missing_times(self.drafts, [None, *range(len(self.drafts) - 1)], start)
         meta = self._meta or {}
         id_ = meta.get("id")
         return Chat(
@@ -182,7 +185,7 @@ class _Session:
             messages=tuple(self.drafts),
             model_used=self._model,
             metadata=as_metadata(unmapped(meta, ()), self.drafts),
-            created_at=min(self._times, default=None),
+            created_at=start,
             updated_at=max(self._times, default=None),
         )
 

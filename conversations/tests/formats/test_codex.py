@@ -103,8 +103,8 @@ def test_the_oldest_files_have_items_alone():
     (chat,) = read_sample("oldest.codex.jsonl")
     assert (chat.file_id, chat.line) == ("cx-0", 2)
     assert [each.content for each in chat.messages] == ["Say yes.", "Yes."]
-    assert chat.messages[0].created_at is None
-    assert chat.created_at == datetime(2025, 5, 1, 8, 0, tzinfo=UTC)
+    times = [chat.created_at, *(each.created_at for each in chat.messages)]
+    assert set(times) == {datetime(2025, 5, 1, 8, 0, tzinfo=UTC)}
     assert chat.messages[0].extra["records"] == [{"record_type": "state"}]
 
 

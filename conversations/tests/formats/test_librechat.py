@@ -100,6 +100,14 @@ def test_a_text_beside_the_content_is_kept():
     assert (draft.content, draft.extra["text"]) == ("New.", "Old.")
 
 
+def test_a_message_without_a_time_has_that_of_the_one_before_it():
+    messages = [said("a", createdAt="2024-06-01T20:00:00Z"), said("b", "a"), said("c")]
+    (chat,) = read("librechat", conversation(*messages, createdAt="2024-01-01T00:00:00Z"))
+    times = {each.content: each.created_at for each in chat.messages}
+    assert times["a"] == times["b"] == datetime(2024, 6, 1, 20, 0, tzinfo=UTC)
+    assert times["c"] == chat.created_at == datetime(2024, 1, 1, tzinfo=UTC)
+
+
 def test_deep_threads_are_read():
     nested = said("m0")
     inner = nested
