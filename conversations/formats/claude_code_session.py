@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from conversations.formats.chat import Malformed
-from conversations.formats.checks import as_id, as_time_or_none
+from conversations.formats.checks import as_id, as_text_or_none, as_time_or_none
 from conversations.formats.claude_code_message import Line, is_message
 from conversations.formats.tree import REPEATED_ID
 
@@ -52,7 +52,7 @@ class Session:
 
     def add(self, number: int, data: dict[str, Any]) -> None:
         """Raises Malformed for a line that cannot be one of a session."""
-        if data.get("type") in TITLES:
+        if as_text_or_none("type", data.get("type")) in TITLES:
             self.titles.append(data)
             return
         id_ = as_id("uuid", data.get("uuid")) or f"line {number}"

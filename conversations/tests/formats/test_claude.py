@@ -81,8 +81,8 @@ def test_attachments_and_files_are_parts_after_the_text(bread):
     first = bread.messages[0]
     assert first.content == "How long does rye bread rise?\n500 g rye flour\n400 ml of water"
     _, attachment, file = first.parts
-    assert (attachment["type"], attachment["file_name"]) == ("text", "recipe.txt")
-    assert file == {"type": "file", "file_uuid": "f1", "file_name": "loaf.png"}
+    assert (attachment["type"], attachment["file"]["file_name"]) == ("text", "recipe.txt")
+    assert file == {"type": "file", "file": {"file_uuid": "f1", "file_name": "loaf.png"}}
 
 
 def test_an_older_export_has_texts_in_order_of_the_list():

@@ -35,7 +35,7 @@ def test_prompts_of_a_page_are_one_conversation_the_oldest_first():
 
 def test_all_else_of_an_entry_is_kept():
     first = read_sample(SAMPLE)[-1].messages[0]
-    assert first.parts[1] == {"type": "file", "name": "days.csv"}
+    assert first.parts[1] == {"type": "file", "file": {"name": "days.csv"}}
     entry_in_file = sample(SAMPLE)[2]
     kept = {name: entry_in_file[name] for name in ("header", "title", "details", "products")}
     assert first.extra == kept
