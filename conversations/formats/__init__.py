@@ -5,7 +5,13 @@ from typing import BinaryIO
 
 from conversations.formats.chat import Chat, Malformed, RecordedBranch, RecordedChat, Rejected
 from conversations.formats.chatgpt import read_chatgpt
+from conversations.formats.claude import read_claude
+from conversations.formats.claude_code import read_claude_code
+from conversations.formats.codex import read_codex
+from conversations.formats.copilot import read_copilot
+from conversations.formats.gemini import read_gemini
 from conversations.formats.json_export import read_json
+from conversations.formats.librechat import read_librechat
 from conversations.formats.message import (
     COST_PLACES,
     DRAFT_FIELDS,
@@ -18,6 +24,7 @@ from conversations.formats.message import (
 from conversations.formats.message_reader import as_own_fields
 from conversations.formats.oasst import read_oasst
 from conversations.formats.openai import read_openai
+from conversations.formats.openwebui import read_openwebui
 from conversations.formats.reasoning import reasoning_of, reasoning_part
 from conversations.formats.writers import WRITERS, Writer
 
@@ -29,6 +36,13 @@ READERS: dict[str, Reader] = {
     "json": read_json,
     "oasst": read_oasst,
     "chatgpt": read_chatgpt,
+    "claude": read_claude,
+    "openwebui": read_openwebui,
+    "librechat": read_librechat,
+    "claude_code": read_claude_code,
+    "codex": read_codex,
+    "copilot": read_copilot,
+    "gemini": read_gemini,
 }
 
 __all__ = [

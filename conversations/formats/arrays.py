@@ -1,4 +1,4 @@
-"""JSON arrays: read a file that has one, one value at a time."""
+"""JSON arrays, and values one after the other: read a file one value at a time."""
 
 from __future__ import annotations
 
@@ -33,6 +33,24 @@ def read_arrays(files: Iterable[IO[bytes]]) -> Iterator[tuple[int, Any] | Reject
         place = yield from _read_array(_Text(file), place)
 
 
+def read_values(file: IO[bytes]) -> Iterator[tuple[int, Any] | Rejected]:
+    """Yield (place, value) for each value of a file, counted from 1: those of its array, or its
+    values one after the other, as in JSON Lines. A file with one object has one value.
+
+    Holds one value, of at most MAX_VALUE_CHARS. What is not JSON ends the file with a Rejected.
+    """
+    text, place = _Text(file), 1
+    try:
+        if text.next_character() == "[":
+            yield from _read_array(text, place)
+            return
+        while text.has_more():
+            yield text.value(place)
+            place += 1
+    except Malformed as error:
+        yield Rejected.at(place, None, f"{error.detail} {REST_NOT_READ}")
+
+
 def _read_array(text: _Text, place: int) -> Generator[tuple[int, Any] | Rejected, None, int]:
     """`place` is that of the first value; returns that of the next one."""
     first = place
@@ -60,15 +78,21 @@ class _Text:
         self._text = ""
         self._at = 0
 
-    def next_character(self) -> str:
-        """The next one that is not blank. Raises Malformed at the end of the file."""
+    def has_more(self) -> bool:
+        """Whether anything but blanks is left."""
         while True:
             blanks = _BLANKS.match(self._text, self._at)
             self._at = blanks.end() if blanks else self._at
             if self._at < len(self._text):
-                return self._text[self._at]
+                return True
             if not self._read_on():
-                raise Malformed(None, CUT_OFF)
+                return False
+
+    def next_character(self) -> str:
+        """The next one that is not blank. Raises Malformed at the end of the file."""
+        if not self.has_more():
+            raise Malformed(None, CUT_OFF)
+        return self._text[self._at]
 
     def expect(self, character: str, otherwise: str) -> None:
         if self.next_character() != character:

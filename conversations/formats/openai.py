@@ -136,12 +136,16 @@ def _chat_metadata(data: _Object) -> _Object:
 def _messages(values: list[Any]) -> list[tuple[MessageDraft, MessageDraft]]:
     """Each message as it is stored, and as earlier releases stored it."""
     return [
-        (_message(f"messages.{at}", value), earlier_message(value))
+        (as_draft(f"messages.{at}", value), earlier_message(value))
         for at, value in enumerate(values)
     ]
 
 
-def _message(at: str, item: object) -> MessageDraft:
+def as_draft(at: str, item: object) -> MessageDraft:
+    """A message of any known SDK, or an item of the Responses API; `at` is its path.
+
+    Raises Malformed.
+    """
     message = as_object(at, item)
     try:
         fields = as_own_fields(message, own=_OWN_FIELDS)
