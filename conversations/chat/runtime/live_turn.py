@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 from django.conf import settings
 
+from conversations import metrics
 from conversations.chat.errors import FAILURES, failure_of
 from conversations.chat.llm.agent_loop import (
     AgentEvent,
@@ -259,6 +260,7 @@ class LiveTurn(WatchedTurn):
         except Exception:
             log.exception("The end of a turn could not be stored")
             stored = self._ended(Status.FAILED, "not_stored", FAILURES["not_stored"].text)
+        metrics.count_turn(stored, time.monotonic() - self.begun_at)
         self.replace(stored)
 
 
