@@ -5,7 +5,6 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 import pytest
-from django.core.management.base import BaseCommand
 
 from conversations.management import commands
 
@@ -13,7 +12,7 @@ NAMES = sorted(module.name for module in iter_modules(commands.__path__))
 
 
 def help_of(name):
-    command: BaseCommand = import_module(f"{commands.__name__}.{name}").Command()
+    command = import_module(f"{commands.__name__}.{name}").Command()
     return command.create_parser("manage.py", name).format_help()
 
 
