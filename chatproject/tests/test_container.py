@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -51,9 +52,17 @@ def test_the_image_does_not_run_as_root():
 
 
 @pytest.fixture
-def served(tmp_path):
+def scratch():
+    """Not pytest's: PostgreSQL's account has to pass, and pytest closes its folders to others."""
+    with tempfile.TemporaryDirectory(prefix="image-") as name:
+        Path(name).chmod(0o711)
+        yield Path(name)
+
+
+@pytest.fixture
+def served(scratch):
     """The command of the image, in a folder with what the image has."""
-    folder, port = tmp_path / "srv", _free_port()
+    folder, port = scratch / "srv", _free_port()
     for name in re.findall(r"^COPY (?!--from)(\S+)", DOCKERFILE, re.MULTILINE):
         if (ROOT / name).is_dir():
             shutil.copytree(
@@ -64,11 +73,8 @@ def served(tmp_path):
             shutil.copy(ROOT / name, folder / name)
     command = [sys.executable, *instruction("CMD")[1:]]
     command[command.index("8000")] = str(port)
-    data = tmp_path / "data"
-    data.mkdir()
-    # PostgreSQL's account has to pass.
-    tmp_path.chmod(0o711)
-    data.chmod(0o711)
+    data = scratch / "data"
+    data.mkdir(mode=0o711)
     environment = {**os.environ, "CHATPROJECT_DATA": str(data), "DATABASE_URL": ""}
     process = subprocess.Popen(
         command,
