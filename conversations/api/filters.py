@@ -257,6 +257,11 @@ class ConversationFilters(MarkFilters):
         method="by_any_rating", help_text="Whether any of its messages is rated."
     )
     rating = rating_filter(method="by_rating", help_text="The rating of one of its messages.")
+    min_rating = rating_filter(
+        method="by_min_rating",
+        help_text="Some of its messages are rated, and none of them lower than this.",
+    )
+    mode = text_filter(method="by_mode", help_text="The `detected_mode` of one of its messages.")
     created_after = time_filter("created_at", "gte")
     created_before = time_filter("created_at", "lt")
     updated_after = time_filter("updated_at", "gte")
@@ -272,6 +277,17 @@ class ConversationFilters(MarkFilters):
         self, queryset: QuerySet[Conversation], name: str, rating: int
     ) -> QuerySet[Conversation]:
         return queryset.filter(_has_message(rating=rating))
+
+    def by_min_rating(
+        self, queryset: QuerySet[Conversation], name: str, rating: int
+    ) -> QuerySet[Conversation]:
+        rated = queryset.filter(_has_message(rating__isnull=False))
+        return rated.exclude(_has_message(rating__lt=rating))
+
+    def by_mode(
+        self, queryset: QuerySet[Conversation], name: str, mode: str
+    ) -> QuerySet[Conversation]:
+        return queryset.filter(_has_message(detected_mode=mode))
 
 
 class MessageColumnFilters(Filters):

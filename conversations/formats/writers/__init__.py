@@ -8,7 +8,7 @@ from conversations.formats.writers.table import HEADER, write_rows
 from conversations.formats.writers.web_page import write_web_page
 from conversations.formats.writers.writer import Writer
 
-_ARRAY = {"begin": "[\n", "between": ",\n", "end": "\n]\n"}
+_BEGIN, _BETWEEN, _END = "[\n", ",\n", "\n]\n"
 
 # By the name of the format.
 WRITERS: dict[str, Writer] = {
@@ -19,6 +19,7 @@ WRITERS: dict[str, Writer] = {
         write_line,
         keeps_tree=True,
         json_as_text=True,
+        database_writes=True,
     ),
     "json": Writer(
         "JSON, everything stored",
@@ -27,10 +28,21 @@ WRITERS: dict[str, Writer] = {
         write_object,
         keeps_tree=True,
         json_as_text=True,
-        **_ARRAY,
+        database_writes=True,
+        begin=_BEGIN,
+        between=_BETWEEN,
+        end=_END,
     ),
     "openai": Writer("OpenAI chat JSONL", "jsonl", "application/jsonl", write_openai),
-    "sharegpt": Writer("ShareGPT", "json", "application/json", write_sharegpt, **_ARRAY),
+    "sharegpt": Writer(
+        "ShareGPT",
+        "json",
+        "application/json",
+        write_sharegpt,
+        begin=_BEGIN,
+        between=_BETWEEN,
+        end=_END,
+    ),
     "markdown": Writer("Markdown transcript", "md", "text/markdown", write_markdown),
     "html": Writer("Web page", "html", "text/html", write_web_page, one_a_file=True),
     "csv": Writer(

@@ -16,6 +16,7 @@ class Writer:
     with `between` between each two, and `end`; of a format with `one_a_file` each conversation is a
     file of its own, without these. `keeps_tree`: it is given all messages of a conversation with
     branches, otherwise a path. `json_as_text`: JSON columns are given as `JsonText`.
+    `database_writes`: so may the database write most conversations, with the same bytes.
     """
 
     label: str
@@ -28,3 +29,4 @@ class Writer:
     end: str = ""
     one_a_file: bool = False
     json_as_text: bool = False
+    database_writes: bool = False
