@@ -149,11 +149,19 @@ def record_exports(
             AccessAction.EXPORT,
             User(pk=one.user_id, username=one.username),
             one.pk,
-            {"format": file_format, "messages": one.message_count}
-            | ({"branches": branches} if branches and one.branch_count > 1 else {}),
+            export_detail(file_format, one.message_count, one.branch_count > 1, branches),
         )
         for one in conversations
         if access.leaves_record(one.user_id)
+    )
+
+
+def export_detail(
+    file_format: str, messages: int, has_branches: bool, branches: str | None
+) -> Detail:
+    """What a record says of one exported conversation."""
+    return {"format": file_format, "messages": messages} | (
+        {"branches": branches} if branches and has_branches else {}
     )
 
 

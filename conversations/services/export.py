@@ -4,25 +4,54 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, groupby
 from operator import attrgetter
 from typing import Any
 
+from django.db import transaction
 from django.db.models import QuerySet, TextField
 from django.db.models.functions import Cast
 
 from conversations.db.owners import is_distributed
 from conversations.db.replicas import Reading, fetch_on, reading_from_now, reads_on
 from conversations.formats import WRITERS, RecordedChat, Writer
-from conversations.models import AccessContext, Conversation, Message, Review, Status
+from conversations.models import (
+    AccessAction,
+    AccessContext,
+    Conversation,
+    Message,
+    Review,
+    Status,
+)
+from conversations.models.rights import EXPORT
 from conversations.models.user_names import name_of
 from conversations.selectors.conversation_lines import Line, objects_of
-from conversations.services.audit import ListedChat, record_exports, wants_reason
-from conversations.services.errors import InvalidValue, ReasonRequired
+from conversations.services.audit import (
+    Detail,
+    ListedChat,
+    export_detail,
+    owner_of,
+    record_exports,
+    wants_reason,
+)
+from conversations.services.errors import (
+    NO_SUCH_CONVERSATION,
+    InvalidValue,
+    NotAllowed,
+    NotFound,
+    ReasonRequired,
+)
 from conversations.services.recorded_chats import ACTIVE, ALL, BRANCHES, Recorder, within
 
-__all__ = ["ACTIVE", "ALL", "BRANCHES", "export_conversations", "export_files"]
+__all__ = [
+    "ACTIVE",
+    "ALL",
+    "BRANCHES",
+    "export_conversation",
+    "export_conversations",
+    "export_files",
+]
 
 # Of conversations, and of messages that the database writes at once.
 BATCH = 500
@@ -34,9 +63,11 @@ _LISTED = (
     *("pk", "user_id", "user__username"),
     *("message_count", "last_sequence", "last_branch", "branch_count"),
 )
+MAY_NOT_EXPORT = "You may read this conversation, and may not export it."
 ONE_A_FILE = "This format has one conversation a file."
 
 Progress = Callable[[int], None]
+Sign = Callable[[str], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +80,9 @@ class _Export:
     branches: str
     access: AccessContext
     reading: Reading | None
-    on_progress: Progress | None
+    on_progress: Progress | None = None
+    # Whether its records are stored already.
+    is_recorded: bool = False
 
     def name_of(self, username: str) -> str:
         """What the reader of the file calls an owner: a trusted client, by its names."""
@@ -68,6 +101,8 @@ def export_conversations(
     file_format: str,
     access: AccessContext,
     branches: str = ACTIVE,
+    owner_id: int | None = None,
+    sign: Sign | None = None,
     on_progress: Progress | None = None,
 ) -> Iterator[str]:
     """Yield the text of an export file in chunks, the conversations in order of their ids.
@@ -78,9 +113,10 @@ def export_conversations(
     that is stored at the call, and on the primary from where that one fails. `on_progress` is
     called with the number of conversations so far. Raises, at the call, InvalidValue for an
     unknown format or choice of branches, for a format with one conversation a file where there are
-    several, and ReasonRequired if the settings require a reason.
+    several, and ReasonRequired if the settings require a reason; `owner_id` is whose all of the
+    conversations are, where that is known. `sign` turns the text of each into what is written.
     """
-    export = _checked(conversations, file_format, access, branches, on_progress)
+    export = _checked(conversations, file_format, access, branches, owner_id, sign, on_progress)
     if export.writer.one_a_file and conversations.order_by()[:2].count() > 1:
         raise InvalidValue(ONE_A_FILE, field="format")
     return _one_file(export)
@@ -92,12 +128,43 @@ def export_files(
     file_format: str,
     access: AccessContext,
     branches: str = ACTIVE,
+    owner_id: int | None = None,
+    sign: Sign | None = None,
     on_progress: Progress | None = None,
 ) -> Iterator[tuple[str, Iterator[str]]]:
     """As `export_conversations`, a file for each conversation: its name, which is its id with an
     extension, and its text, to be read before the next one is taken."""
-    export = _checked(conversations, file_format, access, branches, on_progress)
+    export = _checked(conversations, file_format, access, branches, owner_id, sign, on_progress)
     return _files(export)
+
+
+def export_conversation(
+    *,
+    conversation_id: uuid.UUID,
+    file_format: str,
+    access: AccessContext,
+    branches: str = ACTIVE,
+) -> Iterator[str]:
+    """As `export_conversations`, one that the caller may read. Staff need the right to export for
+    that of somebody else. Raises NotFound, NotAllowed, ReasonRequired."""
+
+    def detail(found: Conversation) -> Detail:
+        return export_detail(file_format, found.message_count, found.last_branch > 0, left)
+
+    left = None if WRITERS[file_format].keeps_tree else branches
+    with transaction.atomic():
+        owner = owner_of(access, conversation_id, action=AccessAction.EXPORT, detail=detail)
+        caller = access.caller
+        if caller and access.leaves_record(owner.pk) and not caller.user.has_perm(EXPORT):
+            raise NotAllowed(MAY_NOT_EXPORT)
+    rows = Conversation.objects.owned_by(owner.pk).filter(pk=conversation_id)
+    if not rows.exists():
+        raise NotFound(NO_SUCH_CONVERSATION)
+    export = _checked(rows, file_format, access, branches, owner.pk)
+    one_file = WRITERS[file_format].one_a_file and branches == ALL
+    if one_file and rows.filter(branch_count__gt=1).exists():
+        raise InvalidValue(ONE_A_FILE, field="branches")
+    return _one_file(replace(export, is_recorded=True))
 
 
 def _checked(
@@ -105,16 +172,25 @@ def _checked(
     file_format: str,
     access: AccessContext,
     branches: str,
-    on_progress: Progress | None,
+    owner_id: int | None,
+    sign: Sign | None = None,
+    on_progress: Progress | None = None,
 ) -> _Export:
     if file_format not in WRITERS:
         raise InvalidValue(UNKNOWN_FORMAT.format(formats=", ".join(WRITERS)), field="format")
     if branches not in BRANCHES:
         raise InvalidValue(UNKNOWN_BRANCHES, field="branches", code="invalid_choice")
-    if not access.reason and wants_reason(access, None):
+    if not access.reason and wants_reason(access, owner_id):
         raise ReasonRequired
     writer, reading = WRITERS[file_format], reading_from_now()
+    if sign is not None:
+        writer = _signing(writer, sign)
     return _Export(conversations, file_format, writer, branches, access, reading, on_progress)
+
+
+def _signing(writer: Writer, sign: Sign) -> Writer:
+    """The same format, with the text of each conversation in memory to sign it."""
+    return replace(writer, write=lambda chat: iter([sign("".join(writer.write(chat)))]))
 
 
 def _one_file(export: _Export) -> Iterator[str]:
@@ -169,7 +245,8 @@ def _batches(export: _Export) -> Iterator[list[ListedChat]]:
     while found := fetch_on(export.reading, rows.filter(pk__gt=last)[:BATCH]):
         batch = [ListedChat(*row) for row in found]
         left = None if export.writer.keeps_tree else export.branches
-        record_exports(export.access, batch, file_format=export.file_format, branches=left)
+        if not export.is_recorded:
+            record_exports(export.access, batch, file_format=export.file_format, branches=left)
         yield batch
         last = batch[-1].pk
 

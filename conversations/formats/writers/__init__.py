@@ -5,6 +5,7 @@ from conversations.formats.writers.markdown import write_markdown
 from conversations.formats.writers.openai import write_openai
 from conversations.formats.writers.sharegpt import write_sharegpt
 from conversations.formats.writers.table import HEADER, write_rows
+from conversations.formats.writers.vcon import write_vcon
 from conversations.formats.writers.web_page import write_web_page
 from conversations.formats.writers.writer import Writer
 
@@ -53,6 +54,9 @@ WRITERS: dict[str, Writer] = {
         keeps_tree=True,
         json_as_text=True,
         begin=HEADER,
+    ),
+    "vcon": Writer(
+        "vCon (IETF draft)", "vcon", "application/vcon+json", write_vcon, one_a_file=True
     ),
 }
 

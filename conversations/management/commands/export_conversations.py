@@ -10,6 +10,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from conversations.formats import WRITERS
+from conversations.formats.writers.vcon_signature import BadKey, VconSigner
 from conversations.management.arguments import (
     INTERRUPTED,
     OUTPUT_CLOSED,
@@ -35,14 +36,16 @@ from conversations.services.export import ACTIVE, BRANCHES, export_conversations
 STOPPED = "Stopped: {path} is as it was before."
 STOPPED_IN_FOLDER = "Stopped: the files in {path} are complete, but not all are there."
 EXPORTED = "exported {count}"
+SIGN_VCON = "--sign-key: Only vcon is signed, with a key and its --sign-certificates."
 JSON_TO_STDOUT = "--json: Standard output has the export: choose another file."
 
 EPILOG = """
 Formats: jsonl is JSON Lines with everything stored, and with all branches of a conversation; json
 is the same as one JSON array; openai is OpenAI chat JSONL, as fine-tuning takes it; sharegpt is
 for training, too; csv has a row for each message; markdown and html are transcripts. openai,
-sharegpt, markdown and html have no branches: they get the active one, or with --branches all each
-branch as a conversation. html has one conversation a file.
+sharegpt, markdown, html and vcon have no branches: they get the active one, or with --branches all
+each branch as a conversation. html and vcon have one conversation a file. vcon is the IETF's vCon,
+signed where a key is given.
 
 The order is that of ids, so two exports of the same rows are the same bytes. A folder (one that is
 there, or a path that ends in /) gets a file for each conversation. A name that ends in .gz is
@@ -52,6 +55,8 @@ status: 0 if all is written, 2 if the export could not run, 130 if it is interru
 Examples:
   manage.py export_conversations --format jsonl -o everything.jsonl.gz
   manage.py export_conversations --format html --user alice -o alice/
+  manage.py export_conversations --format vcon --sign-key key.pem --sign-certificates chain.pem \
+      --user alice -o vcons/
   manage.py export_conversations --format openai --min-rating 1 --model llama3.2 -o good.jsonl
   manage.py export_conversations --format csv --since 2026-01-01 --until 2026-02-01 -o january.csv
   manage.py export_conversations --format jsonl --tag support --query refund -o - | head
@@ -77,6 +82,12 @@ class Command(BaseCommand):
             choices=BRANCHES,
             help="of conversations with branches, in formats without: the active one or all",
         )
+        parser.add_argument(
+            "--sign-key", metavar="FILE", help="vcon: sign with this private key, in PEM"
+        )
+        parser.add_argument(
+            "--sign-certificates", metavar="FILE", help="the chain of certificates of the key"
+        )
         add_json_argument(parser)
         add_choosing_arguments(parser)
 
@@ -93,7 +104,7 @@ class Command(BaseCommand):
             close_standard_output()
             sys.exit(OUTPUT_CLOSED)
         except OSError as error:
-            text = f"{path}: {error.strerror}"
+            text = f"{error.filename or path}: {error.strerror}"
             raise CommandError(text, returncode=USAGE_ERROR) from error
         except KeyboardInterrupt:
             raise CommandError(_stopped(path), returncode=INTERRUPTED) from None
@@ -110,6 +121,19 @@ def _stopped(path: str) -> str:
     return (STOPPED_IN_FOLDER if _is_folder(path) else STOPPED).format(path=path)
 
 
+def _signer(options: dict[str, Any]) -> VconSigner | None:
+    """Raises CommandError and OSError."""
+    paths = options["sign_key"], options["sign_certificates"]
+    if not any(paths):
+        return None
+    if options["format"] != "vcon" or not all(paths):
+        raise CommandError(SIGN_VCON, returncode=USAGE_ERROR)
+    try:
+        return VconSigner(*(Path(path).read_bytes() for path in paths))
+    except BadKey as error:
+        raise CommandError(f"--sign-key: {error}", returncode=USAGE_ERROR) from None
+
+
 def _is_folder(path: str) -> bool:
     return path != STANDARD_OUTPUT and (path.endswith("/") or Path(path).is_dir())
 
@@ -117,6 +141,7 @@ def _is_folder(path: str) -> bool:
 def _export(options: dict[str, Any]) -> int:
     """The number of conversations."""
     chosen = chosen_conversations(options)
+    sign = _signer(options)
     with progress_bar(chosen.count()) as show:
         counted = _Counted(show)
         given = {
@@ -124,6 +149,7 @@ def _export(options: dict[str, Any]) -> int:
             "file_format": options["format"],
             "branches": options["branches"],
             "access": SCRIPT,
+            "sign": sign,
             "on_progress": counted,
         }
         if _is_folder(options["output"]):

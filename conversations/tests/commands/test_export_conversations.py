@@ -23,7 +23,7 @@ def run(capsysbinary):
     """Run the command and return what it wrote to standard output and to standard error."""
 
     def run_command(*arguments, **options):
-        call_command("export_conversations", *arguments, **{"format": "json"} | options)
+        call_command("export_conversations", *arguments, **{"format": "jsonl"} | options)
         out, err = capsysbinary.readouterr()
         return out.decode(), err.decode()
 
@@ -140,7 +140,7 @@ def test_a_file_that_cannot_be_written_is_a_usage_error(run, tmp_path, where, re
 def test_a_conversation_that_is_exported_can_be_imported(run, path, alice, bob):
     make_conversation(alice, 3, title="a")
     run(output=str(path))
-    call_command("import_conversations", str(path), format="json", user="bob")
+    call_command("import_conversations", str(path), format="jsonl", user="bob")
     assert Conversation.objects.get(user=bob).message_count == 3
 
 
@@ -153,7 +153,7 @@ def process(*arguments):
         "from django.core.management import execute_from_command_line as run; run(sys.argv)"
     )
     return subprocess.Popen(
-        [sys.executable, "-c", code, "export_conversations", "--format", "json", *arguments],
+        [sys.executable, "-c", code, "export_conversations", "--format", "jsonl", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
