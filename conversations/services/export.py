@@ -194,14 +194,15 @@ def _signing(writer: Writer, sign: Sign) -> Writer:
 
 
 def _one_file(export: _Export) -> Iterator[str]:
-    writer, is_first = export.writer, True
-    yield writer.begin
+    writer = export.writer
+    before, begun = writer.begin, False
     for chunk in _chunks(export):
-        if not is_first:
-            yield writer.between
+        if before:
+            yield before
         yield from chunk
-        is_first = False
-    yield writer.end
+        before, begun = writer.between, True
+    if ending := ("" if begun else writer.begin) + writer.end:
+        yield ending
 
 
 def _chunks(export: _Export) -> Iterator[Iterator[str]]:
@@ -241,9 +242,12 @@ def _told(export: _Export, done: int) -> int:
 def _batches(export: _Export) -> Iterator[list[ListedChat]]:
     """One query for each batch: no cursor or transaction stays open during a slow download."""
     rows = export.conversations.order_by("pk").values_list(*_LISTED)
-    last = uuid.UUID(int=0)
-    while found := fetch_on(export.reading, rows.filter(pk__gt=last)[:BATCH]):
-        batch = [ListedChat(*row) for row in found]
+    last, is_more = uuid.UUID(int=0), True
+    while is_more:
+        found = fetch_on(export.reading, rows.filter(pk__gt=last)[:BATCH])
+        batch, is_more = [ListedChat(*row) for row in found], len(found) == BATCH
+        if not batch:
+            return
         left = None if export.writer.keeps_tree else export.branches
         if not export.is_recorded:
             record_exports(export.access, batch, file_format=export.file_format, branches=left)
