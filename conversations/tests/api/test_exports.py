@@ -152,7 +152,8 @@ def test_all_of_ones_own_is_a_zip(alice, bob):
 
 def test_the_filters_of_the_list_choose_what_is_in_the_zip(alice):
     make_conversation(alice, 1, title="Trains")
-    chat = make_conversation(alice, 1, title="Planes", pinned=True)
+    chat = make_conversation(alice, 1, title="Planes")
+    Conversation.objects.filter(pk=chat.pk).update(pinned=True)
     response = client_for(alice).get("/api/me/export?format=markdown&pinned=true")
     archive = zipfile.ZipFile(io.BytesIO(body_of(response)))
     assert archive.namelist() == ["conversations.jsonl", f"markdown/{chat.pk}.md"]
