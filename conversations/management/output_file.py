@@ -33,10 +33,10 @@ def output_file(path: str) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def _opened(path: str) -> Iterator[IO[bytes]]:
+def _opened(path: str) -> Iterator[IO[bytes] | BinaryIO]:
     target = Path(path).resolve()
     if path == STANDARD_OUTPUT:
-        yield sys.stdout.buffer
+        yield cast(BinaryIO, _Whole(sys.stdout.buffer))
         sys.stdout.buffer.flush()
     elif target.exists() and not target.is_file():
         with target.open("wb") as file:
@@ -44,6 +44,19 @@ def _opened(path: str) -> Iterator[IO[bytes]]:
     else:
         with _renamed_to(target) as file:
             yield file
+
+
+class _Whole:
+    """Writes all that it is given: with PYTHONUNBUFFERED, standard output may write a part."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def write(self, data: bytes) -> int:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[self._file.write(rest) :]
+        return len(data)
 
 
 @contextmanager

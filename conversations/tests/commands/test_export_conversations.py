@@ -281,7 +281,7 @@ def test_a_vcon_is_signed_with_a_key(run, tmp_path, alice):
         run(output="-", format="vcon", **signing)
 
 
-def process(*arguments):
+def process(*arguments, **environment):
     """The command in a process of its own, on the database of the tests."""
     name = connection.settings_dict["NAME"]
     code = (
@@ -293,6 +293,7 @@ def process(*arguments):
         [sys.executable, "-c", code, "export_conversations", "--format", "jsonl", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        env=os.environ | environment,
     )
 
 
@@ -304,8 +305,15 @@ def many(transactional_db):
         make_conversation(user, 100)
 
 
-def test_a_reader_that_goes_away_ends_it_without_a_word(many):
-    with process("-o", "-") as export:
+def test_all_is_written_to_an_unbuffered_standard_output(many):
+    """A write to a pipe that is full may be a part."""
+    with process("-o", "-", PYTHONUNBUFFERED="1") as export:
+        assert len(export.stdout.read().splitlines()) == 40
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_goes_away_ends_it_without_a_word(many, unbuffered):
+    with process("-o", "-", PYTHONUNBUFFERED=unbuffered) as export:
         assert export.stdout.readline()
         export.stdout.close()
         assert (export.wait(), export.stderr.read()) == (141, b"")
