@@ -19,6 +19,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Any
@@ -50,7 +51,7 @@ def main() -> None:
     for _ in range(given.rounds):
         figures[BARE].append(measured(copy))
         for name in given.formats:
-            figures[name].append(measured(lambda file, name=name: export(file, name)))
+            figures[name].append(measured(partial(export, name)))
     print(f"{'':12}{'seconds':>9}{'messages/s':>12}{'of COPY':>9}{'CPU s':>8}{'of COPY':>9}")
     for name, rounds in figures.items():
         seconds, cpu = (statistics.median(column) for column in zip(*rounds, strict=True))
@@ -94,7 +95,7 @@ def copy(file: IO[bytes]) -> None:
             cursor.cursor.copy_expert(f"COPY {options.db_table} ({columns}) TO STDOUT", file)
 
 
-def export(file: IO[bytes], file_format: str) -> None:
+def export(file_format: str, file: IO[bytes]) -> None:
     rows = Conversation.objects.all()
     for piece in export_conversations(conversations=rows, file_format=file_format, access=SCRIPT):
         file.write(piece.encode())

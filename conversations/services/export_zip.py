@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 from itertools import chain
+from typing import Any
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 from django.db.models import QuerySet
@@ -28,7 +29,11 @@ def export_own(
     """A zip of the caller's own conversations: all of them in EVERYTHING, and in a folder of the
     name of `file_format` each in a file. Raises InvalidValue."""
     owner_id = access.caller.user.pk if access.caller else None
-    given = {"conversations": conversations, "access": access, "owner_id": owner_id}
+    given: dict[str, Any] = {
+        "conversations": conversations,
+        "access": access,
+        "owner_id": owner_id,
+    }
     whole = export_conversations(file_format="jsonl", **given)
     files = export_files(file_format=file_format, branches="all", **given)
     each = ((f"{file_format}/{name}", text) for name, text in files)
@@ -43,11 +48,18 @@ def zipped(files: Files) -> Iterator[bytes]:
             info = ZipInfo(name, time.gmtime()[:6])
             info.compress_type, info.external_attr = ZIP_DEFLATED, 0o600 << 16
             with archive.open(info, "w", force_zip64=True) as file:
-                for piece in text:
-                    file.write(piece.encode())
+                for piece in _cut(text):
+                    file.write(piece)
                     if output.size >= PIECE_BYTES:
                         yield output.take()
     yield output.take()
+
+
+def _cut(text: Iterator[str]) -> Iterator[bytes]:
+    for piece in text:
+        data = piece.encode()
+        for start in range(0, len(data), PIECE_BYTES):
+            yield data[start : start + PIECE_BYTES]
 
 
 class _Output:

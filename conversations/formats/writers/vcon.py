@@ -33,7 +33,9 @@ def write_vcon(chat: RecordedChat) -> Iterator[str]:
         "subject": chat.title,
     }
     yield f'{as_json(head)[:-1]}, "dialog": ['
-    parties, attachments, analysis = _Parties(chat.owner), [], []
+    parties = _Parties(chat.owner)
+    attachments: list[dict[str, Any]] = []
+    analysis: list[dict[str, Any]] = []
     for place, message in enumerate(chat.messages):
         party = parties.index_of(message)
         yield (", " if place else "") + as_json(_dialog(message, party))

@@ -17,6 +17,9 @@ OTHER_KEY = "The first certificate is of another key."
 UNUSABLE_KEY = "The key must be RSA, EC with the curve P-256, or Ed25519."
 
 
+_Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
+
+
 class BadKey(ValueError):
     """A key or certificate that cannot sign; the text says why."""
 
@@ -25,17 +28,13 @@ class VconSigner:
     """Signs with a private key; `certificates` is its chain in PEM, its own one first."""
 
     def __init__(self, key: bytes, certificates: bytes) -> None:
-        try:
-            self._key = load_pem_private_key(key, password=None)
-        except (ValueError, TypeError):
-            raise BadKey(NO_KEY) from None
+        self._key, self._algorithm = _loaded(key)
         try:
             chain = x509.load_pem_x509_certificates(certificates)
         except ValueError:
             raise BadKey(NO_CERTIFICATE) from None
         if chain[0].public_key() != self._key.public_key():
             raise BadKey(OTHER_KEY)
-        self._algorithm = self._algorithm_of_key()
         # Not the URL-safe alphabet: RFC 7515, section 4.1.6.
         self._x5c = [base64.b64encode(one.public_bytes(Encoding.DER)).decode() for one in chain]
 
@@ -45,7 +44,7 @@ class VconSigner:
             vcon.encode(),
             self._key,
             algorithm=self._algorithm,
-            headers={"typ": ""},  # type: ignore[arg-type]
+            headers={"typ": ""},
         )
         protected, payload, signature = compact.split(".")
         # `alg` is in the protected header: RFC 7515 allows no name in both.
@@ -53,14 +52,17 @@ class VconSigner:
         of_key = {"header": header, "protected": protected, "signature": signature}
         return json.dumps({"payload": payload, "signatures": [of_key]}) + "\n"
 
-    def _algorithm_of_key(self) -> str:
-        if isinstance(self._key, rsa.RSAPrivateKey):
-            return "RS256"
-        if isinstance(self._key, ed25519.Ed25519PrivateKey):
-            return "EdDSA"
-        if (
-            isinstance(self._key, ec.EllipticCurvePrivateKey)
-            and self._key.curve.name == "secp256r1"
-        ):
-            return "ES256"
-        raise BadKey(UNUSABLE_KEY)
+
+def _loaded(key: bytes) -> tuple[_Key, str]:
+    """The private key, and the name of its algorithm."""
+    try:
+        loaded = load_pem_private_key(key, password=None)
+    except (ValueError, TypeError):
+        raise BadKey(NO_KEY) from None
+    if isinstance(loaded, rsa.RSAPrivateKey):
+        return loaded, "RS256"
+    if isinstance(loaded, ed25519.Ed25519PrivateKey):
+        return loaded, "EdDSA"
+    if isinstance(loaded, ec.EllipticCurvePrivateKey) and loaded.curve.name == "secp256r1":
+        return loaded, "ES256"
+    raise BadKey(UNUSABLE_KEY)

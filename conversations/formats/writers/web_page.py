@@ -34,7 +34,7 @@ _ROLES = {
 
 
 def write_web_page(chat: RecordedChat) -> Iterator[str]:
-    """The messages of one path, each an article with a heading of the second level."""
+    """The messages of one path, each an article with a heading of the third level."""
     yield _head(chat)
     for message in chat.messages:
         yield "".join(_article(message, chat.owner))
@@ -60,7 +60,7 @@ def _head(chat: RecordedChat) -> str:
         '<meta name="referrer" content="no-referrer">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{title}</title>\n<style>{styles}</style>\n</head>\n<body>\n<main>\n"
-        f'<h1 dir="auto">{title}</h1>\n<dl>{facts}</dl>\n'
+        f'<h1 dir="auto">{title}</h1>\n<dl>{facts}</dl>\n<h2>Messages</h2>\n'
     )
 
 
@@ -88,7 +88,7 @@ def _article(message: RecordedMessage, owner: str) -> Iterator[str]:
     sender = f"<bdi>{escape(owner)}</bdi>" if message.role == "user" else _ROLES[message.role]
     name = f" <bdi>{escape(message.name)}</bdi>" if message.name else ""
     yield f'<article class="{message.role}" id="{id_}" aria-labelledby="h-{message.sequence}">\n'
-    yield f'<header><h2 id="h-{message.sequence}">{sender}{name}</h2>'
+    yield f'<header><h3 id="h-{message.sequence}">{sender}{name}</h3>'
     yield f'<span class="sequence">#{message.sequence}</span>{_time(message.created_at)}</header>\n'
     yield from _folded("Reasoning", reasoning_of(message.parts, message.extra))
     yield _text(message)

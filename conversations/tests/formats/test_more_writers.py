@@ -9,7 +9,7 @@ from decimal import Decimal
 from html.parser import HTMLParser
 
 import pytest
-from jsonschema import Draft7Validator, FormatChecker
+from jsonschema import Draft7Validator, FormatChecker  # type: ignore[import-untyped]
 
 from conversations.formats import WRITERS, RecordedBranch
 from conversations.formats.spreadsheet import safe_cell
@@ -148,7 +148,7 @@ def test_a_page_shows_a_message_as_the_transcript_does():
     )
     text = written("html", chat(said, answer))
     page = Page(text)
-    assert page.headings == [1, 2, 4, 2]
+    assert page.headings == [1, 2, 3, 4, 3]
     for shown in (
         "<strong>Look</strong>",
         f'<img src="{PNG}" alt="Image 1">',
