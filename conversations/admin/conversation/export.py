@@ -58,7 +58,7 @@ def chosen_ids(request: HttpRequest) -> list[uuid.UUID] | None:
 
 def _file(request: HttpRequest, conversations: QuerySet[Conversation]) -> HttpResponseBase:
     file_format = request.POST.get("format", "")
-    given = {
+    given: dict[str, Any] = {
         "conversations": conversations,
         "file_format": file_format,
         "branches": request.POST.get("branches", ACTIVE),
