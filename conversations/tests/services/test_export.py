@@ -173,6 +173,17 @@ def test_both_ways_agree_on_reviews_gaps_and_branches(alice, staff, monkeypatch)
     assert json.loads(exported("json")) == lines()
 
 
+def test_the_order_does_not_depend_on_the_planner(alice, monkeypatch):
+    """It would join in the order of the table, if it could."""
+    for number in range(9, 0, -1):
+        make_conversation(alice, 3, id=uuid.UUID(int=number, version=4))
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_nestloop = off")
+        written = exported()
+    assert [int(json.loads(line)["id"][-1]) for line in written.splitlines()] == [*range(1, 10)]
+    assert written == by_python(monkeypatch)
+
+
 def test_an_export_of_nothing_is_a_whole_document():
     assert exported("jsonl") == ""
     assert json.loads(exported("json")) == json.loads(exported("sharegpt")) == []
