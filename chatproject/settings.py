@@ -222,7 +222,7 @@ CHAT_REQUIRE_READ_REASON = env.bool("CHAT_REQUIRE_READ_REASON", default=False)
 # Counted in the cache of CACHE_URL; the default cache counts for each process separately.
 THROTTLE_RATES = {
     kind: rate
-    for kind in ("read", "write", "search", "chat")
+    for kind in ("read", "write", "search", "chat", "export")
     if (rate := env.str(f"THROTTLE_{kind.upper()}", default=""))
 }
 CACHES = {"default": env.cache_url("CACHE_URL", default="locmemcache://")}

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Iterator
 from typing import Any
 
 from django.db.models import Q, QuerySet
 
+from conversations.formats.spreadsheet import csv_line, safe_cell
 from conversations.models import AccessRecord
 
 BATCH = 1_000
@@ -24,16 +23,14 @@ COLUMNS = (
     "detail",
     "id",
 )
-# A spreadsheet takes a cell that begins with one of these for a formula.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def csv_of(records: QuerySet[AccessRecord]) -> Iterator[str]:
     """The lines of the file, newest record first, times in UTC."""
-    yield _line(COLUMNS)
+    yield csv_line(COLUMNS)
     rows = records.order_by("-created_at", "-id")
     while batch := list(rows[:BATCH]):
-        yield "".join(_line([_cell(record, name) for name in COLUMNS]) for record in batch)
+        yield "".join(csv_line([_cell(record, name) for name in COLUMNS]) for record in batch)
         last = batch[-1]
         older = Q(created_at__lt=last.created_at)
         older |= Q(created_at=last.created_at, id__lt=last.id)
@@ -46,11 +43,4 @@ def _cell(record: AccessRecord, name: str) -> str:
         return str(value.isoformat())
     if name == "detail":
         return json.dumps(value, ensure_ascii=False)
-    text = "" if value is None else str(value)
-    return f"'{text}" if text.startswith(_FORMULA) else text
-
-
-def _line(cells: Any) -> str:
-    buffer = io.StringIO()
-    csv.writer(buffer).writerow(cells)
-    return buffer.getvalue()
+    return "" if value is None else safe_cell(str(value))

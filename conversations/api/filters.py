@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, ClassVar, Self
 
 from django import forms
 from django.db.models import Exists, OuterRef, QuerySet, TextChoices
 from django.http import QueryDict
-from django.utils import timezone
-from django.utils.dateparse import parse_date, parse_datetime
 from django_filters.filters import (
     CharFilter,
     Filter,
@@ -26,6 +24,7 @@ from django_filters.filterset import FilterSet
 from drf_spectacular.drainage import set_override
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
+from conversations.api.times import BAD_TIME, TIME_SCHEMA, moment_of
 from conversations.models import Conversation, Message, Role, Status, reads_as
 from conversations.models.conversation import ConversationQuerySet
 from conversations.services.validators import check_text
@@ -35,8 +34,6 @@ NAME_A_KEY = "Name a key: `metadata[topic]=travel`."
 # The parameter that holds keys, as OpenAPI's style deepObject writes them.
 METADATA = "metadata"
 EMPTY = "Give a value, or leave the filter out."
-BAD_TIME = "A date, or a date and time, in ISO 8601."
-TIME_SCHEMA = {"anyOf": [{"type": "string", "format": kind} for kind in ("date-time", "date")]}
 HIGHEST_SEQUENCE = 2**31 - 1
 
 
@@ -257,6 +254,11 @@ class ConversationFilters(MarkFilters):
         method="by_any_rating", help_text="Whether any of its messages is rated."
     )
     rating = rating_filter(method="by_rating", help_text="The rating of one of its messages.")
+    min_rating = rating_filter(
+        method="by_min_rating",
+        help_text="Some of its messages are rated, and none of them lower than this.",
+    )
+    mode = text_filter(method="by_mode", help_text="The `detected_mode` of one of its messages.")
     created_after = time_filter("created_at", "gte")
     created_before = time_filter("created_at", "lt")
     updated_after = time_filter("updated_at", "gte")
@@ -272,6 +274,17 @@ class ConversationFilters(MarkFilters):
         self, queryset: QuerySet[Conversation], name: str, rating: int
     ) -> QuerySet[Conversation]:
         return queryset.filter(_has_message(rating=rating))
+
+    def by_min_rating(
+        self, queryset: QuerySet[Conversation], name: str, rating: int
+    ) -> QuerySet[Conversation]:
+        rated = queryset.filter(_has_message(rating__isnull=False))
+        return rated.exclude(_has_message(rating__lt=rating))
+
+    def by_mode(
+        self, queryset: QuerySet[Conversation], name: str, mode: str
+    ) -> QuerySet[Conversation]:
+        return queryset.filter(_has_message(detected_mode=mode))
 
 
 class MessageColumnFilters(Filters):
@@ -317,31 +330,3 @@ def _as_json(text: str) -> list[Any]:
     except (ValueError, RecursionError):
         return []
     return [] if isinstance(value, str | dict | list) else [value]
-
-
-def moment_of(text: str) -> datetime:
-    """The time, in UTC, of an ISO 8601 date or date and time; ValueError for anything else.
-
-    Without an offset it is a time in the server's zone, a date alone its first moment.
-    """
-    moment = parse_datetime(text)
-    if moment is None:
-        day = parse_date(text)
-        if day is None:
-            raise ValueError(BAD_TIME)
-        moment = datetime(day.year, day.month, day.day)  # noqa: DTZ001 (made aware below)
-    try:
-        aware = moment if timezone.is_aware(moment) else timezone.make_aware(moment)
-        return aware.astimezone(UTC)
-    except OverflowError:  # before year 1 or after 9999 in UTC
-        raise ValueError(BAD_TIME) from None
-
-
-def time_of(text: str | None, field: str) -> datetime | None:
-    """The time in a query parameter; ValidationError names it."""
-    if text is None:
-        return None
-    try:
-        return moment_of(text)
-    except ValueError:
-        raise ValidationError({field: [ErrorDetail(BAD_TIME, "invalid")]}) from None

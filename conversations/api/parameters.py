@@ -8,8 +8,9 @@ from drf_spectacular.utils import OpenApiParameter
 
 from conversations.api.errors import REASON_HEADER
 from conversations.api.fields import USER
-from conversations.api.filters import METADATA, TIME_SCHEMA
+from conversations.api.filters import METADATA
 from conversations.api.pagination import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
+from conversations.api.times import TIME_SCHEMA
 from conversations.models import Role
 from conversations.models.user_names import LARGEST_EXACT_NUMBER
 from conversations.services.audit import MAX_REASON_CHARS

@@ -13,10 +13,11 @@ from rest_framework.serializers import CharField, ChoiceField, FloatField
 
 from conversations.api import parameters
 from conversations.api.contracts import page_links
-from conversations.api.filters import MarkFilters, time_of
+from conversations.api.filters import MarkFilters
 from conversations.api.pagination import NO_LINKS, Cursor, cut_page
 from conversations.api.queries import check_is_there
 from conversations.api.serializers import ConversationSerializer, MessageSerializer, fields_of
+from conversations.api.times import time_of
 from conversations.api.views import ApiViewSet, choice_of, query_string_of, uuid_of
 from conversations.db.bulk_rows import Row
 from conversations.models import AccessAction, Conversation, Role

@@ -15,6 +15,7 @@ from conversations.api.bulk import BulkConversationViewSet
 from conversations.api.changes import ChangesViewSet
 from conversations.api.chat import ChatViewSet
 from conversations.api.conversations import ConversationViewSet, UserConversationViewSet
+from conversations.api.exports import ExportViewSet, OwnExportViewSet, SessionExportViewSet
 from conversations.api.messages import MessageViewSet
 from conversations.api.search import SearchViewSet
 from conversations.api.sessions import (
@@ -83,6 +84,11 @@ urlpatterns: list[URLPattern | URLResolver] = [
         name="conversation-fork",
     ),
     re_path(
+        r"^conversations/(?P<conversation_id>[^/]+)/export/?$",
+        ExportViewSet.as_view({"get": "retrieve"}),
+        name="conversation-export",
+    ),
+    re_path(
         r"^users/(?P<user>[^/]+)/conversations/?$",
         UserConversationViewSet.as_view({"get": "list"}),
         name="user-conversation-list",
@@ -98,6 +104,11 @@ urlpatterns: list[URLPattern | URLResolver] = [
         name="session-fork",
     ),
     re_path(
+        r"^chat-history/sessions/(?P<session_id>[^/]+)/export/?$",
+        SessionExportViewSet.as_view({"get": "retrieve"}),
+        name="session-export",
+    ),
+    re_path(
         r"^chat/history/(?P<session_id>[^/]+)/?$",
         ChatHistoryViewSet.as_view({"get": "retrieve"}),
         name="chat-history",
@@ -107,6 +118,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     re_path(r"^messages/?$", AnyMessageViewSet.as_view({"get": "list"}), name="any-message-list"),
     re_path(r"^usage/?$", UsageViewSet.as_view({"get": "list"}), name="usage"),
     re_path(r"^me/?$", MeViewSet.as_view({"get": "retrieve"}), name="me"),
+    re_path(r"^me/export/?$", OwnExportViewSet.as_view({"get": "retrieve"}), name="me-export"),
     re_path(r"^chat/?$", ChatViewSet.as_view({"post": "create"}), name="chat"),
     re_path(r"^chat/tickets/?$", TicketViewSet.as_view({"post": "create"}), name="chat-tickets"),
     re_path(

@@ -16,8 +16,8 @@ from rest_framework.response import Response
 
 from conversations.api import parameters
 from conversations.api.fields import CostField, UserIdField
-from conversations.api.filters import TIME_SCHEMA, time_of
 from conversations.api.queries import messages_of_user, visible_messages
+from conversations.api.times import TIME_SCHEMA, time_of
 from conversations.api.views import ApiViewSet
 from conversations.db.bulk_rows import Row
 from conversations.models import Message, UnstoredTurn

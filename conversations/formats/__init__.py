@@ -33,6 +33,7 @@ Reader = Callable[[BinaryIO], Iterator[Chat | Rejected]]
 # By the value of `import_conversations --format`; an export has the same names.
 READERS: dict[str, Reader] = {
     "openai": read_openai,
+    "jsonl": read_json,
     "json": read_json,
     "oasst": read_oasst,
     "chatgpt": read_chatgpt,

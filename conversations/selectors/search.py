@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from django.db.models import QuerySet
+from django.db.models.expressions import RawSQL
+
 from conversations.db.bulk_rows import Row
 from conversations.db.replicas import read_connection
+from conversations.models import Conversation
 from conversations.selectors.excerpts import matching_excerpt
 from conversations.selectors.search_sql import (
     SNIPPET_SOURCE_CHARS,
@@ -21,6 +25,11 @@ _IN_CONVERSATION = """
     SELECT sequence FROM conversations_message
     WHERE user_id = %s AND conversation_id = %s AND search @@ %s::tsquery
     ORDER BY sequence LIMIT %s
+"""
+
+_ALL_MATCHES = """
+    SELECT conversation_id FROM conversations_message WHERE search @@ %s::tsquery
+    UNION SELECT id FROM conversations_conversation WHERE search @@ %s::tsquery
 """
 
 Position = tuple[float, str]
@@ -64,3 +73,14 @@ def matching_sequences(query: SearchQuery, scope: SearchScope) -> tuple[list[int
         cursor.execute(_IN_CONVERSATION, values)
         sequences = [sequence for (sequence,) in cursor.fetchall()]
     return sequences[:limit], len(sequences) > limit
+
+
+def conversations_matching(
+    conversations: QuerySet[Conversation], text: str
+) -> QuerySet[Conversation]:
+    """Those of which the title or a message matches, all of them, however many there are."""
+    tsqueries = compile_query(parse_query(text), SearchScope(owner_id=None))
+    if tsqueries is None:
+        return conversations.none()
+    found = RawSQL(_ALL_MATCHES, [tsqueries["matched"]] * 2)  # noqa: S611 (no text is put into it)
+    return conversations.filter(pk__in=found)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.contrib.auth.models import User
@@ -120,30 +120,48 @@ def record_access(
     _record(access, action, owner, conversation_id, detail).save(force_insert=True)
 
 
+class ListedChat(NamedTuple):
+    """What the record of an export says of a conversation, and what its export needs first."""
+
+    pk: uuid.UUID
+    user_id: int
+    username: str
+    message_count: int
+    last_sequence: int
+    last_branch: int
+    branch_count: int
+
+
 def record_exports(
     access: AccessContext,
-    conversations: Iterable[Conversation],
+    conversations: Iterable[ListedChat],
     *,
     file_format: str,
     branches: str | None,
 ) -> None:
-    """One record for each conversation that is about to be exported, its owner loaded beside it.
+    """One record for each conversation of somebody else that staff are about to export.
 
-    `branches` are those that leave of one that has several, None for all of its messages. Nothing
-    for a script.
+    `branches` are those that leave of one that has several, None for all of its messages.
     """
-    if access.caller is None:
-        return
     AccessRecord.objects.bulk_create(
         _record(
             access,
             AccessAction.EXPORT,
-            conversation.user,
-            conversation.pk,
-            {"format": file_format, "messages": conversation.message_count}
-            | ({"branches": branches} if branches and conversation.branch_count > 1 else {}),
+            User(pk=one.user_id, username=one.username),
+            one.pk,
+            export_detail(file_format, one.message_count, one.branch_count > 1, branches),
         )
-        for conversation in conversations
+        for one in conversations
+        if access.leaves_record(one.user_id)
+    )
+
+
+def export_detail(
+    file_format: str, messages: int, has_branches: bool, branches: str | None
+) -> Detail:
+    """What a record says of one exported conversation."""
+    return {"format": file_format, "messages": messages} | (
+        {"branches": branches} if branches and has_branches else {}
     )
 
 

@@ -1,47 +1,98 @@
-"""Export conversations in batches, with the AccessRecords of a batch stored before its text.
-
-Of a conversation with branches, a format that keeps the tree gets all messages; the others get the
-active path, or each path as a conversation.
-"""
+"""Export conversations in batches, with the AccessRecords of a batch stored before its text."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import fields
-from functools import partial
+from dataclasses import dataclass, replace
+from itertools import chain, groupby
+from operator import attrgetter
+from typing import Any
 
-from django.db.models import QuerySet, Subquery
+from django.db import transaction
+from django.db.models import QuerySet, TextField
+from django.db.models.functions import Cast
 
-from conversations.db.bulk_rows import Row
+from conversations.db.owners import is_distributed
 from conversations.db.replicas import Reading, fetch_on, reading_from_now, reads_on
-from conversations.formats import (
-    RECORDED_FIELDS,
-    WRITERS,
-    RecordedBranch,
-    RecordedChat,
-    RecordedMessage,
-    RecordedReview,
+from conversations.formats import WRITERS, RecordedChat, Writer
+from conversations.models import (
+    AccessAction,
+    AccessContext,
+    Conversation,
+    Message,
+    Review,
+    Status,
 )
-from conversations.models import AccessContext, Branch, Conversation, Message, Review, as_read
-from conversations.models.branch_path import Path, number_of
-from conversations.selectors.branches import places_on
-from conversations.selectors.whole_trees import Parents, shown_in_file, written_numbers
-from conversations.services.audit import record_exports, wants_reason
-from conversations.services.errors import InvalidValue, ReasonRequired
+from conversations.models.rights import EXPORT
+from conversations.models.user_names import name_of
+from conversations.selectors.conversation_lines import Line, objects_of
+from conversations.services.audit import (
+    Detail,
+    ListedChat,
+    export_detail,
+    owner_of,
+    record_exports,
+    wants_reason,
+)
+from conversations.services.errors import (
+    NO_SUCH_CONVERSATION,
+    InvalidValue,
+    NotAllowed,
+    NotFound,
+    ReasonRequired,
+)
+from conversations.services.recorded_chats import ACTIVE, ALL, BRANCHES, Recorder, within
 
-BATCH = 100
-MESSAGE_BATCH = 500
-ACTIVE, ALL = BRANCHES = ("active", "all")
+__all__ = [
+    "ACTIVE",
+    "ALL",
+    "BRANCHES",
+    "export_conversation",
+    "export_conversations",
+    "export_files",
+]
+
+# Of conversations, and of messages that the database writes at once.
+BATCH = 500
+WRITTEN_AT_ONCE = 5_000
 UNKNOWN_FORMAT = "Unknown format. Formats are {formats}."
 UNKNOWN_BRANCHES = "Must be `active` or `all`."
-
-_NO_COLUMNS = {"id", "owner", "messages", "active_branch", "branch"}
-_CHAT_COLUMNS = [column.name for column in fields(RecordedChat) if column.name not in _NO_COLUMNS]
-_MESSAGE_COLUMNS = ("id", "sequence", *RECORDED_FIELDS)
-_READ_COLUMNS = (*_MESSAGE_COLUMNS, "updated_at")
+# As ListedChat has them.
+_LISTED = (
+    *("pk", "user_id", "user__username"),
+    *("message_count", "last_sequence", "last_branch", "branch_count"),
+)
+MAY_NOT_EXPORT = "You may read this conversation, and may not export it."
+ONE_A_FILE = "This format has one conversation a file."
 
 Progress = Callable[[int], None]
+Sign = Callable[[str], str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Export:
+    """What all steps of an export need to know."""
+
+    conversations: QuerySet[Conversation]
+    file_format: str
+    writer: Writer
+    branches: str
+    access: AccessContext
+    reading: Reading | None
+    on_progress: Progress | None = None
+    # Whether its records are stored already.
+    is_recorded: bool = False
+
+    def name_of(self, username: str) -> str:
+        """What the reader of the file calls an owner: a trusted client, by its names."""
+        caller = self.access.caller
+        return str(name_of(username, caller.namespace)) if caller else username
+
+    @property
+    def with_reviews(self) -> bool:
+        """Those of staff are not for the owner, nor for a trusted client."""
+        return self.access.caller is None or self.access.caller.reader
 
 
 def export_conversations(
@@ -50,223 +101,217 @@ def export_conversations(
     file_format: str,
     access: AccessContext,
     branches: str = ACTIVE,
+    owner_id: int | None = None,
+    sign: Sign | None = None,
     on_progress: Progress | None = None,
 ) -> Iterator[str]:
     """Yield the text of an export file in chunks, the conversations in order of their ids.
 
     A format that keeps no tree gets the active path of each conversation, or with `branches="all"`
-    each path as a conversation. Stores an AccessRecord for each conversation, unless for a script.
-    Holds at most MESSAGE_BATCH messages in memory. Read on a replica that has all that is stored at
-    the call, and on the primary from where that one fails. `on_progress` is called after each
-    conversation with their number so far. Raises, at the call, InvalidValue for an unknown format
-    or choice of branches, and ReasonRequired if the settings require a reason.
+    each path as a conversation. Stores an AccessRecord for each conversation of somebody else that
+    staff export. Holds at most WRITTEN_AT_ONCE messages in memory. Read on a replica that has all
+    that is stored at the call, and on the primary from where that one fails. `on_progress` is
+    called with the number of conversations so far. Raises, at the call, InvalidValue for an
+    unknown format or choice of branches, for a format with one conversation a file where there are
+    several, and ReasonRequired if the settings require a reason; `owner_id` is whose all of the
+    conversations are, where that is known. `sign` turns the text of each into what is written.
     """
+    export = _checked(conversations, file_format, access, branches, owner_id, sign, on_progress)
+    if export.writer.one_a_file and conversations.order_by()[:2].count() > 1:
+        raise InvalidValue(ONE_A_FILE, field="format")
+    return _one_file(export)
+
+
+def export_files(
+    *,
+    conversations: QuerySet[Conversation],
+    file_format: str,
+    access: AccessContext,
+    branches: str = ACTIVE,
+    owner_id: int | None = None,
+    sign: Sign | None = None,
+    on_progress: Progress | None = None,
+) -> Iterator[tuple[str, Iterator[str]]]:
+    """As `export_conversations`, a file for each conversation: its name, which is its id with an
+    extension, and its text, to be read before the next one is taken."""
+    export = _checked(conversations, file_format, access, branches, owner_id, sign, on_progress)
+    return _files(export)
+
+
+def export_conversation(
+    *,
+    conversation_id: uuid.UUID,
+    file_format: str,
+    access: AccessContext,
+    branches: str = ACTIVE,
+) -> Iterator[str]:
+    """As `export_conversations`, one that the caller may read. Staff need the right to export for
+    that of somebody else. Raises NotFound, NotAllowed, ReasonRequired."""
+
+    def detail(found: Conversation) -> Detail:
+        return export_detail(file_format, found.message_count, found.last_branch > 0, left)
+
+    left = None if WRITERS[file_format].keeps_tree else branches
+    with transaction.atomic():
+        owner = owner_of(access, conversation_id, action=AccessAction.EXPORT, detail=detail)
+        caller = access.caller
+        if caller and access.leaves_record(owner.pk) and not caller.user.has_perm(EXPORT):
+            raise NotAllowed(MAY_NOT_EXPORT)
+    rows = Conversation.objects.owned_by(owner.pk).filter(pk=conversation_id)
+    if not rows.exists():
+        raise NotFound(NO_SUCH_CONVERSATION)
+    export = _checked(rows, file_format, access, branches, owner.pk)
+    one_file = WRITERS[file_format].one_a_file and branches == ALL
+    if one_file and rows.filter(branch_count__gt=1).exists():
+        raise InvalidValue(ONE_A_FILE, field="branches")
+    return _one_file(replace(export, is_recorded=True))
+
+
+def _checked(
+    conversations: QuerySet[Conversation],
+    file_format: str,
+    access: AccessContext,
+    branches: str,
+    owner_id: int | None,
+    sign: Sign | None = None,
+    on_progress: Progress | None = None,
+) -> _Export:
     if file_format not in WRITERS:
         raise InvalidValue(UNKNOWN_FORMAT.format(formats=", ".join(WRITERS)), field="format")
     if branches not in BRANCHES:
         raise InvalidValue(UNKNOWN_BRANCHES, field="branches", code="invalid_choice")
-    if not access.reason and wants_reason(access, None):
+    if not access.reason and wants_reason(access, owner_id):
         raise ReasonRequired
-    reading = reading_from_now()
-    return _chunks(conversations, file_format, branches, access, reading, on_progress)
+    writer, reading = WRITERS[file_format], reading_from_now()
+    if sign is not None:
+        writer = _signing(writer, sign)
+    return _Export(conversations, file_format, writer, branches, access, reading, on_progress)
 
 
-def _chunks(
-    conversations: QuerySet[Conversation],
-    file_format: str,
-    branches: str,
-    access: AccessContext,
-    reading: Reading | None,
-    on_progress: Progress | None,
-) -> Iterator[str]:
-    writer, done = WRITERS[file_format], 0
-    for batch in _batches(conversations, reading):
-        left = None if writer.keeps_tree else branches
-        record_exports(access, batch, file_format=file_format, branches=left)
-        reviewed = _reviewed_among(batch, reading)
-        for conversation in batch:
-            record = partial(_recorded, conversation, reading, conversation.pk in reviewed)
-            for chat in _chats(
-                conversation, branches, reading, record, keeps_tree=writer.keeps_tree
-            ):
-                yield from writer.write(chat)
-            done += 1
-            if on_progress is not None:
-                on_progress(done)
+def _signing(writer: Writer, sign: Sign) -> Writer:
+    """The same format, with the text of each conversation in memory to sign it."""
+    return replace(writer, write=lambda chat: iter([sign("".join(writer.write(chat)))]))
 
 
-def _reviewed_among(batch: list[Conversation], reading: Reading | None) -> set[uuid.UUID]:
-    """The ids of the conversations with reviews: for the others, none are queried."""
-    reviews = Review.objects.filter(
-        user_id__in={one.user_id for one in batch}, conversation__in=[one.pk for one in batch]
-    )
-    ids = reviews.order_by().values_list("conversation_id", flat=True)
-    return set(fetch_on(reading, ids.distinct()))
+def _one_file(export: _Export) -> Iterator[str]:
+    writer = export.writer
+    before, begun = writer.begin, False
+    for chunk in _chunks(export):
+        if before:
+            yield before
+        yield from chunk
+        before, begun = writer.between, True
+    if ending := ("" if begun else writer.begin) + writer.end:
+        yield ending
 
 
-def _batches(
-    conversations: QuerySet[Conversation], reading: Reading | None
-) -> Iterator[list[Conversation]]:
+def _chunks(export: _Export) -> Iterator[Iterator[str]]:
+    """The text of one conversation each, or of several that the database writes."""
+    done = 0
+    for batch in _batches(export):
+        reviewed = _reviewed_among(export, batch)
+        plain = _plain_among(export, batch)
+        for is_plain, group in groupby(batch, plain.__contains__):
+            if is_plain:
+                for text, count in _written(export, list(group), reviewed):
+                    yield iter([text])
+                    done = _told(export, done + count)
+            else:
+                for _, chats in _recorded(export, list(group), reviewed):
+                    yield from map(export.writer.write, chats)
+                    done = _told(export, done + 1)
+
+
+def _files(export: _Export) -> Iterator[tuple[str, Iterator[str]]]:
+    done, writer = 0, export.writer
+    for batch in _batches(export):
+        for _, chats in _recorded(export, batch, _reviewed_among(export, batch)):
+            for chat in chats:
+                branch = f"-branch-{chat.branch.number}" if chat.branch else ""
+                text = chain([writer.begin], writer.write(chat), [writer.end])
+                yield f"{chat.id}{branch}.{writer.extension}", text
+            done = _told(export, done + 1)
+
+
+def _told(export: _Export, done: int) -> int:
+    if export.on_progress is not None:
+        export.on_progress(done)
+    return done
+
+
+def _batches(export: _Export) -> Iterator[list[ListedChat]]:
     """One query for each batch: no cursor or transaction stays open during a slow download."""
-    ordered = conversations.select_related("user").defer(None).order_by("pk")
-    last = uuid.UUID(int=0)
-    while batch := fetch_on(reading, ordered.filter(pk__gt=last)[:BATCH]):
+    rows = export.conversations.order_by("pk").values_list(*_LISTED)
+    last, is_more = uuid.UUID(int=0), True
+    while is_more:
+        found = fetch_on(export.reading, rows.filter(pk__gt=last)[:BATCH])
+        batch, is_more = [ListedChat(*row) for row in found], len(found) == BATCH
+        if not batch:
+            return
+        left = None if export.writer.keeps_tree else export.branches
+        if not export.is_recorded:
+            record_exports(export.access, batch, file_format=export.file_format, branches=left)
         yield batch
         last = batch[-1].pk
 
 
-# Takes batches of rows, and what there is to say of branches.
-_Record = Callable[..., RecordedChat]
+def _reviewed_among(export: _Export, batch: list[ListedChat]) -> set[uuid.UUID]:
+    """The ids of the conversations whose reviews are to be read."""
+    if not export.with_reviews:
+        return set()
+    ids = _of_batch(Review, batch).order_by().values_list("conversation_id", flat=True)
+    return set(fetch_on(export.reading, ids.distinct()))
 
 
-def _chats(
-    conversation: Conversation,
-    which: str,
-    reading: Reading | None,
-    record: _Record,
-    *,
-    keeps_tree: bool,
-) -> Iterator[RecordedChat]:
-    """The conversation as it was when its row was read: whole, or one for each chosen path."""
-    if conversation.last_branch == 0:
-        yield record(_all_rows(conversation, reading))
-    elif keeps_tree:
-        yield _tree(conversation, reading, record)
-    else:
-        yield from _paths(conversation, which, reading, record)
+def _plain_among(export: _Export, batch: list[ListedChat]) -> set[ListedChat]:
+    """The conversations that the database writes: without branches or a running answer,
+    and not on a cluster, whose nodes each have a part of them."""
+    if not export.writer.database_writes or is_distributed():
+        return set()
+    running = _of_batch(Message, batch).filter(status=Status.STREAMING)
+    ids = set(fetch_on(export.reading, running.values_list("conversation_id", flat=True)))
+    return {
+        one
+        for one in batch
+        if one.last_branch == 0 and one.message_count <= WRITTEN_AT_ONCE and one.pk not in ids
+    }
 
 
-def _tree(conversation: Conversation, reading: Reading | None, record: _Record) -> RecordedChat:
-    place = (conversation.user_id, conversation.pk)
-    with reads_on(reading):
-        written = written_numbers(*place)
-        if len(written) <= 1:
-            return record(_all_rows(conversation, reading))
-        active = shown_in_file(*place, conversation.active_branch, written)
-    return record(_rows_with_parents(conversation, reading), active_branch=active)
+def _of_batch(model: type[Message | Review], batch: list[ListedChat]) -> QuerySet[Any]:
+    owners, ids = {one.user_id for one in batch}, [one.pk for one in batch]
+    return model._default_manager.filter(user_id__in=owners, conversation_id__in=ids)
 
 
-def _paths(
-    conversation: Conversation,
-    which: str,
-    reading: Reading | None,
-    record: _Record,
-) -> Iterator[RecordedChat]:
-    branches = Branch.objects.of(conversation.user_id, conversation.pk)
-    numbers = fetch_on(reading, branches.order_by("number").values_list("number", flat=True))
-    row = Conversation.objects.owned_by(conversation.user_id).filter(pk=conversation.pk)
-    for number in numbers if which == ALL else [Subquery(row.values("active_branch"))]:
-        # None where it was deleted meanwhile.
-        for branch in fetch_on(reading, branches.filter(number=number)):
-            batches = _rows_on(conversation, branch.path, reading)
-            yield record(batches, branch=_recorded_branch(branch.number, numbers))
-
-
-def _recorded_branch(number: int, numbers: list[int]) -> RecordedBranch | None:
-    """None for the only one."""
-    known = sorted({*numbers, number})
-    if len(known) == 1:
-        return None
-    return RecordedBranch(number, position=known.index(number) + 1, count=len(known))
+def _written(
+    export: _Export, batch: list[ListedChat], reviewed: set[uuid.UUID]
+) -> Iterator[tuple[str, int]]:
+    """The text of as many conversations as are written at once, and their number."""
+    for part in within(batch, WRITTEN_AT_ONCE):
+        lines = [
+            Line(
+                one.user_id,
+                one.pk,
+                one.last_sequence,
+                export.name_of(one.username),
+                one.pk in reviewed,
+            )
+            for one in part
+        ]
+        with reads_on(export.reading):
+            text = objects_of(lines, end=export.writer.between or "\n")
+        if text:  # they may all be deleted
+            yield text.removesuffix(export.writer.between), len(part)
 
 
 def _recorded(
-    conversation: Conversation,
-    reading: Reading | None,
-    has_reviews: bool,
-    batches: Iterator[list[Row]],
-    *,
-    active_branch: int | None = None,
-    branch: RecordedBranch | None = None,
-) -> RecordedChat:
-    return RecordedChat(
-        **{name: getattr(conversation, name) for name in _CHAT_COLUMNS},
-        id=str(conversation.pk),
-        owner=conversation.user.username,
-        messages=_messages(conversation, reading, has_reviews, batches),
-        active_branch=active_branch,
-        branch=branch,
+    export: _Export, batch: list[ListedChat], reviewed: set[uuid.UUID]
+) -> Iterator[tuple[str, Iterator[RecordedChat]]]:
+    """By id the conversations, each as one or several."""
+    rows = Conversation.objects.filter(
+        user_id__in={one.user_id for one in batch}, pk__in=[one.pk for one in batch]
     )
-
-
-def _messages(
-    conversation: Conversation,
-    reading: Reading | None,
-    has_reviews: bool,
-    batches: Iterator[list[Row]],
-) -> Iterator[RecordedMessage]:
-    for batch in batches:
-        keys = [row["id"] for row in batch]
-        reviews = _reviews(conversation, keys, reading) if has_reviews else {}
-        for row in batch:
-            values = {name: value for name, value in row.items() if name != "updated_at"}
-            yield RecordedMessage(**values, reviews=reviews.get(row["id"], ()))
-
-
-def _all_rows(
-    conversation: Conversation, reading: Reading | None, *more_columns: str
-) -> Iterator[list[Row]]:
-    """In order of sequence; none that are later than the row of the conversation, which may be on
-    branches that it does not know of."""
-    messages = Message.objects.of(conversation.user_id, conversation.pk)
-    known = messages.filter(sequence__lte=conversation.last_sequence)
-    rows = known.in_order().values(*_READ_COLUMNS, *more_columns)
-    last = 0
-    while batch := _read(rows.filter(sequence__gt=last)[:MESSAGE_BATCH], reading):
-        yield batch
-        last = batch[-1]["sequence"]
-
-
-def _rows_with_parents(conversation: Conversation, reading: Reading | None) -> Iterator[list[Row]]:
-    with reads_on(reading):
-        parents = Parents(conversation.user_id, conversation.pk)
-    for batch in _all_rows(conversation, reading, "branch"):
-        with reads_on(reading):
-            known = parents.of(batch)
-        yield [
-            row | {"parent_id": known[row["id"]], "branch": number_of(row["branch"])}
-            for row in batch
-            if row["id"] in known
-        ]
-
-
-def _rows_on(
-    conversation: Conversation, path: Path, reading: Reading | None
-) -> Iterator[list[Row]]:
-    messages = Message.objects.of(conversation.user_id, conversation.pk)
-    rows = messages.in_order().values(*_READ_COLUMNS)
-    until, last = conversation.last_sequence, 0
-    while True:
-        with reads_on(reading):
-            places = places_on(messages, path, after=last, until=until, limit=MESSAGE_BATCH)
-        if not places:
-            return
-        yield _read(rows.filter(sequence__in=[sequence for _, sequence in places]), reading)
-        last = places[-1][1]
-
-
-def _read(rows: QuerySet[Message, Row], reading: Reading | None) -> list[Row]:
-    # Judged when it is read: a slow client may take the rows of a batch much later.
-    return [as_read(row) for row in fetch_on(reading, rows)]
-
-
-def _reviews(
-    conversation: Conversation, message_ids: list[uuid.UUID], reading: Reading | None
-) -> dict[uuid.UUID, list[RecordedReview]]:
-    """The reviews of these messages by message id. One SQL query."""
-    found: dict[uuid.UUID, list[RecordedReview]] = {}
-    reviews = Review.objects.filter(
-        user_id=conversation.user_id, conversation=conversation, message_id__in=message_ids
-    )
-    for review in fetch_on(reading, reviews.order_by("created_at", "id")):
-        found.setdefault(review.message_id, []).append(
-            RecordedReview(
-                reviewer=review.reviewer_name,
-                score=review.score,
-                labels=review.labels,
-                comment=review.comment,
-                created_at=review.created_at,
-                updated_at=review.updated_at,
-            )
-        )
-    return found
+    if export.writer.json_as_text:
+        rows = rows.annotate(metadata_text=Cast("metadata", TextField()))
+    found = fetch_on(export.reading, rows.select_related("user").order_by("pk"))
+    recorder = Recorder(export.writer, export.branches, export.reading, export.name_of, reviewed)
+    return groupby(recorder.chats(found), attrgetter("id"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
 from typing import Any
 
 from django.contrib import messages
@@ -14,14 +15,15 @@ from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
 from django.utils import timezone
 
-from conversations.admin.access_reasons import is_reason_wanted
+from conversations.admin.access_reasons import access_to, is_reason_wanted
 from conversations.admin.audit import access_of
 from conversations.admin.conversation.search import BOUNDED, is_bounded_search
 from conversations.formats import WRITERS
-from conversations.models import Conversation
+from conversations.models import AccessContext, Conversation
 from conversations.models.rights import EXPORT, VIEW_CONTENT
 from conversations.services import ServiceError, export_conversations
-from conversations.services.export import ACTIVE, ALL
+from conversations.services.export import ACTIVE, ALL, export_files
+from conversations.services.export_zip import zipped
 
 IDS = "ids"
 # Counted no further, so that the page opens at once.
@@ -56,15 +58,33 @@ def chosen_ids(request: HttpRequest) -> list[uuid.UUID] | None:
 
 def _file(request: HttpRequest, conversations: QuerySet[Conversation]) -> HttpResponseBase:
     file_format = request.POST.get("format", "")
-    pieces = export_conversations(
-        conversations=conversations,
-        file_format=file_format,
-        branches=request.POST.get("branches", ACTIVE),
-        access=access_of(request, EXPORT, VIEW_CONTENT),
-    )
+    given: dict[str, Any] = {
+        "conversations": conversations,
+        "file_format": file_format,
+        "branches": request.POST.get("branches", ACTIVE),
+        "access": _access(request),
+    }
+    now = f"{timezone.now():%Y%m%d-%H%M%S}"
+    writer = WRITERS.get(file_format)
+    if writer is not None and writer.one_a_file:
+        archive = zipped(export_files(**given))
+        return _download(archive, "application/zip", f"conversations-{now}.zip")
+    pieces = export_conversations(**given)
     writer = WRITERS[file_format]
-    response = StreamingHttpResponse(pieces, content_type=f"{writer.content_type}; charset=utf-8")
-    name = f"conversations-{timezone.now():%Y%m%d-%H%M%S}.{writer.extension}"
+    content_type = f"{writer.content_type}; charset=utf-8"
+    return _download(pieces, content_type, f"conversations-{now}.{writer.extension}")
+
+
+def _access(request: HttpRequest) -> AccessContext:
+    """Of a single conversation, with the reason that was given to read it in this session."""
+    ids = chosen_ids(request) or []
+    if len(ids) == 1:
+        return access_to(request, ids[0], EXPORT, VIEW_CONTENT)
+    return access_of(request, EXPORT, VIEW_CONTENT)
+
+
+def _download(pieces: Iterator[Any], content_type: str, name: str) -> HttpResponseBase:
+    response = StreamingHttpResponse(pieces, content_type=content_type)
     response["Content-Disposition"] = f'attachment; filename="{name}"'
     response["X-Content-Type-Options"] = "nosniff"
     return response

@@ -14,11 +14,11 @@ import binascii
 import re
 from collections.abc import Iterable
 from typing import Any
-from urllib.parse import urlsplit
 
 from django.http import HttpResponse
 
-LONGEST_URL = 2_000
+from conversations.formats.image_parts import is_web_address
+
 # Raster formats alone: an SVG is a document, which may hold scripts.
 _stored_image = re.compile(r"data:image/(png|jpe?g|gif|webp);base64,", re.IGNORECASE)
 
@@ -34,17 +34,6 @@ def images_of(message: Any) -> Iterable[tuple[str, str, bool]]:
             yield f"image {number} at {url}", url, False
         else:
             yield f"image {number}", "", False
-
-
-def is_web_address(value: Any) -> bool:
-    """Whether it may be a link: nothing that runs, and nothing within the admin."""
-    if not isinstance(value, str) or len(value) > LONGEST_URL:
-        return False
-    try:
-        parts = urlsplit(value)
-    except ValueError:
-        return False
-    return parts.scheme in {"http", "https"} and bool(parts.netloc)
 
 
 def image_response(data_url: str) -> HttpResponse | None:

@@ -11,14 +11,15 @@ from typing import Any
 
 from django.conf import settings
 from django.utils import timezone
-from django.utils.safestring import SafeString
+from django.utils.safestring import SafeString, mark_safe
 from django.utils.timesince import timesince
 
 from conversations.admin.formatting import amount, counted, indented_json, seconds
-from conversations.admin.transcript.images import images_of, is_web_address
-from conversations.admin.transcript.markdown import as_html
+from conversations.admin.transcript.images import images_of
 from conversations.admin.transcript.queries import CUT_AT, TranscriptPage
 from conversations.admin.transcript.versions import Version
+from conversations.formats.image_parts import is_web_address
+from conversations.formats.markdown import as_html
 from conversations.models import Review, Role
 from conversations.models.branch_path import FIRST_LINE
 from conversations.selectors.search_sql import SearchQuery
@@ -174,7 +175,7 @@ def _card(
     *,
     text: str,
     whole: bool,
-    html: SafeString | None,
+    html: str | None,
     query: SearchQuery | None,
     opens: SearchQuery | None,
     time: str,
@@ -190,7 +191,9 @@ def _card(
     if opens is not None:
         collapsibles = [replace(one, open=_has_match(one, opens)) for one in collapsibles]
     shown = (
-        visibly_marked("" if result else text, query) if html is None else html_marked(html, query)
+        visibly_marked("" if result else text, query)
+        if html is None
+        else html_marked(mark_safe(html), query)  # noqa: S308 (`as_html` has cleaned it)
     )
     return MessageCard(
         message=message,

@@ -30,8 +30,8 @@ from django.db.models.functions import Cast, Coalesce, Left, Length, Substr
 
 from conversations.admin.conversation.opened import Opened
 from conversations.admin.transcript.branches import PAGE_SIZE, ShownBranch
-from conversations.admin.transcript.images import LONGEST_URL
 from conversations.admin.transcript.tool_links import tool_links
+from conversations.formats.image_parts import LONGEST_URL
 from conversations.models import Conversation, Message, Review, Role, as_read
 from conversations.models.message import MessageQuerySet
 from conversations.selectors.branches import BEGINNING, Place

@@ -52,6 +52,7 @@ from conversations.admin.transcript.queries import (
 from conversations.admin.transcript.search import find_inside
 from conversations.admin.transcript.versions import branches_beside, listed_branches, versions_of
 from conversations.admin.username_urls import owner_url
+from conversations.formats import WRITERS
 from conversations.models import AccessContext, Conversation, ConversationNote
 from conversations.models.rights import (
     ADD_NOTE,
@@ -257,6 +258,7 @@ def _page_context(
         "message_count": _message_count(conversation, branch),
         "filters": request.GET.get(FILTERS, ""),
         "may": may,
+        "export_formats": [(name, writer.label) for name, writer in WRITERS.items()],
         "here": url.here,
         "act_url": reverse("admin:conversations_conversation_act", args=[conversation.pk]),
         "hold_url": reverse(

@@ -1,47 +1,65 @@
-"""`export_conversations`: write conversations to a file or to standard output."""
+"""`export_conversations`: write conversations to a file, to a folder or to standard output."""
 
 from __future__ import annotations
 
 import sys
-from typing import IO, Any
+import time
+from pathlib import Path
+from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db.models import QuerySet
 
 from conversations.formats import WRITERS
+from conversations.formats.writers.vcon_signature import BadKey, VconSigner
 from conversations.management.arguments import (
     INTERRUPTED,
     OUTPUT_CLOSED,
     USAGE_ERROR,
     add_epilog,
+    add_json_argument,
+    print_json,
+)
+from conversations.management.chosen_conversations import (
+    add_choosing_arguments,
+    chosen_conversations,
 )
 from conversations.management.output_file import (
     STANDARD_OUTPUT,
     close_standard_output,
     output_file,
 )
-from conversations.management.progress import progress_bar
-from conversations.models import Conversation
+from conversations.management.progress import Advance, progress_bar
 from conversations.services.audit import SCRIPT
-from conversations.services.errors import NotFound, ServiceError
-from conversations.services.export import ACTIVE, BRANCHES, export_conversations
-from conversations.services.users import find_user
+from conversations.services.errors import ServiceError
+from conversations.services.export import ACTIVE, BRANCHES, export_conversations, export_files
 
-NO_SUCH_USER = "No such user."
 STOPPED = "Stopped: {path} is as it was before."
+STOPPED_IN_FOLDER = "Stopped: the files in {path} are complete, but not all are there."
 EXPORTED = "exported {count}"
+SIGN_VCON = "--sign-key: Only vcon is signed, with a key and its --sign-certificates."
+JSON_TO_STDOUT = "--json: Standard output has the export: choose another file."
 
 EPILOG = """
-Formats: json is JSON Lines with everything stored, and with all branches of a conversation; openai
-is OpenAI chat JSONL; markdown is a transcript. The last two have no branches: they get the active
-one, or with --branches all each branch as a conversation. A file appears under its name once it is
-complete, and only its owner may read it. Exit status: 0 if all is written, 2 if the export could
-not run.
+Formats: jsonl is JSON Lines with everything stored, and with all branches of a conversation; json
+is the same as one JSON array; openai is OpenAI chat JSONL, as fine-tuning takes it; sharegpt is
+for training, too; csv has a row for each message; markdown and html are transcripts. openai,
+sharegpt, markdown, html and vcon have no branches: they get the active one, or with --branches all
+each branch as a conversation. html and vcon have one conversation a file. vcon is the IETF's vCon,
+signed where a key is given.
+
+The order is that of ids, so two exports of the same rows are the same bytes. A folder (one that is
+there, or a path that ends in /) gets a file for each conversation. A name that ends in .gz is
+compressed. A file appears under its name once it is complete, and only its owner may read it. Exit
+status: 0 if all is written, 2 if the export could not run, 130 if it is interrupted.
 
 Examples:
-  manage.py export_conversations --format json -o everything.jsonl
-  manage.py export_conversations --format markdown --user alice --branches all -o alice.md
-  manage.py export_conversations --format openai -o - | gzip > chats.jsonl.gz
+  manage.py export_conversations --format jsonl -o everything.jsonl.gz
+  manage.py export_conversations --format html --user alice -o alice/
+  manage.py export_conversations --format vcon --sign-key key.pem --sign-certificates chain.pem \
+      --user alice -o vcons/
+  manage.py export_conversations --format openai --min-rating 1 --model llama3.2 -o good.jsonl
+  manage.py export_conversations --format csv --since 2026-01-01 --until 2026-02-01 -o january.csv
+  manage.py export_conversations --format jsonl --tag support --query refund -o - | head
 """
 
 
@@ -55,65 +73,109 @@ class Command(BaseCommand):
             "--output",
             required=True,
             metavar="FILE",
-            help="path of the file; - for standard output",
+            help="path of the file or folder; - for standard output",
         )
         parser.add_argument("--format", required=True, choices=sorted(WRITERS))
-        parser.add_argument("--user", help="only the conversations of the user of this name")
-        parser.add_argument("--namespace", default="", help="the namespace of the user, if any")
         parser.add_argument(
             "--branches",
             default=ACTIVE,
             choices=BRANCHES,
             help="of conversations with branches, in formats without: the active one or all",
         )
+        parser.add_argument(
+            "--sign-key", metavar="FILE", help="vcon: sign with this private key, in PEM"
+        )
+        parser.add_argument(
+            "--sign-certificates", metavar="FILE", help="the chain of certificates of the key"
+        )
+        add_json_argument(parser)
+        add_choosing_arguments(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        path = options["output"]
+        path, started = options["output"], time.monotonic()
+        if options["json"] and path == STANDARD_OUTPUT:
+            raise CommandError(JSON_TO_STDOUT, returncode=USAGE_ERROR)
         try:
-            chosen = _chosen(options["user"], options["namespace"])
-            with output_file(path) as file:
-                count = _export(chosen, file, options)
+            count = _export(options)
         except ServiceError as error:
-            raise CommandError(f"--user: {error.detail}", returncode=USAGE_ERROR) from error
+            text = f"--{error.field}: {error.detail}"
+            raise CommandError(text, returncode=USAGE_ERROR) from error
         except BrokenPipeError:
             close_standard_output()
             sys.exit(OUTPUT_CLOSED)
         except OSError as error:
-            text = f"{path}: {error.strerror}"
+            text = f"{error.filename or path}: {error.strerror}"
             raise CommandError(text, returncode=USAGE_ERROR) from error
         except KeyboardInterrupt:
-            text = "Stopped." if path == STANDARD_OUTPUT else STOPPED.format(path=path)
-            raise CommandError(text, returncode=INTERRUPTED) from None
-        self.stderr.write(EXPORTED.format(count=count), self.style.SUCCESS)
+            raise CommandError(_stopped(path), returncode=INTERRUPTED) from None
+        if options["json"]:
+            seconds = round(time.monotonic() - started, 3)
+            print_json(self, {"output": path, "conversations": count, "seconds": seconds})
+        else:
+            self.stderr.write(EXPORTED.format(count=count), self.style.SUCCESS)
 
 
-def _chosen(user: str | None, namespace: str) -> QuerySet[Conversation]:
-    """All conversations, or those of a user. Raises NotFound and InvalidValue."""
-    if user is None:
-        return Conversation.objects.all()
-    owner = find_user(user, namespace=namespace)
-    if owner is None:
-        raise NotFound(NO_SUCH_USER)
-    return Conversation.objects.owned_by(owner.pk)
+def _stopped(path: str) -> str:
+    if path == STANDARD_OUTPUT:
+        return "Stopped."
+    return (STOPPED_IN_FOLDER if _is_folder(path) else STOPPED).format(path=path)
 
 
-def _export(chosen: QuerySet[Conversation], file: IO[bytes], options: dict[str, Any]) -> int:
+def _signer(options: dict[str, Any]) -> VconSigner | None:
+    """Raises CommandError and OSError."""
+    paths = options["sign_key"], options["sign_certificates"]
+    if not any(paths):
+        return None
+    if options["format"] != "vcon" or not all(paths):
+        raise CommandError(SIGN_VCON, returncode=USAGE_ERROR)
+    try:
+        return VconSigner(*(Path(path).read_bytes() for path in paths))
+    except BadKey as error:
+        raise CommandError(f"--sign-key: {error}", returncode=USAGE_ERROR) from None
+
+
+def _is_folder(path: str) -> bool:
+    return path != STANDARD_OUTPUT and (path.endswith("/") or Path(path).is_dir())
+
+
+def _export(options: dict[str, Any]) -> int:
     """The number of conversations."""
-    done = 0
-
-    def on_progress(exported: int) -> None:
-        nonlocal done
-        done = exported
-        show(done, f"{done} exported")
-
+    chosen = chosen_conversations(options)
+    sign = _signer(options)
     with progress_bar(chosen.count()) as show:
-        pieces = export_conversations(
-            conversations=chosen,
-            file_format=options["format"],
-            branches=options["branches"],
-            access=SCRIPT,
-            on_progress=on_progress,
-        )
-        for piece in pieces:
-            file.write(piece.encode())
-    return done
+        counted = _Counted(show)
+        given = {
+            "conversations": chosen,
+            "file_format": options["format"],
+            "branches": options["branches"],
+            "access": SCRIPT,
+            "sign": sign,
+            "on_progress": counted,
+        }
+        if _is_folder(options["output"]):
+            _write_folder(Path(options["output"]), given)
+        else:
+            with output_file(options["output"]) as file:
+                for piece in export_conversations(**given):
+                    file.write(piece.encode())
+    return counted.done
+
+
+class _Counted:
+    """Shows progress, and keeps the last number."""
+
+    def __init__(self, show: Advance) -> None:
+        self.done, self._show = 0, show
+
+    def __call__(self, exported: int) -> None:
+        self.done = exported
+        self._show(exported, f"{exported} exported")
+
+
+def _write_folder(folder: Path, given: dict[str, Any]) -> None:
+    files = export_files(**given)
+    folder.mkdir(exist_ok=True)
+    for name, pieces in files:
+        with output_file(str(folder / name)) as file:
+            for piece in pieces:
+                file.write(piece.encode())

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from conversations.admin.transcript.markdown import as_html
+from conversations.formats.markdown import as_html
 
 
 @pytest.mark.parametrize(

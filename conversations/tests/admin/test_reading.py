@@ -5,7 +5,7 @@ import time
 import pytest
 from django.db import connection, transaction
 
-from conversations.admin.transcript.markdown import as_html
+from conversations.formats.markdown import as_html
 from conversations.models import AccessRecord, Message
 from conversations.selectors import staff_search
 from conversations.services import SCRIPT, MessageDraft, append_drafts

@@ -6,7 +6,7 @@ from urllib.parse import quote
 import pytest
 
 from conversations.admin.formatting import visible, visible_html, visible_text
-from conversations.admin.transcript.markdown import as_html
+from conversations.formats.markdown import as_html
 from conversations.models import AccessRecord, Conversation, ConversationNote
 from conversations.services import SCRIPT, MessageDraft, append_drafts, create_token
 from conversations.tests.admin.conftest import LIST, text_of, transcript_url

@@ -62,6 +62,8 @@ TABLE: list[tuple] = [
     ("delete", BRANCHES + "/0", None, (409, 404, 409, 404, 404, 403, "409!")),
     ("post", FORK, FORKED, (201, 404, 201, 404, 404, 403, "201!")),
     ("patch", ONE, {"active_branch": 0}, (200, 404, 200, 404, 404, 403, "200!")),
+    # Of staff those who have the right to export: see EXPORTERS.
+    ("get", ONE + "/export", None, (200, 404, 200, 404, 404, 403, "200!")),
     ("delete", ONE, None, (200, 404, 200, 404, 404, 403, "200!")),
     ("get", SESSIONS, None, OPEN),
     ("get", SESSIONS + "?user_id={owner}", None, (200, 404, 200, 200, 404, "200!", "200!")),
@@ -79,6 +81,7 @@ TABLE: list[tuple] = [
     ),
     ("delete", SESSION + "/messages/{message}", None, (200, 404, 200, 404, 404, 403, "200!")),
     ("delete", SESSION + "/messages", None, (200, 404, 200, 404, 404, 403, "200!")),
+    ("get", SESSION + "/export", None, (200, 404, 200, 404, 404, 403, "200!")),
     ("delete", SESSION, None, (200, 404, 200, 404, 404, 403, "200!")),
     ("get", SESSION + "/branches", None, (200, 404, 200, 404, 404, "200!", "200!")),
     ("delete", SESSION + "/branches/0", None, (409, 404, 409, 404, 404, 403, "409!")),
@@ -114,7 +117,9 @@ TABLE: list[tuple] = [
     ("post", "/api/tokens", OWNER | {"expires_in": 600}, (403, 403, 201, 201, 403, 403, 403)),
     ("delete", "/api/tokens/0123456789abcde", None, (404, 404, 404, 404, 404, 404, 404)),
     ("get", "/api/me", None, OPEN),
+    ("get", "/api/me/export", None, OPEN),
 ]
+EXPORTERS = ("compliance", "administrator")
 TO_EVERYBODY = ["/api/schema", "/api/docs", "/healthz", "/readyz"]
 
 
@@ -188,6 +193,8 @@ def test_every_route_answers_each_caller_as_the_design_says(owner, chat, route, 
     """And leaves a record where staff act on what is somebody else's, and only there."""
     method, path, body, statuses = route
     kind, client_of = CALLERS[who]
+    if path.endswith("{chat}/export") and who in EXPORTERS:
+        kind = "superuser"
     expected = str(dict(zip(KINDS, statuses, strict=True)).get(kind, 401))
     question, answer = get_chat_history(conversation_id=chat.pk)
     names = {
@@ -257,6 +264,7 @@ def test_nothing_tells_what_is_not_yours_from_what_is_not_there(owner, chat, who
         ("patch", f"/messages/{message}", {"rating": 1}),
         ("delete", f"/messages/{message}", None),
         ("get", "/branches", None),
+        ("get", "/export", None),
         ("delete", "/branches/0", None),
         ("post", "/fork", {"message_id": str(message)}),
         ("post", "/messages", SAY | {"parent_id": str(message)}),

@@ -56,7 +56,7 @@ READS = {
     ).json()["messages"][1],
     "history": lambda api, at: api.get(f"/api/chat/history/{at}").json()["messages"][1],
     "service": lambda api, at: vars(get_chat_history(conversation_id=at)[1]),
-    "export": lambda api, at: json.loads("".join(exported("json")))["messages"][1],
+    "export": lambda api, at: json.loads("".join(exported("jsonl")))["messages"][1],
 }
 
 

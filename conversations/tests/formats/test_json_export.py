@@ -89,7 +89,7 @@ def test_what_is_written_is_read_again():
         "updated_at": AT,
     }
     recorded = RecordedChat(id="c", owner="ann", source="api", messages=[message], **kept)
-    (chat,) = read("".join(WRITERS["json"].write(recorded)).encode())
+    (chat,) = read("".join(WRITERS["jsonl"].write(recorded)).encode())
     said = MessageDraft(**EVERYTHING)
     assert chat == Chat(line=1, file_id="c", messages=(said,), **kept)
 

@@ -100,7 +100,7 @@ def test_a_text_beside_its_parts_is_written_with_them():
 
 def test_json_keeps_everything_on_one_line_a_chat():
     first = chat(message(1, "assistant", "a\nb", error="E", status="failed", latency_ms=7))
-    lines = written("json", first, chat()).splitlines()
+    lines = written("jsonl", first, chat()).splitlines()
     assert len(lines) == 2
     stored = json.loads(lines[0])
     assert stored["owner"] == "alice"
@@ -151,7 +151,7 @@ REVIEW = RecordedReview(
 
 def test_reviews_of_staff_stand_apart_from_the_owners_rating():
     judged = chat(message(1, "assistant", "a", rating=1, rating_comment="Nice", reviews=(REVIEW,)))
-    stored = json.loads(written("json", judged))["messages"][0]
+    stored = json.loads(written("jsonl", judged))["messages"][0]
     assert (stored["rating"], stored["rating_comment"]) == (1, "Nice")
     at = "2026-01-02T03:04:00+00:00"
     assert stored["reviews"] == [

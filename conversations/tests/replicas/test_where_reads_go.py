@@ -211,7 +211,7 @@ def test_a_service_outside_of_a_request_reads_the_primary(replica, chat):
     assert Message.objects.count() == 2
 
 
-@pytest.mark.parametrize("file_format", ["json", "openai"])
+@pytest.mark.parametrize("file_format", ["jsonl", "openai"])
 def test_an_export_reads_branches_there(replica, alice, chat, file_format):
     append_drafts(
         conversation_id=chat.pk,

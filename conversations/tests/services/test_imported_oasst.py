@@ -158,7 +158,7 @@ def test_trees_are_the_same_after_an_import_an_export_and_another_import(file):
     check(ann, trees)
 
     rows = Conversation.objects.filter(user=ann)
-    text = "".join(export_conversations(conversations=rows, file_format="json", access=SCRIPT))
+    text = "".join(export_conversations(conversations=rows, file_format="jsonl", access=SCRIPT))
     lines = {
         line["metadata"]["message_tree_id"]: line for line in map(json.loads, text.splitlines())
     }

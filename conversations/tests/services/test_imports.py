@@ -379,7 +379,7 @@ def import_json(owner, *lines):
 def exported(owner):
     """The owner's conversations as exported, by title."""
     pieces = export_conversations(
-        conversations=Conversation.objects.owned_by(owner.pk), file_format="json", access=SCRIPT
+        conversations=Conversation.objects.owned_by(owner.pk), file_format="jsonl", access=SCRIPT
     )
     lines = [json.loads(line) for line in "".join(pieces).splitlines()]
     return sorted(lines, key=lambda line: line["title"])

@@ -265,7 +265,7 @@ def test_the_process_of_an_answer_is_told_to_nobody(alice, api):
     shown = repr([api.get(path).json() for path in (where, f"{where}/messages")])
     exported = "".join(
         export_conversations(
-            conversations=Conversation.objects.all(), file_format="json", access=SCRIPT
+            conversations=Conversation.objects.all(), file_format="jsonl", access=SCRIPT
         )
     )
     assert "secret" not in shown + exported
