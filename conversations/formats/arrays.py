@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import json
 import re
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Iterator
 from typing import IO, Any
 
 from conversations.formats.chat import Malformed, Rejected
@@ -23,30 +23,34 @@ REST_NOT_READ = "The rest of the file is not read."
 _BLANKS = re.compile(r"[ \t\r\n]*")
 
 
-def read_arrays(files: Iterable[IO[bytes]]) -> Iterator[tuple[int, Any] | Rejected]:
-    """Yield (place, value) for each value of the arrays of these files, counted from 1.
+def read_array(file: IO[bytes]) -> Iterator[tuple[int, Any] | Rejected]:
+    """Yield (place, value) for each value of the array of this file, counted from 1.
 
-    Holds one value, of at most MAX_VALUE_CHARS. What is not JSON ends an array with a Rejected.
+    Holds one value, of at most MAX_VALUE_CHARS. What is not JSON ends the array with a Rejected.
     """
+    text = _Text(file)
     place = 1
-    for file in files:
-        place = yield from _read_array(_Text(file), place)
-
-
-def _read_array(text: _Text, place: int) -> Generator[tuple[int, Any] | Rejected, None, int]:
-    """`place` is that of the first value; returns that of the next one."""
-    first = place
     try:
         text.expect("[", NOT_AN_ARRAY)
         while text.next_character() != "]":
-            if place > first:
+            if place > 1:
                 text.expect(",", NO_COMMA)
             yield text.value(place)
             place += 1
-        return place
     except Malformed as error:
         yield Rejected.at(place, None, f"{error.detail} {REST_NOT_READ}")
-        return place + 1
+
+
+def read_documents(file: IO[bytes]) -> Iterator[tuple[int, Any] | Rejected]:
+    """Yield (place, value) for each of the values that follow each other in this file, from 1."""
+    text = _Text(file)
+    place = 1
+    try:
+        while not text.is_at_end():
+            yield text.value(place)
+            place += 1
+    except Malformed as error:
+        yield Rejected.at(place, None, f"{error.detail} {REST_NOT_READ}")
 
 
 class _Text:
@@ -59,6 +63,13 @@ class _Text:
         self._decoder = codecs.getincrementaldecoder("utf-8-sig")()
         self._text = ""
         self._at = 0
+
+    def is_at_end(self) -> bool:
+        try:
+            self.next_character()
+        except Malformed:
+            return True
+        return False
 
     def next_character(self) -> str:
         """The next one that is not blank. Raises Malformed at the end of the file."""

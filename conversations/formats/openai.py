@@ -21,7 +21,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import chain, islice
 from typing import Any, BinaryIO
 
 from conversations.formats.chat import Chat, Malformed, Rejected
@@ -37,15 +36,13 @@ from conversations.formats.checks import (
     as_time_or_none,
     required,
 )
-from conversations.formats.lines import parse_object, read_lines
 from conversations.formats.message import MessageDraft
 from conversations.formats.message_reader import as_own_fields
 from conversations.formats.openai_earlier import EXTRAS, earlier_message
-from conversations.formats.recognition import BYTES_READ, other_format
+from conversations.formats.values import read_chats
 
 NO_MESSAGES = "The list of messages is empty."
 NO_CALL_ANSWERED = "Required for a tool message: the id of the tool call that it answers."
-LOOKS_LIKE = "This looks like {name}, not like openai."
 
 _CHAT_KEYS = frozenset({"messages", "title", "metadata"})
 _OWN_FIELDS = frozenset({"role", "content", "tool_calls", "tool_call_id", "name"})
@@ -59,47 +56,19 @@ _CHECKS: dict[str, Check] = {
     "created_at": as_time_or_none,
 }
 
-_OPENING_BRACKETS = (b"[", b"{", b"[{")
-_RECOGNITION_LINES = 200
-
 _Object = dict[str, Any]
 
 
+def looks_like_openai(value: _Object) -> bool:
+    messages = value.get("messages")
+    return isinstance(messages, list) and any(
+        isinstance(each, dict) and ("role" in each or "type" in each) for each in messages
+    )
+
+
 def read_openai(file: BinaryIO) -> Iterator[Chat | Rejected]:
-    """Parse a file opened in binary mode, line by line.
-
-    A file that starts like JSON over several lines is checked first: if it looks like another known
-    format, it is rejected as a whole instead of line by line.
-    """
-    lines = read_lines(file)
-    beginning = _first_lines(lines)
-    texts = [line[1][:BYTES_READ] for line in beginning if not isinstance(line, Rejected)]
-    if len(texts) > 1 and (name := other_format(b"".join(texts))):
-        yield Rejected.at(1, None, LOOKS_LIKE.format(name=name))
-        return
-    for line in chain(beginning, lines):
-        yield line if isinstance(line, Rejected) else parse_line(*line)
-
-
-def _first_lines(
-    lines: Iterator[tuple[int, bytes] | Rejected],
-) -> list[tuple[int, bytes] | Rejected]:
-    """The first line, with more lines if it only has an opening bracket."""
-    first = next(lines, None)
-    if first is None:
-        return []
-    if isinstance(first, Rejected) or first[1].strip() not in _OPENING_BRACKETS:
-        return [first]
-    return [first, *islice(lines, _RECOGNITION_LINES)]
-
-
-def parse_line(number: int, line: bytes) -> Chat | Rejected:
-    try:
-        return _chat(number, parse_object(line))
-    except Malformed as error:
-        name = other_format(line)
-        hint = f" {LOOKS_LIKE.format(name=name)}" if name else ""
-        return Rejected.at(number, error.field, error.detail + hint)
+    """Parse a file opened in binary mode, one conversation at a time."""
+    return read_chats(file, _chat)
 
 
 def _chat(number: int, data: _Object) -> Chat:

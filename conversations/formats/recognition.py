@@ -1,23 +1,40 @@
-"""Recognise other known formats by the JSON keys at the beginning of a file."""
+"""Which format a file has, by its first values, or by the tables of a database.
+
+A predicate of a format (`Format.looks_like`) gets one value: an object of the file. For a database
+of SQLite it is `{"sqlite": [names of tables]}`, for a file in parquet `{"parquet": [names of
+columns]}`, for HTML `{"html": its beginning}`.
+"""
 
 from __future__ import annotations
 
-import re
+from typing import Any
 
-BYTES_READ = 64 * 1024
+from conversations.formats.beginnings import first_values
+from conversations.formats.files import File, on_disk
+from conversations.formats.parquet import PARQUET_BEGINS, column_names
+from conversations.formats.registry import FORMATS, Format
+from conversations.formats.sqlite import SQLITE_BEGINS, table_names
 
-# Does not match keys of JSON inside a string, where the quote follows a backslash.
-_KEY = re.compile(rb'"(\w+)"\s*:')
-_KEYS_OF: dict[str, set[bytes]] = {
-    "ShareGPT": {b"conversations", b"from", b"value"},
-    "a ChatGPT export": {b"mapping", b"create_time"},
-    "a Claude export": {b"chat_messages"},
-    "a LibreChat export": {b"conversationId", b"messageId"},
-    "an Open WebUI export": {b"chat", b"history"},
-}
+_Object = dict[str, Any]
 
 
-def other_format(beginning: bytes) -> str | None:
-    """The display name of the format, or None. Checks the first BYTES_READ bytes."""
-    found = set(_KEY.findall(beginning[:BYTES_READ]))
-    return next((name for name, keys in _KEYS_OF.items() if keys <= found), None)
+def values_of(file: File) -> list[_Object]:
+    """What predicates are asked about. Raises Unreadable."""
+    if file.beginning.startswith(SQLITE_BEGINS):
+        with on_disk(file.stream) as path:
+            return [{"sqlite": table_names(path)}]
+    if file.beginning.startswith(PARQUET_BEGINS):
+        with on_disk(file.stream) as path:
+            return [{"parquet": column_names(path)}]
+    if file.beginning[:1000].lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
+        return [{"html": file.beginning.decode(errors="replace")}]
+    return first_values(file.beginning)
+
+
+def format_of(values: list[_Object]) -> Format | None:
+    """The first one in the order of FORMATS that the first of these values is of, else the next."""
+    for value in values:
+        for each in FORMATS.values():
+            if each.looks_like(value):
+                return each
+    return None
