@@ -1,7 +1,8 @@
 """OpenAI chat JSONL: one conversation per line, with messages of the Chat Completions API.
 
 Source: the message objects of https://platform.openai.com/docs/api-reference/chat/create, in the
-lines of https://platform.openai.com/docs/guides/supervised-fine-tuning:
+lines of https://platform.openai.com/docs/guides/supervised-fine-tuning and
+https://platform.openai.com/docs/guides/direct-preference-optimization:
 
     {"messages": [{"role", "content", "tool_calls", "tool_call_id", "name"}, …],
      "id": …, "title": …, "metadata": {…}}
@@ -15,6 +16,10 @@ How a line is stored, so that an export can write the same line again:
   `metadata["openai"]`. If the metadata of the file has that name, its value moves to
   `metadata["openai"]["metadata"]["openai"]`.
 - An `id` is a string or an integer; a blank `title` is ignored.
+- A line of direct preference optimization (`input` with its messages, `preferred_output`,
+  `non_preferred_output`) is a conversation with two branches, of which the preferred one is active.
+  `preference` in the `extra` of their messages says which list they are of. The rest of `input` is
+  with the conversation's other keys.
 """
 
 from __future__ import annotations
@@ -36,12 +41,12 @@ from conversations.formats.checks import (
     as_time_or_none,
     required,
 )
+from conversations.formats.drafts import kept, not_empty
 from conversations.formats.message import MessageDraft
 from conversations.formats.message_reader import as_own_fields
 from conversations.formats.openai_earlier import EXTRAS, earlier_message
 from conversations.formats.values import read_chats
 
-NO_MESSAGES = "The list of messages is empty."
 NO_CALL_ANSWERED = "Required for a tool message: the id of the tool call that it answers."
 
 _CHAT_KEYS = frozenset({"messages", "title", "metadata"})
@@ -56,13 +61,17 @@ _CHECKS: dict[str, Check] = {
     "created_at": as_time_or_none,
 }
 
+_PREFERRED = "preferred_output"
+_NOT_PREFERRED = "non_preferred_output"
+
 _Object = dict[str, Any]
 
 
 def looks_like_openai(value: _Object) -> bool:
     messages = value.get("messages")
-    return isinstance(messages, list) and any(
-        isinstance(each, dict) and ("role" in each or "type" in each) for each in messages
+    return is_preference(value) or (
+        isinstance(messages, list)
+        and any(isinstance(each, dict) and ("role" in each or "type" in each) for each in messages)
     )
 
 
@@ -71,11 +80,15 @@ def read_openai(file: BinaryIO) -> Iterator[Chat | Rejected]:
     return read_chats(file, _chat)
 
 
+def is_preference(data: _Object) -> bool:
+    return isinstance(data.get("input"), dict) and _PREFERRED in data
+
+
 def _chat(number: int, data: _Object) -> Chat:
+    if is_preference(data):
+        return _preference(number, data)
     messages = as_list("messages", required("messages", data.get("messages")))
-    if not messages:
-        raise Malformed("messages", NO_MESSAGES)
-    read = _messages(messages)
+    read = _messages(not_empty("messages", messages))
     chat = Chat(
         line=number,
         file_id=as_id("id", data.get("id")),
@@ -87,6 +100,37 @@ def _chat(number: int, data: _Object) -> Chat:
     if earlier != chat.messages:
         chat = replace(chat, earlier=replace(chat, messages=earlier))
     return chat
+
+
+def _preference(number: int, data: _Object) -> Chat:
+    more = dict(data)
+    asked = dict(data["input"])
+    drafts = _listed("input.messages", asked.pop("messages", None))
+    last = len(drafts) - 1
+    parents = [index - 1 if index else None for index in range(len(drafts))]
+    active = last
+    for name in (_PREFERRED, _NOT_PREFERRED):
+        answers = _listed(name, more.pop(name, None))
+        for index, answer in enumerate(answers):
+            answer.extra = (answer.extra or {}) | {"preference": name}
+            parents.append(len(parents) - 1 if index else last)
+        drafts += answers
+        active = len(drafts) - 1 if name == _PREFERRED else active
+    more = more | {"input": asked} if asked else kept(more, "input")
+    return Chat(
+        line=number,
+        file_id=as_id("id", data.get("id")),
+        title=_title(data.get("title")),
+        metadata=_chat_metadata(more),
+        messages=tuple(drafts),
+        parents=tuple(parents),
+        active=active,
+    )
+
+
+def _listed(at: str, value: object) -> list[MessageDraft]:
+    messages = not_empty(at, as_list(at, required(at, value)))
+    return [read_message(f"{at}.{index}", message) for index, message in enumerate(messages)]
 
 
 def _title(value: object) -> str | None:
@@ -105,12 +149,13 @@ def _chat_metadata(data: _Object) -> _Object:
 def _messages(values: list[Any]) -> list[tuple[MessageDraft, MessageDraft]]:
     """Each message as it is stored, and as earlier releases stored it."""
     return [
-        (_message(f"messages.{at}", value), earlier_message(value))
+        (read_message(f"messages.{at}", value), earlier_message(value))
         for at, value in enumerate(values)
     ]
 
 
-def _message(at: str, item: object) -> MessageDraft:
+def read_message(at: str, item: object) -> MessageDraft:
+    """Raises Malformed; `at` is the path of the message in its conversation."""
     message = as_object(at, item)
     try:
         fields = as_own_fields(message, own=_OWN_FIELDS)

@@ -9,16 +9,23 @@ from conversations.formats.chat import Chat, Rejected
 from conversations.formats.chatgpt import looks_like_chatgpt, read_chatgpt
 from conversations.formats.files import Wanted
 from conversations.formats.json_export import has_messages, looks_like_json, read_json
+from conversations.formats.llm import looks_like_llm, read_llm
+from conversations.formats.lmsys import looks_like_lmsys, read_lmsys
 from conversations.formats.oasst import looks_like_oasst, read_oasst
+from conversations.formats.ollama import looks_like_ollama, read_ollama
 from conversations.formats.openai import looks_like_openai, read_openai
+from conversations.formats.sharegpt import looks_like_sharegpt, read_sharegpt
+from conversations.formats.ultrachat import looks_like_ultrachat, read_ultrachat
+from conversations.formats.wildchat import looks_like_wildchat, read_wildchat
 
 Reader = Callable[[BinaryIO], Iterator[Chat | Rejected]]
 Predicate = Callable[[dict[str, Any]], bool]
 
-_JSON = (".json", ".jsonl", ".ndjson")
+_JSON = (".json", ".jsonl", ".ndjson", ".parquet")
 JSON_FILES = Wanted(endings=_JSON)
 # An export of ChatGPT or Claude has other files too, which hold no conversations.
-CONVERSATIONS_FILES = Wanted(names=(r"conversations(?:-\d+)?\.json",), endings=_JSON)
+CONVERSATIONS_FILES = Wanted(endings=_JSON, names=(r"conversations(?:-\d+)?\.json",))
+DATABASES = Wanted(endings=(".db", ".sqlite", ".sqlite3"))
 
 
 class Format(NamedTuple):
@@ -41,6 +48,12 @@ class Format(NamedTuple):
 ROWS = (
     Format("chatgpt", "a ChatGPT export", read_chatgpt, looks_like_chatgpt, CONVERSATIONS_FILES),
     Format("oasst", "OpenAssistant's trees", read_oasst, looks_like_oasst),
+    Format("llm", "a log of llm", read_llm, looks_like_llm, DATABASES),
+    Format("ollama", "chats of Ollama's app", read_ollama, looks_like_ollama, DATABASES),
+    Format("sharegpt", "ShareGPT", read_sharegpt, looks_like_sharegpt),
+    Format("wildchat", "WildChat", read_wildchat, looks_like_wildchat),
+    Format("lmsys", "LMSYS-Chat-1M", read_lmsys, looks_like_lmsys),
+    Format("ultrachat", "UltraChat", read_ultrachat, looks_like_ultrachat),
     Format("json", "an export of this project", read_json, looks_like_json, accepts=has_messages),
     Format("openai", "OpenAI chat messages", read_openai, looks_like_openai),
 )

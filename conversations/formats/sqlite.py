@@ -2,27 +2,55 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
+from conversations.formats.chat import Chat, Malformed, Rejected
 from conversations.formats.lines import MAX_LINE_BYTES
 from conversations.formats.unpacking import Unreadable
 
 SQLITE_BEGINS = b"SQLite format 3\x00"
 
+LARGE_VALUE = "A value is longer than {limit:,} bytes."
+NOT_ITS_TYPE = "A column has no value, or one of another type."
 NOT_A_DATABASE = "Not a database of SQLite that can be read: {reason}."
+
+Row = dict[str, Any]
 
 # The format of a database says in these two bytes that it has a write-ahead log.
 _WAL_AT = slice(18, 20)
 
 
+class Database:
+    """Rows come as dicts without nulls, so that a column that an older release of an application
+    has not is like one without a value. A value is at most MAX_LINE_BYTES."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        # Without views, which could be anything.
+        query = "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name"
+        self.tables: list[str] = [row["name"] for row in self.rows(query)]
+
+    def rows(self, query: str, *values: object) -> list[Row]:
+        found = self._connection.execute(query, values)
+        return [
+            {name: row[name] for name in row.keys() if row[name] is not None}  # noqa: SIM118
+            for row in found
+        ]
+
+    def row(self, query: str, *values: object) -> Row:
+        """The first one; {} for none."""
+        return next(iter(self.rows(query, *values)), {})
+
+
 @contextmanager
-def opened_database(path: Path) -> Iterator[sqlite3.Connection]:
-    """Rows are read by name; a value is at most MAX_LINE_BYTES. Raises Unreadable, also for what
-    goes wrong in the context."""
+def opened_database(path: Path) -> Iterator[Database]:
+    """Raises Unreadable, also for what goes wrong in the context."""
     try:
         connection = sqlite3.connect(_uri(path), uri=True)
         try:
@@ -30,22 +58,34 @@ def opened_database(path: Path) -> Iterator[sqlite3.Connection]:
             connection.text_factory = _text
             connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_LINE_BYTES)
             connection.execute("PRAGMA trusted_schema = OFF")
-            yield connection
+            yield Database(connection)
         finally:
             connection.close()
     except sqlite3.Error as error:
         raise Unreadable(NOT_A_DATABASE.format(reason=error)) from None
 
 
-def table_names(path: Path) -> list[str]:
-    with opened_database(path) as connection:
-        return tables_of(connection)
+def chat_or_rejected(
+    read: Callable[..., Chat], database: Database, place: int, *which: object
+) -> Chat | Rejected:
+    """What `read` makes of a conversation; Rejected for one that is malformed, has too large a
+    value or none that fits: SQLite does not check the types of values."""
+    try:
+        return read(database, place, *which)
+    except Malformed as error:
+        return Rejected.at(place, error.field, error.detail)
+    except sqlite3.DataError:
+        return Rejected(place, LARGE_VALUE.format(limit=MAX_LINE_BYTES))
+    except (TypeError, KeyError, AttributeError):
+        return Rejected(place, NOT_ITS_TYPE)
 
 
-def tables_of(connection: sqlite3.Connection) -> list[str]:
-    """Without views, which could be anything."""
-    rows = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
-    return [row["name"] for row in rows]
+def from_json(value: object) -> Any:
+    """Of a text in JSON the value, else the text."""
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except (ValueError, RecursionError):
+        return value
 
 
 def _uri(path: Path) -> str:

@@ -1,4 +1,5 @@
-"""JSON objects of a file in any of its usual forms: lines, an array, or objects over several lines.
+"""Objects of a file in any of the usual forms: JSON Lines, an array, objects over several lines, or
+rows in parquet.
 
 JSON Lines are read line by line, so that a line that is not JSON costs no other. What begins with a
 bracket is an array; what begins with an object over several lines is read as values one after the
@@ -15,7 +16,9 @@ from typing import Any, BinaryIO
 
 from conversations.formats.arrays import read_array, read_documents
 from conversations.formats.chat import Chat, Malformed, Rejected
+from conversations.formats.files import on_disk
 from conversations.formats.lines import NOT_AN_OBJECT, parse_object, read_lines
+from conversations.formats.parquet import PARQUET_BEGINS, read_rows
 from conversations.formats.unpacking import buffered
 
 # The first line of an object over several lines, and what the next one begins with.
@@ -25,10 +28,13 @@ _Object = dict[str, Any]
 
 
 def read_objects(file: BinaryIO) -> Iterator[tuple[int, _Object] | Rejected]:
-    """Yield (place, object): the number of its line, or its place in the array, from 1."""
+    """Yield (place, object): the number of its line, or its place in the array, from 1.
+    Raises Unreadable."""
     stream = file if isinstance(file, io.BufferedReader) else buffered(file)
     beginning = stream.peek().removeprefix(codecs.BOM_UTF8).lstrip()
-    if beginning.startswith(b"["):
+    if beginning.startswith(PARQUET_BEGINS):
+        yield from _rows(stream)
+    elif beginning.startswith(b"["):
         yield from _objects(read_array(stream))
     elif _GOES_ON.match(beginning):
         yield from _objects(read_documents(stream))
@@ -48,6 +54,11 @@ def read_chats(
             yield chat_of(*found)
         except Malformed as error:
             yield Rejected.at(found[0], error.field, error.detail)
+
+
+def _rows(file: BinaryIO) -> Iterator[tuple[int, _Object] | Rejected]:
+    with on_disk(file) as path:
+        yield from read_rows(path)
 
 
 def _objects(
