@@ -3,8 +3,8 @@
 Source: databases that llm 0.27 and 0.36 write, and the schema in
 https://llm.datasette.io/en/stable/logging.html. Here are the tables up to 0.31, where a row of
 `responses` is a question and its answer; `llm_threads.py` has those of later releases. A database
-has both where it was used with both, and a conversation that is in both is read from the later
-ones, which have all of its messages.
+has both where it was used with both. A conversation that is in both has all of its messages in the
+later ones; what `responses` say of them is kept.
 
 How a response is stored, each message only if there is something to say:
 
@@ -23,15 +23,13 @@ The `line` of a conversation is its place in the database. Whose it is the datab
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import groupby
-from operator import itemgetter
 from typing import Any, BinaryIO
 
 from conversations.formats.chat import Chat, Rejected
 from conversations.formats.drafts import tool_call, with_parts_if_empty
 from conversations.formats.files import on_disk
-from conversations.formats.llm_rows import attachment, describe_answer, fragment, tools
-from conversations.formats.llm_threads import read_thread, thread_ids
+from conversations.formats.llm_rows import attachment, describe_answer, fragment, schema, tools
+from conversations.formats.llm_threads import read_thread, threads_of, title_of
 from conversations.formats.message import MessageDraft
 from conversations.formats.reasoning import reasoning_part
 from conversations.formats.sqlite import Database, chat_or_rejected, opened_database
@@ -51,64 +49,51 @@ def read_llm(file: BinaryIO) -> Iterator[Chat | Rejected]:
     """Read a database opened in binary mode; holds one conversation in memory. Raises
     Unreadable."""
     with on_disk(file) as path, opened_database(path) as log:
-        place = 0
-        threads = thread_ids(log)
-        for id_ in threads:
-            place += 1
-            yield chat_or_rejected(read_thread, log, place, id_)
-        known = set(threads)
-        for id_, response_ids in _conversations(log):
-            if id_ not in known:
-                place += 1
-                yield chat_or_rejected(_chat, log, place, id_, response_ids)
+        conversation = "coalesce(conversation_id, id)"  # a response without one is its own
+        responses = dict(log.ids_by("responses", conversation, "id", order="datetime_utc, id"))
+        threads = threads_of(log)
+        for place, thread in enumerate(threads, 1):
+            ids = responses.get(thread["id"]) or responses.get(thread.get("forked_from"), ())
+            yield chat_or_rejected(_thread, log, place, thread, ids)
+        for thread in threads:
+            responses.pop(thread["id"], None)
+        for place, (id_, ids) in enumerate(responses.items(), len(threads) + 1):
+            yield chat_or_rejected(_chat, log, place, id_, ids)
 
 
-def _conversations(log: Database) -> Iterator[tuple[str, list[str]]]:
-    """The id of each and those of its responses. A response without one is its own."""
-    if "responses" not in log.tables:
-        return
-    rows = log.rows(
-        "SELECT coalesce(conversation_id, id) AS conversation, id FROM responses"
-        " ORDER BY conversation, datetime_utc, id"
-    )
-    for id_, group in groupby(rows, key=itemgetter("conversation")):
-        yield id_, [row["id"] for row in group]
+def _thread(log: Database, place: int, thread: _Object, response_ids: list[str]) -> Chat:
+    responses = [_response(log, response_id) for response_id in response_ids]
+    return read_thread(log, place, thread, responses)
 
 
 def _chat(log: Database, place: int, id_: str, response_ids: list[str]) -> Chat:
     drafts: list[MessageDraft] = []
     system = ""
     for index, response_id in enumerate(response_ids):
-        row = log.row("SELECT * FROM responses WHERE id = ?", response_id)
-        if "schema_id" in row:
-            row |= log.row(
-                "SELECT content AS schema_json FROM schemas WHERE id = ?", row["schema_id"]
-            )
-        said = _messages(log, f"responses.{index}", row)
+        said = _messages(log, f"responses.{index}", _response(log, response_id))
         if said[0].role == "system" and said[0].content == system:
             said = said[1:]
         elif said[0].role == "system":
             system = said[0].content
         drafts += said
-    conversation = log.row("SELECT name, model FROM conversations WHERE id = ?", id_)
-    known_tools = tools(
-        log,
-        "tool_responses",
-        "SELECT tool_id FROM tool_responses JOIN responses ON responses.id = response_id"
-        " WHERE coalesce(conversation_id, responses.id) = ?",
-        id_,
-    )
+    known_tools = tools(log, "tool_responses", "response_id", response_ids)
     return Chat(
         line=place,
         file_id=id_,
-        title=conversation.get("name"),
-        model_used=conversation.get("model")
-        or next((draft.model for draft in reversed(drafts) if draft.model), ""),
+        title=title_of(log, id_),
+        model_used=next((draft.model for draft in reversed(drafts) if draft.model), ""),
         messages=tuple(drafts),
         metadata={"tools": known_tools} if known_tools else {},
         created_at=drafts[0].created_at,
         updated_at=drafts[-1].created_at,
     )
+
+
+def _response(log: Database, id_: str) -> _Object:
+    row = log.row("SELECT * FROM responses WHERE id = ?", id_)
+    if "schema_id" in row:
+        row |= schema(log, row["schema_id"])
+    return row
 
 
 def _messages(log: Database, at: str, row: _Object) -> list[MessageDraft]:
@@ -150,16 +135,16 @@ def _prompt(log: Database, column: str, row: _Object) -> MessageDraft | None:
 
 def _linked(log: Database, table: str, column: str, response_id: str) -> list[Any]:
     """The ids in a table that links them to a response, in order."""
-    if table not in log.tables:
-        return []
-    query = f'SELECT {column} FROM {table} WHERE response_id = ? ORDER BY "order"'  # noqa: S608
-    return [row[column] for row in log.rows(query, response_id)]
+    return log.ids_by(table, "response_id", column, order='"order"').get(response_id, [])
+
+
+def _rows_of(log: Database, table: str, response_id: str) -> list[_Object]:
+    ids = log.ids_by(table, "response_id", "id", order="id").get(response_id, ())
+    return [log.row(f"SELECT * FROM {table} WHERE id = ?", id_) for id_ in ids]  # noqa: S608
 
 
 def _calls(log: Database, response_id: str) -> list[_Object]:
-    if "tool_calls" not in log.tables:
-        return []
-    rows = log.rows("SELECT * FROM tool_calls WHERE response_id = ? ORDER BY id", response_id)
+    rows = _rows_of(log, "tool_calls", response_id)
     return [tool_call(_call_id(row), row["name"], row.get("arguments", "")) for row in rows]
 
 
@@ -168,25 +153,18 @@ def _call_id(row: _Object) -> str:
 
 
 def _results(log: Database, response_id: str) -> list[MessageDraft]:
-    if "tool_results" not in log.tables:
-        return []
-    rows = log.rows("SELECT * FROM tool_results WHERE response_id = ? ORDER BY id", response_id)
-    return [_result(log, row) for row in rows]
+    return [_result(log, row) for row in _rows_of(log, "tool_results", response_id)]
 
 
 def _result(log: Database, row: _Object) -> MessageDraft:
-    files = []
-    if "tool_results_attachments" in log.tables:
-        files = log.rows(
-            "SELECT attachment_id FROM tool_results_attachments WHERE tool_result_id = ?"
-            ' ORDER BY "order"',
-            row["id"],
-        )
+    files = log.ids_by(
+        "tool_results_attachments", "tool_result_id", "attachment_id", order='"order"'
+    )
     return MessageDraft(
         role="tool",
         name=row.get("name"),
         content=row.get("output", ""),
-        parts=[attachment(log, file["attachment_id"]) for file in files] or None,
+        parts=[attachment(log, file) for file in files.get(row["id"], ())] or None,
         tool_call_id=row.get("tool_call_id"),
         extra={"exception": row["exception"]} if "exception" in row else None,
     )

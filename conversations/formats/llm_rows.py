@@ -4,6 +4,7 @@ of other tables, and what a row says of an answer."""
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Iterable
 
 from conversations.formats.checks import as_number_or_none
 from conversations.formats.message import MessageDraft
@@ -39,13 +40,18 @@ def fragment(log: Database, id_: int) -> Row:
     return log.row("SELECT hash, source, content FROM fragments WHERE id = ?", id_)
 
 
-def tools(log: Database, links: str, query: str, *values: object) -> list[Row]:
-    """Definitions of tools, by a query for their ids in the table `links`."""
-    if not {"tools", links} <= set(log.tables):
-        return []
-    found = log.rows(f"SELECT * FROM tools WHERE id IN ({query}) ORDER BY id", *values)  # noqa: S608
+def schema(log: Database, id_: str) -> Row:
+    """That of an answer, as another column of its row."""
+    return log.row("SELECT content AS schema_json FROM schemas WHERE id = ?", id_)
+
+
+def tools(log: Database, links: str, key: str, ids: Iterable[str]) -> list[Row]:
+    """Definitions of the tools that a table links to any of these ids."""
+    linked = log.ids_by(links, key, "tool_id", order="tool_id")
+    found = {tool_id for id_ in ids for tool_id in linked.get(id_, ())}
+    rows = [log.row("SELECT * FROM tools WHERE id = ?", tool_id) for tool_id in sorted(found)]
     return [
-        {name: from_json(value) for name, value in tool.items() if name != "id"} for tool in found
+        {name: from_json(value) for name, value in tool.items() if name != "id"} for tool in rows
     ]
 
 

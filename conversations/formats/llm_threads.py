@@ -7,8 +7,9 @@ messages, and a thread may go on from an earlier one: those are branches.
 
 - All messages up to the ends of the turns of a thread belong to the conversation; the branch of its
   `tip_message_hash` is active.
-- A message has the time of the first turn that has it. What a turn says of the answer, the last
-  message of it has; another thread's turn may say it of messages that were taken from there.
+- A message has the time of the first turn that has it. What a turn says of its answer is that of
+  the last message. Messages may be taken from another thread, whose turns say it, or from a
+  conversation of the older tables, of which `responses` say it.
 - Each result of a tool is a message of its own. Other parts than text, and texts with data of a
   provider, are in `parts`; what a model thought as in the Responses API.
 - `response_json` is as llm keeps it: with references to the messages for what they repeat.
@@ -21,65 +22,71 @@ from typing import Any
 
 from conversations.formats.chat import Chat, Malformed
 from conversations.formats.drafts import tool_call, with_parts_if_empty
-from conversations.formats.llm_rows import attachment, describe_answer, fragment, tools
+from conversations.formats.llm_rows import attachment, describe_answer, fragment, schema, tools
 from conversations.formats.message import MessageDraft
 from conversations.formats.reasoning import reasoning_part
-from conversations.formats.sqlite import Database, from_json
+from conversations.formats.sqlite import Database, Row, from_json
 from conversations.formats.times import utc_time
 from conversations.formats.tree import is_line
 
 NO_SUCH_MESSAGE = "No such message."
 FOLLOWS_ITSELF = "Follows itself."
 
-_TURNS = (
-    "SELECT turns.*, schemas.content AS schema_json FROM turns"
-    " LEFT JOIN schemas ON schemas.id = schema_id"
-)
-
 _Object = dict[str, Any]
 
 
-def thread_ids(log: Database) -> list[str]:
+def threads_of(log: Database) -> list[Row]:
     if not {"threads", "turns"} <= set(log.tables):
         return []
-    return [row["id"] for row in log.rows("SELECT id FROM threads ORDER BY id")]
+    return log.rows("SELECT * FROM threads ORDER BY id")
 
 
-def read_thread(log: Database, place: int, id_: str) -> Chat:
-    """Raises Malformed."""
-    thread = log.row("SELECT * FROM threads WHERE id = ?", id_)
-    turns = log.rows(f"{_TURNS} WHERE thread_id = ? ORDER BY turns.id", id_)
+def read_thread(log: Database, place: int, thread: Row, earlier: list[Row]) -> Chat:
+    """`earlier` are the rows of `responses` that the thread begins with. Raises Malformed."""
+    id_ = thread["id"]
+    turn_ids = log.ids_by("turns", "thread_id", "id", order="id").get(id_, [])
+    turns = [_turn(log, turn_id) for turn_id in turn_ids]
+    started = utc_time("datetime_utc", thread.get("datetime_utc"))
+    tip = thread.get("tip_message_hash")
     tree = _Tree(log)
     for index, turn in enumerate(turns):
         time = utc_time(f"turns.{index}.datetime_utc", turn.get("datetime_utc"))
         for end in ("parent_message_hash", "tip_message_hash"):
             tree.add_up_to(f"turns.{index}.{end}", turn.get(end), time)
         tree.describe(f"turns.{index}", turn)
-    tree.add_up_to("tip_message_hash", thread.get("tip_message_hash"), None)
+    tree.add_up_to("tip_message_hash", tip, started)
+    tree.describe_earlier(earlier)
     tree.describe_what_is_taken()
-    started = utc_time("datetime_utc", thread.get("datetime_utc"))
     times = [draft.created_at for draft in tree.drafts if draft.created_at]
-    models = [turn["model"] for turn in turns if turn.get("model")]
-    known_tools = tools(
-        log,
-        "turn_tools",
-        "SELECT tool_id FROM turn_tools JOIN turns ON turns.id = turn_id WHERE thread_id = ?",
-        id_,
-    )
-    is_tree = not is_line(tuple(tree.parents))
+    known_tools = tools(log, "turn_tools", "turn_id", turn_ids)
     forked_from = {"forked_from": thread["forked_from"]} if "forked_from" in thread else {}
+    is_tree = not is_line(tuple(tree.parents))
     return Chat(
         line=place,
         file_id=id_,
-        title=thread.get("name") or None,
-        model_used=models[-1] if models else "",
+        title=title_of(log, id_) or thread.get("name"),
+        model_used=next((row["model"] for row in reversed(turns) if "model" in row), ""),
         messages=tuple(tree.drafts),
         metadata=({"tools": known_tools} if known_tools else {}) | forked_from,
         created_at=min(times, default=started),
         updated_at=max(times, default=started),
         parents=tuple(tree.parents) if is_tree else (),
-        active=tree.last_of.get(thread.get("tip_message_hash")) if is_tree else None,
+        active=tree.last_of.get(tip) if is_tree else None,
     )
+
+
+def _turn(log: Database, id_: str) -> Row:
+    turn = log.row("SELECT * FROM turns WHERE id = ?", id_)
+    if "schema_id" in turn:
+        turn |= schema(log, turn["schema_id"])
+    return turn
+
+
+def title_of(log: Database, id_: str) -> str | None:
+    """As the older tables have it: that of a thread is from its first turn there."""
+    if "conversations" not in log.tables:
+        return None
+    return log.row("SELECT name FROM conversations WHERE id = ?", id_).get("name")
 
 
 class _Tree:
@@ -90,7 +97,7 @@ class _Tree:
         self.drafts: list[MessageDraft] = []
         self.parents: list[int | None] = []
         self.last_of: dict[str | None, int | None] = {None: None}  # by the hash, of its drafts
-        self._described: set[str] = set()
+        self._described: set[int] = set()  # indexes of drafts
 
     def add_up_to(self, at: str, hash_: str | None, time: Any) -> None:
         """Add a message and those that it follows, unless they are there. Raises Malformed."""
@@ -114,33 +121,51 @@ class _Tree:
                 before = len(self.drafts) - 1
             self.last_of[row["hash"]] = before
 
-    def describe(self, at: str, turn: _Object) -> None:
+    def describe(self, at: str, turn: Row) -> None:
         """Say of the answer of a turn what the turn says."""
-        tip = turn.get("tip_message_hash")
-        index = self.last_of.get(tip)
-        if index is None or tip in self._described:
+        index = self.last_of.get(turn.get("tip_message_hash"))
+        if index is None or index in self._described or self.drafts[index].role != "assistant":
             return
-        self._described.add(str(tip))
-        draft = self.drafts[index]
-        if draft.role == "assistant":
-            describe_answer(draft, at, turn)
+        self._describe(index, at, turn)
         if fragments := self._fragments(turn["id"]):
-            draft.extra = (draft.extra or {}) | {"fragments": fragments}
+            self.drafts[index].extra = (self.drafts[index].extra or {}) | {"fragments": fragments}
+
+    def describe_earlier(self, responses: list[Row]) -> None:
+        """Answers of the older tables, with which the conversation begins."""
+        answers = [index for index, draft in enumerate(self.drafts) if draft.role == "assistant"]
+        for index, response in zip(answers, responses, strict=False):
+            if index in self._described or self.drafts[index].content != response.get("response"):
+                return
+            self._describe(index, "responses", response)
 
     def describe_what_is_taken(self) -> None:
-        """Messages that another thread was forked from: the first turn that they answered."""
+        """Answers of the thread that this one was forked from: by the first turn that gave them."""
         for hash_, index in self.last_of.items():
-            if index is None or hash_ in self._described or self.drafts[index].role != "assistant":
+            if index is None or index in self._described or self.drafts[index].role != "assistant":
                 continue
-            query = f"{_TURNS} WHERE tip_message_hash = ? ORDER BY turns.id LIMIT 1"
-            if turn := self._log.row(query, hash_):
-                describe_answer(self.drafts[index], "turns", turn)
+            by_tip = self._log.ids_by("turns", "tip_message_hash", "id", order="id")
+            if ids := by_tip.get(hash_):
+                self._describe(index, "turns", _turn(self._log, ids[0]))
+
+    def _describe(self, index: int, at: str, row: Row) -> None:
+        """The question has the time of the answer, if it had a later one."""
+        self._described.add(index)
+        describe_answer(self.drafts[index], at, row)
+        time = self.drafts[index].created_at
+        before = self.parents[index]
+        while before is not None and self.drafts[before].role != "assistant":
+            asked = self.drafts[before]
+            if time and (asked.created_at is None or asked.created_at > time):
+                asked.created_at = time
+            before = self.parents[before]
 
     def _fragments(self, turn_id: str) -> list[_Object]:
         """Those of a system prompt with their text, which no message may have."""
+        if "turn_fragments" not in self._log.tables:
+            return []
         query = 'SELECT * FROM turn_fragments WHERE turn_id = ? ORDER BY kind, "order"'
         found = []
-        for row in self._log.rows(query, turn_id) if "turn_fragments" in self._log.tables else ():
+        for row in self._log.rows(query, turn_id):
             said = {"kind": row["kind"]} | fragment(self._log, row["fragment_id"])
             if row["kind"] == "prompt":
                 said.pop("content", None)

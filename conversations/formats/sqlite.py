@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +33,7 @@ class Database:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+        self._ids: dict[str, dict[Any, list[Any]]] = {}
         # Without views, which could be anything.
         query = "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name"
         self.tables: list[str] = [row["name"] for row in self.rows(query)]
@@ -46,6 +48,19 @@ class Database:
     def row(self, query: str, *values: object) -> Row:
         """The first one; {} for none."""
         return next(iter(self.rows(query, *values)), {})
+
+    def ids_by(self, table: str, key: str, id_: str, *, order: str) -> dict[Any, list[Any]]:
+        """The values of the column `id_` by those of `key`, in order: an index that the database
+        may not have. {} without such a table."""
+        if table not in self.tables:
+            return {}
+        query = f'SELECT {key} AS key, {id_} AS id FROM "{table}" ORDER BY {order}'  # noqa: S608
+        if query not in self._ids:
+            found: dict[Any, list[Any]] = defaultdict(list)
+            for row in self.rows(query):
+                found[row.get("key")].append(row.get("id"))
+            self._ids[query] = dict(found)
+        return self._ids[query]
 
 
 @contextmanager
