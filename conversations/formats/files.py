@@ -33,6 +33,7 @@ from conversations.formats.unpacking import (
     Stream,
     Unpacked,
     Unreadable,
+    buffered,
     unpacked,
     with_beginning,
 )
@@ -145,7 +146,7 @@ class Files:
         stream = unpacked(raw, self._budget.meter(lambda: counted.count))
         beginning, raw = with_beginning(stream, BEGINNING_BYTES)
         opened = Stream(raw, BUFFER_BYTES)
-        opened.path = None if is_packed else path
+        opened.path = path if file.seekable() and not is_packed else None
         yield File(printable(name), beginning, opened)
 
     def _open_zip(
@@ -197,6 +198,15 @@ def on_disk(file: BinaryIO) -> Iterator[Path]:
         shutil.copyfileobj(file, copy)
         copy.flush()
         yield Path(copy.name)
+
+
+@contextmanager
+def copied_to_disk(file: File) -> Iterator[File]:
+    """The same file, as one that is on disk."""
+    with on_disk(file.stream) as path, path.open("rb") as copy:
+        stream = buffered(copy)
+        stream.path = path
+        yield file._replace(stream=stream)
 
 
 def _walk(folder: Path) -> Iterator[_Entry]:

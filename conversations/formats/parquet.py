@@ -13,7 +13,7 @@ from typing import Any
 from conversations.formats.unpacking import Unreadable
 
 PARQUET_BEGINS = b"PAR1"
-ROWS_AT_ONCE = 64
+ROWS_AT_ONCE = 16
 _BUFFER_BYTES = 1024 * 1024  # without it, a column of a group of rows is read as a whole
 
 NOT_INSTALLED = (

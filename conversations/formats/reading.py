@@ -11,16 +11,20 @@ Each Chat and Rejected says which `file` of a folder or zip it is of, and each C
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 
 from conversations.formats.chat import Chat, Rejected
-from conversations.formats.files import File, Files, Wanted
-from conversations.formats.recognition import format_of, values_of
+from conversations.formats.files import File, Files, Wanted, copied_to_disk
+from conversations.formats.recognition import format_of, is_read_on_disk, values_of
 from conversations.formats.registry import FORMATS, Format
 from conversations.formats.unpacking import Unreadable
 
 AUTO = "auto"
 
+MAX_MESSAGE_CHARS = 16 * 1024 * 1024
+
+LONG_MESSAGE = "Longer than {limit:,} characters."
 LOOKS_LIKE = "This looks like {label}, not like {name}."
 UNKNOWN_FORMAT = "Not recognised as one of the formats that can be read."
 EMPTY = "The file is empty: its format cannot be recognised."
@@ -52,19 +56,33 @@ def _wanted_of_all() -> Wanted:
 def _read_file(file: File, named: Format | None) -> Iterator[Chat | Rejected]:
     line = 0
     try:
-        format_ = _format_for(file, named)
-        if isinstance(format_, str):
-            yield Rejected.at(1, None, format_, file=file.name)
-            return
-        for found in format_.read(file.stream):
-            line = max(line, found.line)
-            if isinstance(found, Chat):
-                yield replace(found, file=file.name, format=format_.name)
-            else:
+        with copied_to_disk(file) if is_read_on_disk(file) else nullcontext(file) as opened:
+            for found in _read_format(opened, named):
+                line = max(line, found.line)
                 yield replace(found, file=file.name)
     except Unreadable as error:
         rest = f" {REST_NOT_READ}" if line else ""
         yield Rejected.at(line + 1, None, f"{error.detail}{rest}", file=file.name)
+
+
+def _read_format(file: File, named: Format | None) -> Iterator[Chat | Rejected]:
+    format_ = _format_for(file, named)
+    if isinstance(format_, str):
+        yield Rejected.at(1, None, format_)
+        return
+    for found in format_.read(file.stream):
+        if isinstance(found, Chat):
+            yield _too_long(found) or replace(found, format=format_.name)
+        else:
+            yield found
+
+
+def _too_long(chat: Chat) -> Rejected | None:
+    for index, message in enumerate(chat.messages):
+        if len(message.content) > MAX_MESSAGE_CHARS:
+            reason = LONG_MESSAGE.format(limit=MAX_MESSAGE_CHARS)
+            return Rejected.at(chat.line, f"messages.{index}.content", reason)
+    return None
 
 
 def _format_for(file: File, named: Format | None) -> Format | str:

@@ -18,6 +18,11 @@ from conversations.formats.sqlite import SQLITE_BEGINS, opened_database
 _Object = dict[str, Any]
 
 
+def is_read_on_disk(file: File) -> bool:
+    """Whether it is read by a library that needs to go back and forth in it."""
+    return file.beginning.startswith((SQLITE_BEGINS, PARQUET_BEGINS))
+
+
 def values_of(file: File) -> list[_Object]:
     """What predicates are asked about. Raises Unreadable."""
     if file.beginning.startswith(SQLITE_BEGINS):
