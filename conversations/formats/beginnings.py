@@ -65,9 +65,12 @@ def _partial(text: str) -> Any:
         elif sign in ends[-1:]:
             ends.pop()
             cut = token.end(), "".join(ends)
-        elif before == ":" and token.end() == len(text) and not _is_whole(sign):
-            text = _PARTIAL_ESCAPE.sub("", text) + '"'
-            cut = len(text), "".join(ends)
+        elif sign[0] == '"' and (before == ":" or ends[-1:] == ["]"]):
+            end = token.end()
+            if end == len(text) and not _is_whole(sign):
+                text = _PARTIAL_ESCAPE.sub("", text) + '"'
+                end = len(text)
+            cut = end, "".join(ends)
         elif sign in "{[}]":
             break
         before = sign

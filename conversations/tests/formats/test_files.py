@@ -5,13 +5,13 @@ import io
 import json
 import os
 import struct
+import subprocess
+import sys
 import zipfile
 
 import pytest
 
-from conversations.formats import Chat, Files, Limits, Rejected, read_files
-from conversations.formats import unpacking as unpacking_module
-from conversations.formats.openai import read_openai
+from conversations.formats import Chat, Files, Limits, Rejected, read_files, reading, unpacking
 
 
 def line(text="Hi", **fields):
@@ -142,7 +142,8 @@ def test_what_is_no_regular_file_is_not_opened(folder):
 def test_a_folder_without_files_of_the_format_says_so(folder):
     ((_, _, reason),) = said(read(folder(**{"notes.txt": b"x"}), "openai"))
     assert reason == (
-        "No file here has a name that this format is read from: *.json, *.jsonl, *.ndjson."
+        "No file here has a name that this format is read from: "
+        "*.json, *.jsonl, *.ndjson, *.parquet."
     )
 
 
@@ -260,7 +261,7 @@ def test_an_empty_zip_has_no_files():
 
 
 def test_a_gzip_bomb_is_refused(monkeypatch):
-    monkeypatch.setattr(unpacking_module, "_ANY_RATIO_BYTES", 1_000_000)
+    monkeypatch.setattr(unpacking, "_ANY_RATIO_BYTES", 1_000_000)
     data = gzip.compress(line("x") + b"\n" * 20_000_000)
     first, rejected = read(data, "openai")
     assert isinstance(first, Chat)
@@ -270,7 +271,7 @@ def test_a_gzip_bomb_is_refused(monkeypatch):
 
 
 def test_a_zip_bomb_is_refused(monkeypatch):
-    monkeypatch.setattr(unpacking_module, "_ANY_RATIO_BYTES", 1_000_000)
+    monkeypatch.setattr(unpacking, "_ANY_RATIO_BYTES", 1_000_000)
     data = zipped({f"{number}.jsonl": b" " * 2_000_000 for number in range(3)})
     assert {each.reason for each in read(data, "openai")} == {
         "Unpacked, the file is more than 250 times as large."
@@ -341,5 +342,40 @@ def test_an_empty_file_has_no_format():
     assert read(gzip.compress(b""), "json") == []
 
 
-def test_a_reader_gets_a_stream_that_ends_where_the_file_does():
-    assert list(read_openai(io.BytesIO(b"\n\n" + line()))) != []
+# Large messages
+
+
+@pytest.mark.parametrize("is_array", [False, True])
+def test_a_message_that_is_too_long_is_refused_and_costs_no_other(is_array, monkeypatch):
+    monkeypatch.setattr(reading, "MAX_MESSAGE_CHARS", 1000)
+    lines = [line("a"), line("b" * 1001), line("c" * 1000)]
+    found = said(read(b"[" + b",".join(lines) + b"]" if is_array else b"".join(lines)))
+    assert [text[:1] for _, _, text in found] == ["a", "m", "c"]
+    assert found[1][1:] == (2, "messages.0.content: Longer than 1,000 characters.")
+
+
+LARGE = r"""
+import re, sys
+from conversations.formats import Files, read_files
+found = [
+    (each.line, getattr(each, "reason", None)) for each in read_files(Files(sys.argv[1]), "openai")
+]
+print(found, re.search(r"VmHWM:\s+(\d+) kB", open("/proc/self/status").read())[1])
+"""
+
+
+def test_a_message_of_50_mb_is_refused_in_bounded_memory(tmp_path):
+    path = tmp_path / "large.jsonl"
+    path.write_bytes(line("a") + line("b" * 50_000_000) + line("c" * 80_000_000) + line("d"))
+    command = [sys.executable, "-c", LARGE, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    found, _, kilobytes = done.stdout.rpartition(" ")
+    assert found == str(
+        [
+            (1, None),
+            (2, "messages.0.content: Longer than 16,777,216 characters."),
+            (3, "The line is longer than 67,108,864 bytes."),
+            (4, None),
+        ]
+    )
+    assert int(kilobytes) < 300_000
