@@ -18,7 +18,7 @@ from conversations.formats.chat import Chat, Rejected
 from conversations.formats.checks import as_id, as_list, as_text, required
 from conversations.formats.drafts import kept, not_empty, with_parts_if_empty
 from conversations.formats.message import MessageDraft
-from conversations.formats.openai import read_message
+from conversations.formats.openai import as_draft
 from conversations.formats.values import read_chats
 
 _MODERATION = ("openai_moderation", "detoxify_moderation")
@@ -56,7 +56,7 @@ def read_conversation(data: _Object) -> tuple[list[MessageDraft], _Object]:
     model = model_of(data)
     drafts = []
     for index, message in enumerate(not_empty("conversation", messages)):
-        draft = read_message(f"conversation.{index}", _without_nulls(message))
+        draft = as_draft(f"conversation.{index}", _without_nulls(message))
         if draft.role == "assistant":
             draft.model = draft.model or model
         drafts.append(with_parts_if_empty(draft))

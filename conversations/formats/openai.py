@@ -130,7 +130,7 @@ def _preference(number: int, data: _Object) -> Chat:
 
 def _listed(at: str, value: object) -> list[MessageDraft]:
     messages = not_empty(at, as_list(at, required(at, value)))
-    return [read_message(f"{at}.{index}", message) for index, message in enumerate(messages)]
+    return [as_draft(f"{at}.{index}", message) for index, message in enumerate(messages)]
 
 
 def _title(value: object) -> str | None:
@@ -149,12 +149,12 @@ def _chat_metadata(data: _Object) -> _Object:
 def _messages(values: list[Any]) -> list[tuple[MessageDraft, MessageDraft]]:
     """Each message as it is stored, and as earlier releases stored it."""
     return [
-        (read_message(f"messages.{at}", value), earlier_message(value))
+        (as_draft(f"messages.{at}", value), earlier_message(value))
         for at, value in enumerate(values)
     ]
 
 
-def read_message(at: str, item: object) -> MessageDraft:
+def as_draft(at: str, item: object) -> MessageDraft:
     """Raises Malformed; `at` is the path of the message in its conversation."""
     message = as_object(at, item)
     try:

@@ -21,7 +21,7 @@ from conversations.formats.chat import Chat, Rejected
 from conversations.formats.checks import as_id, as_list, as_texts, required
 from conversations.formats.drafts import kept, not_empty, with_parts_if_empty
 from conversations.formats.message import MessageDraft
-from conversations.formats.openai import read_message
+from conversations.formats.openai import as_draft
 from conversations.formats.values import read_chats
 
 _Object = dict[str, Any]
@@ -44,7 +44,7 @@ def _chat(number: int, data: _Object) -> Chat:
         return _raw(number, data)
     messages = as_list("messages", required("messages", data.get("messages")))
     drafts = [
-        with_parts_if_empty(read_message(f"messages.{index}", message))
+        with_parts_if_empty(as_draft(f"messages.{index}", message))
         for index, message in enumerate(not_empty("messages", messages))
     ]
     is_first = data.get("prompt") == drafts[0].content

@@ -158,7 +158,7 @@ def test_references_are_resolved(log):
             {"turn_id": "r1", "fragment_id": 2, "order": 0, "kind": "system"},
         ],
         attachments=[
-            {"id": "f", "type": "text/plain", "path": "/tmp/f", "url": None, "content": None}
+            {"id": "f", "type": "text/plain", "path": "f.txt", "url": None, "content": None}
         ],
         tools=[{"id": 1, "name": "tide"}],
         turn_tools=[{"turn_id": "r1", "tool_id": 1}],
