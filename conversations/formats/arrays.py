@@ -1,4 +1,4 @@
-"""JSON arrays: read a file that has one, one value at a time."""
+"""JSON arrays, and values one after the other: read a file one value at a time."""
 
 from __future__ import annotations
 
@@ -24,29 +24,31 @@ _BLANKS = re.compile(r"[ \t\r\n]*")
 
 
 def read_array(file: IO[bytes]) -> Iterator[tuple[int, Any] | Rejected]:
-    """Yield (place, value) for each value of the array of this file, counted from 1.
+    """Yield (place, value) for each value of the array of a file, counted from 1.
 
-    Holds one value, of at most MAX_VALUE_CHARS. What is not JSON ends the array with a Rejected.
+    Holds one value, of at most MAX_VALUE_CHARS. What is not JSON ends the file with a Rejected.
     """
-    text = _Text(file)
-    place = 1
-    try:
-        text.expect("[", NOT_AN_ARRAY)
-        while text.next_character() != "]":
-            if place > 1:
-                text.expect(",", NO_COMMA)
-            yield text.value(place)
-            place += 1
-    except Malformed as error:
-        yield Rejected.at(place, None, f"{error.detail} {REST_NOT_READ}")
+    return _read(_Text(file), is_array=True)
 
 
-def read_documents(file: IO[bytes]) -> Iterator[tuple[int, Any] | Rejected]:
-    """Yield (place, value) for each of the values that follow each other in this file, from 1."""
-    text = _Text(file)
+def read_values(file: IO[bytes]) -> Iterator[tuple[int, Any] | Rejected]:
+    """The same of a file that has an array or values one after the other, as in JSON Lines. A file
+    with one object has one value."""
+    return _read(_Text(file), is_array=False)
+
+
+def _read(text: _Text, *, is_array: bool) -> Iterator[tuple[int, Any] | Rejected]:
     place = 1
     try:
-        while not text.is_at_end():
+        if is_array or text.next_character() == "[":
+            text.expect("[", NOT_AN_ARRAY)
+            while text.next_character() != "]":
+                if place > 1:
+                    text.expect(",", NO_COMMA)
+                yield text.value(place)
+                place += 1
+            return
+        while text.has_more():
             yield text.value(place)
             place += 1
     except Malformed as error:
@@ -64,22 +66,21 @@ class _Text:
         self._text = ""
         self._at = 0
 
-    def is_at_end(self) -> bool:
-        try:
-            self.next_character()
-        except Malformed:
-            return True
-        return False
-
-    def next_character(self) -> str:
-        """The next one that is not blank. Raises Malformed at the end of the file."""
+    def has_more(self) -> bool:
+        """Whether anything but blanks is left."""
         while True:
             blanks = _BLANKS.match(self._text, self._at)
             self._at = blanks.end() if blanks else self._at
             if self._at < len(self._text):
-                return self._text[self._at]
+                return True
             if not self._read_on():
-                raise Malformed(None, CUT_OFF)
+                return False
+
+    def next_character(self) -> str:
+        """The next one that is not blank. Raises Malformed at the end of the file."""
+        if not self.has_more():
+            raise Malformed(None, CUT_OFF)
+        return self._text[self._at]
 
     def expect(self, character: str, otherwise: str) -> None:
         if self.next_character() != character:

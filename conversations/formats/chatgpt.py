@@ -30,18 +30,19 @@ from typing import Any, BinaryIO
 
 from conversations.formats.arrays import read_array
 from conversations.formats.chat import Chat, Malformed, Rejected
-from conversations.formats.chatgpt_message import read_message, time_of
+from conversations.formats.chatgpt_message import read_message
 from conversations.formats.checks import (
     as_id,
     as_list_or_none,
     as_object,
     as_object_or_none,
     as_text_or_none,
+    as_unix_time_or_none,
     required,
 )
 from conversations.formats.lines import NOT_AN_OBJECT
 from conversations.formats.message import MessageDraft
-from conversations.formats.tree import Parents, in_preorder, is_line
+from conversations.formats.tree import Parents, by_time, in_preorder, is_line
 
 NO_SUCH_NODE = "No such node in the mapping."
 NO_BEGINNING = "Some of the nodes have no first one before them."
@@ -84,8 +85,8 @@ def _chat(place: int, value: Any) -> Chat:
     messages, parents, index_of = _messages(nodes)
     id_ = as_id("id", data.get("id") or data.get("conversation_id"))
     title = as_text_or_none("title", data.get("title"))
-    created_at = time_of("create_time", data.get("create_time"))
-    updated_at = time_of("update_time", data.get("update_time"))
+    created_at = as_unix_time_or_none("create_time", data.get("create_time"))
+    updated_at = as_unix_time_or_none("update_time", data.get("update_time"))
     more = {name: value for name, value in data.items() if name not in _NOT_METADATA}
     more = {name: value for name, value in more.items() if value not in (None, [], {})}
     current = as_id("current_node", data.get("current_node"))
@@ -117,17 +118,8 @@ def _nodes(mapping: _Object) -> list[tuple[str, _Object, int | None]]:
     found = in_preorder(children[None], lambda id_: children[id_])
     if len(found) < len(nodes):
         raise Malformed("mapping", NO_BEGINNING)
-    times: list[float] = []
-    for id_, parent in found:
-        before = 0.0 if parent is None else times[parent]
-        times.append(max(_seconds(nodes[id_]), before))
-    order = sorted(range(len(found)), key=times.__getitem__)
-    place_of = {index: place for place, index in enumerate(order)}
-    places: list[tuple[str, _Object, int | None]] = []
-    for index in order:
-        id_, parent = found[index]
-        places.append((id_, nodes[id_], None if parent is None else place_of[parent]))
-    return places
+    times = [_seconds(nodes[id_]) for id_, _ in found]
+    return [(id_, nodes[id_], parent) for id_, parent in by_time(found, times)]
 
 
 def _children(nodes: dict[str, _Object]) -> dict[str | None, list[str]]:
@@ -149,10 +141,10 @@ def _place_in(ids: list[Any]) -> Callable[[str], int]:
     return lambda id_: places.get(id_, len(places))
 
 
-def _seconds(node: _Object) -> float:
+def _seconds(node: _Object) -> float | None:
     message = node.get("message")
     time = message.get("create_time") if isinstance(message, dict) else None
-    return time if isinstance(time, int | float) else 0.0
+    return time if isinstance(time, int | float) else None
 
 
 def _messages(

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
-from conversations.formats.chat import Malformed
 from conversations.formats.checks import (
     as_list,
     as_object,
     as_object_or_none,
     as_text,
     as_text_or_none,
+    as_unix_time_or_none,
     required,
 )
 from conversations.formats.content_parts import text_of
 from conversations.formats.message import MessageDraft
-
-NOT_A_TIME = "Not a time in seconds since 1970."
 
 # The keys of a content whose value is its text, by content type: `text` of code, of what it prints,
 # of a quote and of an error; `result` of a page that was opened; `content` of a summary.
@@ -57,21 +54,9 @@ def read_message(at: str, message: _Object, call_id: str | None) -> MessageDraft
         model=as_text_or_none(f"{at}.metadata.model_slug", metadata.get("model_slug")) or "",
         status="interrupted" if message.get("status") == "in_progress" else "complete",
         finish_reason=_finish_reason(metadata),
-        created_at=time_of(f"{at}.create_time", message.get("create_time")),
+        created_at=as_unix_time_or_none(f"{at}.create_time", message.get("create_time")),
         extra=extra or None,
     )
-
-
-def time_of(at: str, value: object) -> datetime | None:
-    """From seconds since 1970."""
-    if value is None:
-        return None
-    try:
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise Malformed(at, NOT_A_TIME)
-        return datetime.fromtimestamp(value, UTC)
-    except (ValueError, OverflowError, OSError):
-        raise Malformed(at, NOT_A_TIME) from None
 
 
 def _call(at: str, message: _Object, name: str, arguments: str) -> _Object:

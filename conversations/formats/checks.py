@@ -19,6 +19,8 @@ NEGATIVE = "Must be 0 or more."
 NOT_A_DECIMAL = "Not a number, nor one in a string."
 NOT_A_BOOLEAN = "Must be true or false."
 NOT_A_TIME = "Not a date and time with an offset, such as 2026-01-31T09:30:00Z."
+NOT_SECONDS = "Not a time in seconds since 1970."
+NOT_MILLISECONDS = "Not a time in milliseconds since 1970."
 
 # A check: the path of the value in its line ("messages.3.role") and the value.
 Check = Callable[[str, object], Any]
@@ -109,12 +111,35 @@ def as_boolean(at: str, value: object) -> bool:
 
 def as_time_or_none(at: str, value: object) -> datetime | None:
     """An ISO 8601 time with an offset, converted to UTC."""
-    if value is None:
-        return None
+    return None if value is None else as_time(at, value)
+
+
+def as_time(at: str, value: object) -> datetime:
     try:
-        time = datetime.fromisoformat(as_text(at, value))
+        time = datetime.fromisoformat(as_text(at, required(at, value)))
         if time.tzinfo is None:
             raise Malformed(at, NOT_A_TIME)
         return time.astimezone(UTC)
     except (ValueError, OverflowError):
         raise Malformed(at, NOT_A_TIME) from None
+
+
+def as_unix_time_or_none(at: str, value: object) -> datetime | None:
+    """From seconds since 1970."""
+    return _since_1970(at, value, 1, NOT_SECONDS)
+
+
+def as_unix_ms_or_none(at: str, value: object) -> datetime | None:
+    """From milliseconds since 1970, as JavaScript counts."""
+    return _since_1970(at, value, 1000, NOT_MILLISECONDS)
+
+
+def _since_1970(at: str, value: object, units: int, detail: str) -> datetime | None:
+    if value is None:
+        return None
+    try:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise Malformed(at, detail)
+        return datetime.fromtimestamp(value / units if units > 1 else value, UTC)
+    except (ValueError, OverflowError, OSError):
+        raise Malformed(at, detail) from None

@@ -27,6 +27,16 @@ def check_parts(at: str, parts: list[Any]) -> None:
             _check_part(f"{at}.{index}", part)
 
 
+def as_part(value: Any) -> Any:
+    """The value if it is a part, else one that holds it."""
+    return value if isinstance(value, dict) and are_parts([value]) else _held(value)
+
+
+def _held(value: Any) -> dict[str, Any]:
+    is_text = isinstance(value, str)
+    return {"type": "text", "text": value} if is_text else {"type": "unknown", "value": value}
+
+
 def are_parts(value: object) -> bool:
     """Whether `check_parts` accepts the value, and it has any part."""
     try:

@@ -155,7 +155,10 @@ def _messages(values: list[Any]) -> list[tuple[MessageDraft, MessageDraft]]:
 
 
 def as_draft(at: str, item: object) -> MessageDraft:
-    """Raises Malformed; `at` is the path of the message in its conversation."""
+    """A message of any known SDK, or an item of the Responses API; `at` is its path.
+
+    Raises Malformed.
+    """
     message = as_object(at, item)
     try:
         fields = as_own_fields(message, own=_OWN_FIELDS)

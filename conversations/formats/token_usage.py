@@ -9,7 +9,10 @@ written to the cache; LangChain: `usage_metadata` of an AIMessage. OpenRouter ad
 from __future__ import annotations
 
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
+
+from conversations.formats.message import MessageDraft
 
 LARGEST_COUNT = 2**31 - 1  # of the columns
 
@@ -45,6 +48,12 @@ def usage_columns(message: dict[str, Any]) -> dict[str, Any]:
         }
         found = {name: count for name, count in counted.items() if count is not None} | found
     return found
+
+
+def set_usage(draft: MessageDraft, usage: object) -> None:
+    """Set the columns of an object with the usage of an answer; anything else says nothing."""
+    for name, value in usage_columns({"usage": usage}).items():
+        setattr(draft, name, Decimal(str(value)) if name == "cost" else value)
 
 
 def _usages(message: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -23,9 +23,11 @@ def as_openai_calls(at: str, calls: list[Any]) -> list[Any]:
     return [_call_of(f"{at}.{index}", call) or call for index, call in enumerate(calls)]
 
 
-def calls_in(at: str, parts: Iterable[Any]) -> list[Any]:
-    """The calls among content parts, or among the items of a Response."""
-    found = (_call_of(f"{at}.{index}", part, typed=True) for index, part in enumerate(parts))
+def calls_in(at: str, parts: Iterable[Any], start: int = 0) -> list[Any]:
+    """The calls among content parts, or among the items of a Response; `start` is the index of the
+    first of them."""
+    places = enumerate(parts, start)
+    found = (_call_of(f"{at}.{index}", part, typed=True) for index, part in places)
     return [call for call in found if call is not None]
 
 

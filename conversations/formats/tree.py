@@ -99,3 +99,21 @@ def in_preorder(
         index = len(found) - 1
         left += [(child, index) for child in reversed(list(children(node)))]
     return found
+
+
+def by_time(
+    found: Sequence[tuple[K, int | None]], times: Sequence[float | None]
+) -> list[tuple[K, int | None]]:
+    """Messages in order of their times, none before the one that it follows.
+
+    `found` is as `in_preorder` returns it. One without a time, or with an earlier one than the one
+    that it follows, has the time of that one; equal times leave the order as it is.
+    """
+    latest: list[float] = []
+    for (_, parent), time in zip(found, times, strict=True):
+        before = float("-inf") if parent is None else latest[parent]
+        latest.append(before if time is None else max(time, before))
+    order = sorted(range(len(found)), key=latest.__getitem__)
+    place_of: dict[int | None, int | None] = {index: place for place, index in enumerate(order)}
+    place_of[None] = None
+    return [(found[index][0], place_of[found[index][1]]) for index in order]

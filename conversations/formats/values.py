@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
-from conversations.formats.arrays import read_array, read_documents
+from conversations.formats.arrays import read_values
 from conversations.formats.chat import Chat, Malformed, Rejected
 from conversations.formats.files import on_disk
 from conversations.formats.lines import NOT_AN_OBJECT, parse_object, read_lines
@@ -34,10 +34,8 @@ def read_objects(file: BinaryIO) -> Iterator[tuple[int, _Object] | Rejected]:
     beginning = stream.peek().removeprefix(codecs.BOM_UTF8).lstrip()
     if beginning.startswith(PARQUET_BEGINS):
         yield from _rows(stream)
-    elif beginning.startswith(b"["):
-        yield from _objects(read_array(stream))
-    elif _GOES_ON.match(beginning):
-        yield from _objects(read_documents(stream))
+    elif beginning.startswith(b"[") or _GOES_ON.match(beginning):
+        yield from _objects(read_values(stream))
     else:
         yield from _lines(stream)
 

@@ -20,6 +20,9 @@ VALUES = {
         "prompt": {"message_id": "t", "text": "?", "role": "prompter"},
     },
     "chatgpt": {"title": "T", "create_time": 1.5, "mapping": {}},
+    "claude": {"uuid": "u", "name": "T", "chat_messages": []},
+    "openwebui": {"id": "c", "chat": {"models": ["m"], "history": {"messages": {}}}},
+    "librechat": {"conversationId": "c", "title": "T", "messages": []},
     "sharegpt": {"id": "1", "conversations": [{"from": "human", "value": "Hello"}]},
     "ultrachat": {"prompt": "Hello", "prompt_id": "p", "messages": [HELLO]},
     "lmsys": {"conversation_id": "c", "model": "m", "conversation": [HELLO]},
@@ -36,7 +39,8 @@ def test_each_format_has_a_row():
     assert READERS.keys() == FORMATS.keys()
     assert FORMATS["json"] is FORMATS["jsonl"]
     of_databases = {"llm", "ollama"}
-    assert FORMATS.keys() - VALUES.keys() == {"jsonl"} | of_databases
+    of_others = {"claude_code", "codex", "copilot", "gemini"}  # what they read is in their tests
+    assert FORMATS.keys() - VALUES.keys() == {"jsonl"} | of_databases | of_others
 
 
 @EACH
