@@ -15,7 +15,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -40,6 +39,7 @@ from conversations.formats.unpacking import (
 from conversations.formats.zips import ZIP_BEGINS, opened_member, opened_zip
 
 NO_FILES = "No file here has a name that this format is read from: {names}."
+ZIP_IN_ZIP = "A zip in a zip is not opened: unpack it first."
 CANNOT_OPEN = "Cannot be opened: {reason}."
 
 BEGINNING_BYTES = 256 * 1024
@@ -72,7 +72,6 @@ class _Entry(NamedTuple):
     """A file of a folder."""
 
     name: str
-    path: Path
     size: int
 
 
@@ -94,7 +93,8 @@ class Files:
             self._file, self._path = source, None
             self.size = _size_of(source)
         elif Path(source).is_dir():
-            self._entries = sorted(_walk(Path(source)))
+            self._path = Path(source)
+            self._entries = sorted(_walk(self._path))
             self.size = sum(entry.size for entry in self._entries)
         else:
             self._path = Path(source)
@@ -124,14 +124,15 @@ class Files:
             self._finish(entry.size)
 
     def _open_entry(self, entry: _Entry, wanted: Wanted) -> Iterator[File | Rejected]:
+        path = Path(self._path or "", entry.name)
         try:
-            file = entry.path.open("rb")
+            file = path.open("rb")
         except OSError as error:
             reason = CANNOT_OPEN.format(reason=error.strerror)
             yield Rejected.at(1, None, reason, file=printable(entry.name))
             return
         with file:
-            yield from self._opened(entry.name, file, entry.path, wanted)
+            yield from self._opened(entry.name, file, path, wanted)
 
     def _opened(
         self, name: str, file: BinaryIO, path: Path | None, wanted: Wanted
@@ -172,14 +173,20 @@ class Files:
         meter = self._budget.meter(lambda: size)
         with opened_zip(file, self._budget.limits) as archive:
             infos = [info for info in archive.infolist() if not info.is_dir()]
+            infos.sort(key=lambda info: info.filename)
+            prefix = f"{name}/" if name else ""
+            for info in infos:
+                if info.filename.lower().endswith(".zip"):
+                    where = printable(f"{prefix}{info.filename}")
+                    yield Rejected.at(1, None, ZIP_IN_ZIP, file=where), lambda: 0
             chosen = _chosen(infos, lambda info: info.filename, wanted)
             if not chosen:
                 yield _no_files(name, wanted), lambda: size
             packed = sum(info.compress_size for info in chosen) or 1
             before = 0
-            for info in sorted(chosen, key=lambda info: info.filename):
+            for info in chosen:
                 place = _place_in_zip(file, info, before, size / packed)
-                yield _member(f"{name}/" if name else "", archive, info, meter), place
+                yield _member(prefix, archive, info, meter), place
                 before += info.compress_size
 
     def _finish(self, size: int) -> None:
@@ -214,7 +221,7 @@ def _walk(folder: Path) -> Iterator[_Entry]:
         for name in names:
             found = Path(path, name)
             if found.is_file() and not found.is_symlink():
-                yield _Entry(found.relative_to(folder).as_posix(), found, found.stat().st_size)
+                yield _Entry(found.relative_to(folder).as_posix(), found.stat().st_size)
 
 
 def _raise(error: OSError) -> None:
@@ -234,19 +241,20 @@ def _size_of(file: BinaryIO) -> int | None:
 def _chosen(
     items: Iterable[_Item], name_of: Callable[[_Item], str], wanted: Wanted, *, zips: bool = False
 ) -> list[_Item]:
-    folders: dict[str, list[_Item]] = defaultdict(list)
-    chosen: list[_Item] = []
-    for item in items:
-        path = PurePosixPath(name_of(item))
-        if zips and path.suffix.lower() == ".zip":
-            chosen.append(item)
-        elif not _is_of_macos(path):
-            folders[str(path.parent)].append(item)
-    for inside in folders.values():
-        names = [(_without_gz(name_of(item)), item) for item in inside]
-        first = [item for name, item in names if wanted.has_name(name)]
-        chosen += first or [item for name, item in names if name.endswith(wanted.endings)]
-    return chosen
+    """In the order of the items."""
+    found = [(PurePosixPath(name_of(item)), item) for item in items]
+    found = [(path, item) for path, item in found if not _is_of_macos(path)]
+    named = {path.parent for path, _ in found if wanted.has_name(_without_gz(path.name))}
+    return [
+        item
+        for path, item in found
+        if (zips and path.suffix.lower() == ".zip")
+        or (
+            wanted.has_name(_without_gz(path.name))
+            if path.parent in named
+            else _without_gz(path.name).endswith(wanted.endings)
+        )
+    ]
 
 
 def _is_of_macos(path: PurePosixPath) -> bool:
@@ -255,7 +263,7 @@ def _is_of_macos(path: PurePosixPath) -> bool:
 
 
 def _without_gz(name: str) -> str:
-    return PurePosixPath(name).name.lower().removesuffix(".gz")
+    return name.lower().removesuffix(".gz")
 
 
 def _no_files(name: str, wanted: Wanted) -> Rejected:

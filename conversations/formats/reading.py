@@ -57,32 +57,26 @@ def _read_file(file: File, named: Format | None) -> Iterator[Chat | Rejected]:
     line = 0
     try:
         with copied_to_disk(file) if is_read_on_disk(file) else nullcontext(file) as opened:
-            for found in _read_format(opened, named):
+            format_ = _format_for(opened, named)
+            if isinstance(format_, str):
+                yield Rejected.at(1, None, format_, file=file.name)
+                return
+            for found in format_.read(opened.stream):
                 line = max(line, found.line)
-                yield replace(found, file=file.name)
+                yield _placed(found, file.name, format_.name)
     except Unreadable as error:
         rest = f" {REST_NOT_READ}" if line else ""
         yield Rejected.at(line + 1, None, f"{error.detail}{rest}", file=file.name)
 
 
-def _read_format(file: File, named: Format | None) -> Iterator[Chat | Rejected]:
-    format_ = _format_for(file, named)
-    if isinstance(format_, str):
-        yield Rejected.at(1, None, format_)
-        return
-    for found in format_.read(file.stream):
-        if isinstance(found, Chat):
-            yield _too_long(found) or replace(found, format=format_.name)
-        else:
-            yield found
-
-
-def _too_long(chat: Chat) -> Rejected | None:
-    for index, message in enumerate(chat.messages):
+def _placed(found: Chat | Rejected, file: str, format_name: str) -> Chat | Rejected:
+    if isinstance(found, Rejected):
+        return replace(found, file=file)
+    for index, message in enumerate(found.messages):
         if len(message.content) > MAX_MESSAGE_CHARS:
             reason = LONG_MESSAGE.format(limit=MAX_MESSAGE_CHARS)
-            return Rejected.at(chat.line, f"messages.{index}.content", reason)
-    return None
+            return Rejected.at(found.line, f"messages.{index}.content", reason, file=file)
+    return replace(found, file=file, format=format_name)
 
 
 def _format_for(file: File, named: Format | None) -> Format | str:

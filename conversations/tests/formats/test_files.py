@@ -171,6 +171,34 @@ def test_names_in_a_zip_are_only_names(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_zip_in_a_zip_is_refused_and_costs_no_other():
+    inner = zipped({"a.jsonl": line("inner")})
+    assert said(read(zipped({"b.jsonl": line("b"), "x/i.zip": inner}))) == [
+        ("x/i.zip", 1, "A zip in a zip is not opened: unpack it first."),
+        ("b.jsonl", 1, "b"),
+    ]
+
+
+def test_what_a_zip_beside_the_conversations_has_in_other_folders_is_read():
+    files = {"a/conversations.json": [chatgpt("a")], "a/user.json": {}, "b/c.jsonl": line("c")}
+    assert said(read(zipped(files))) == [("a/conversations.json", 1, "x"), ("b/c.jsonl", 1, "c")]
+
+
+def test_a_name_that_is_no_text_is_shown_escaped(tmp_path):
+    (tmp_path / os.fsdecode(b"\xff\n.jsonl")).write_bytes(line("a"))
+    assert said(read(tmp_path)) == [("\\udcff\\n.jsonl", 1, "a")]
+
+
+def test_a_file_that_is_gone_or_closed_to_us_costs_no_other(folder):
+    path = folder(**{"a.jsonl": line("a"), "b.jsonl": line("b")})
+    files = Files(path)
+    (path / "a.jsonl").unlink()
+    assert said(read_files(files, "auto")) == [
+        ("a.jsonl", 1, "Cannot be opened: No such file or directory."),
+        ("b.jsonl", 1, "b"),
+    ]
+
+
 def test_one_name_twice_in_a_zip_is_two_files():
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w") as archive:
