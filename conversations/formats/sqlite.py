@@ -76,7 +76,7 @@ def opened_database(path: Path) -> Iterator[Database]:
             yield Database(connection)
         finally:
             connection.close()
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # a message may quote what is damaged
         raise Unreadable(NOT_A_DATABASE.format(reason=error)) from None
 
 

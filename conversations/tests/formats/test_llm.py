@@ -264,6 +264,15 @@ def test_a_database_that_is_damaged_is_refused(log):
     assert rejected.reason.startswith("Not a database of SQLite that can be read: ")
 
 
+def test_a_schema_that_is_no_text_is_refused(log):
+    """The message of SQLite quotes it as it is."""
+    path = log(ANSWERED)
+    data = path.read_bytes()
+    path.write_bytes(data.replace(b"CREATE", b"CREA\xf6E"))
+    (rejected,) = read(path)
+    assert rejected.reason.startswith("Not a database of SQLite that can be read: ")
+
+
 def test_what_is_no_database_is_refused():
     (rejected,) = read_files(Files(io.BytesIO(b"{}")), "llm")
     assert rejected.reason == "Not a database of SQLite that can be read: file is not a database."
