@@ -40,7 +40,7 @@ from conversations.formats.checks import (
     as_time_or_none,
     required,
 )
-from conversations.formats.content_parts import as_part, text_of
+from conversations.formats.content_parts import as_part, file_part, text_of
 from conversations.formats.lines import NOT_AN_OBJECT
 from conversations.formats.message import MessageDraft
 from conversations.formats.node_tree import Node, chat_of_tree
@@ -151,14 +151,8 @@ def _content(at: str, message: _Object) -> list[Any]:
 
 def _files(at: str, message: _Object) -> list[_Object]:
     """A part for each attachment and each file."""
-    parts: list[_Object] = []
-    for name in ("attachments", "files"):
-        for index, value in enumerate(as_list_or_none(f"{at}.{name}", message.get(name)) or ()):
-            file = as_object(f"{at}.{name}.{index}", value)
-            text = file.get("extracted_content")
-            if isinstance(text, str) and text:
-                rest = unmapped(file, ("extracted_content",))
-                parts.append(rest | {"type": "text", "text": text})
-            else:
-                parts.append({"type": "file"} | unmapped(file, ("type",)))
-    return parts
+    return [
+        file_part(as_object(f"{at}.{name}.{index}", file), "extracted_content")
+        for name in ("attachments", "files")
+        for index, file in enumerate(as_list_or_none(f"{at}.{name}", message.get(name)) or ())
+    ]

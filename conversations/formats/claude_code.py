@@ -52,7 +52,7 @@ def looks_like_claude_code(value: _Object) -> bool:
     """Whether the first line of a file is one of this format."""
     if value.get("type") == "summary":
         return "leafUuid" in value
-    is_line = value.get("type") in _LINE_TYPES or "customTitle" in value
+    is_line = str(value.get("type")) in _LINE_TYPES or "customTitle" in value
     return is_line and not {"sessionId", "messageId", "parentUuid"}.isdisjoint(value)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from conversations.formats.chat import Malformed
-from conversations.formats.checks import as_id, as_time_or_none
+from conversations.formats.checks import as_id, as_text_or_none, as_time_or_none
 from conversations.formats.claude_code_message import Line, is_message
 from conversations.formats.tree import REPEATED_ID
 
@@ -52,7 +52,7 @@ class Session:
 
     def add(self, number: int, data: dict[str, Any]) -> None:
         """Raises Malformed for a line that cannot be one of a session."""
-        if data.get("type") in TITLES:
+        if as_text_or_none("type", data.get("type")) in TITLES:
             self.titles.append(data)
             return
         id_ = as_id("uuid", data.get("uuid")) or f"line {number}"
@@ -101,9 +101,9 @@ class Session:
         return self._lines.get(named) if isinstance(named, str) else None
 
     def _parents(self, own: Iterable[Line]) -> dict[str, str | None]:
-        """By the ids of an agent's lines, that of the line with a message that each one follows.
+        """By the ids of an agent's lines with messages, that of the one that each follows.
 
-        A line in a circle follows itself.
+        A line that comes after a circle of others follows itself.
         """
         follows: dict[str, str | None] = {}
         before: str | None = None
@@ -112,10 +112,15 @@ class Session:
             before = line.id
         parents: dict[str, str | None] = {}
         for id_ in follows:
+            if not is_message(self._lines[id_].data):
+                continue
             parent, passed = follows[id_], {id_}
             while parent is not None and not is_message(self._lines[parent].data):
                 passed.add(parent)
-                parent = follows[parent] if follows[parent] not in passed else id_
+                parent = follows[parent]
+                if parent in passed:
+                    parent = id_
+                    break
             parents[id_] = parent
         return parents
 

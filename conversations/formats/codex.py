@@ -25,7 +25,6 @@ from typing import Any, BinaryIO
 
 from conversations.formats.chat import Chat, Malformed, Rejected
 from conversations.formats.checks import (
-    as_id,
     as_object,
     as_text,
     as_text_or_none,
@@ -34,8 +33,8 @@ from conversations.formats.checks import (
 )
 from conversations.formats.lines import parse_object, read_lines
 from conversations.formats.message import MessageDraft
+from conversations.formats.node_tree import set_missing_times
 from conversations.formats.openai import as_draft
-from conversations.formats.reasoning import reasoning_of
 from conversations.formats.sdk_keys import ITEM_TYPES
 from conversations.formats.token_usage import set_usage
 from conversations.formats.unmapped import add_extra, as_metadata, unmapped
@@ -53,7 +52,7 @@ _Object = dict[str, Any]
 
 def looks_like_codex(value: _Object) -> bool:
     """Whether the first line of a file is one of this format."""
-    if value.get("type") in _LINE_TYPES:
+    if str(value.get("type")) in _LINE_TYPES:
         return isinstance(value.get("payload"), dict)
     return _is_bare_meta(value) and ("instructions" in value or "git" in value)
 
@@ -97,11 +96,11 @@ class _Session:
 
     def add(self, number: int, data: _Object) -> None:
         """Raises Malformed for a line that cannot be one of a session."""
-        kind, payload = data.get("type"), data
+        kind, payload = as_text_or_none("type", data.get("type")), data
         if kind in _LINE_TYPES and "payload" in data:
             payload = as_object("payload", data["payload"])
         elif not _is_bare_meta(data):
-            kind = "response_item" if data.get("type") else None
+            kind = "response_item" if kind else None
         time = as_time_or_none("timestamp", data.get("timestamp"))
         if time is not None:
             self._times.append(time)
@@ -166,33 +165,42 @@ class _Session:
             add_extra(answer, {"usage": usage})
 
     def chat(self) -> Chat:
-        said = {draft.content.strip() for draft in self.drafts}
-        said |= {reasoning_of(draft.parts, draft.extra).strip() for draft in self.drafts}
+        said = {text for draft in self.drafts for text in _texts(draft)}
         records: dict[int, list[_Object]] = {}
         for index, record in self._records:
             if not _is_repeated(record, said):
                 records.setdefault(max(index - 1, 0), []).append(record)
         for index, lines in records.items():
             add_extra(self.drafts[index], {"records": lines})
+        start = min(self._times, default=None)
+        set_missing_times(self.drafts, [None, *range(len(self.drafts) - 1)], start)
         meta = self._meta or {}
         id_ = meta.get("id")
         return Chat(
             line=self._line,
-            file_id=as_id("id", id_) if isinstance(id_, str | int) and id_ != "" else None,
+            file_id=id_ if isinstance(id_, str) and id_ else None,
             messages=tuple(self.drafts),
             model_used=self._model,
             metadata=as_metadata(unmapped(meta, ()), self.drafts),
-            created_at=min(self._times, default=None),
+            created_at=start,
             updated_at=max(self._times, default=None),
         )
 
 
+def _texts(draft: MessageDraft) -> Iterator[str]:
+    """The text of an item, or each of the texts of what the model thought."""
+    yield draft.content.strip()
+    for item in draft.parts or ():
+        for name in ("summary", "content") if item.get("type") == "reasoning" else ():
+            for part in item.get(name) or ():
+                yield str(part.get("text")).strip() if isinstance(part, dict) else str(part)
+
+
 def _is_repeated(record: _Object, said: set[str]) -> bool:
-    """Whether an event has the text of an item, or of a line of what the model thought."""
+    """Whether an event has the text of an item, or none."""
     payload = record.get("payload")
-    key = _REPEATED.get(str(payload.get("type"))) if isinstance(payload, dict) else None
-    if record.get("type") != "event_msg" or key is None:
+    if record.get("type") != "event_msg" or not isinstance(payload, dict):
         return False
-    text = payload.get(key) if isinstance(payload, dict) else None
-    text = text.strip() if isinstance(text, str) else ""
-    return text in said or any(text in each for each in said if each.count("\n"))
+    key = _REPEATED.get(str(payload.get("type")))
+    text = payload.get(key) if key else None
+    return isinstance(text, str) and (not text.strip() or text.strip() in said)

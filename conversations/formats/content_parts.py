@@ -37,6 +37,16 @@ def _held(value: Any) -> dict[str, Any]:
     return {"type": "text", "text": value} if is_text else {"type": "unknown", "value": value}
 
 
+def file_part(file: dict[str, Any], text_key: str = "") -> dict[str, Any]:
+    """A part for what an export says of an attached file: of text, if it has the text of the file,
+    which the model was shown, under this key."""
+    text = file.get(text_key)
+    if not isinstance(text, str) or not text:
+        return {"type": "file", "file": file}
+    rest = {name: value for name, value in file.items() if name != text_key}
+    return {"type": "text", "text": text, "file": rest}
+
+
 def are_parts(value: object) -> bool:
     """Whether `check_parts` accepts the value, and it has any part."""
     try:

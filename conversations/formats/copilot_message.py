@@ -1,8 +1,8 @@
 """A request of a VS Code chat as messages of ours: the question, and the answer with its tools.
 
-The parts of a response that are kept as they are have the `kind` of VS Code as their `type`. Text
-comes in pieces, with links to files and symbols between them: these are one text, which names what
-is linked, and keeps the links in `references`.
+Text comes in pieces, with links to files and symbols between them: these are one text, which names
+what is linked, and keeps the links in `references`. A part of another kind is kept whole:
+{"type": KIND, KIND: {…}}.
 """
 
 from __future__ import annotations
@@ -139,7 +139,8 @@ def _parts(response: list[Any], calls: dict[str, _Object], results: _Object) -> 
             elif isinstance(part, dict) and part.get("kind") == "thinking":
                 yield _thought(part)
             elif isinstance(part, dict):
-                yield {"type": str(part.get("kind"))} | unmapped(part, ("kind", "type"))
+                kind = str(part.get("kind"))
+                yield {"type": kind, kind: unmapped(part, ("kind",))}
             else:
                 yield as_part(part)
 

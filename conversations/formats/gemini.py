@@ -34,6 +34,7 @@ from conversations.formats.checks import (
     as_time,
     required,
 )
+from conversations.formats.content_parts import file_part
 from conversations.formats.lines import NOT_AN_OBJECT, TOO_DEEP
 from conversations.formats.message import MessageDraft
 from conversations.formats.unmapped import unmapped
@@ -154,10 +155,7 @@ def _prompt(place: int, entry: _Object) -> _Prompt | None:
 def _files(entry: _Object) -> list[_Object]:
     attached = as_list_or_none("attachedFiles", entry.get("attachedFiles")) or []
     files = [*attached, *([entry["imageFile"]] if entry.get("imageFile") else [])]
-    return [
-        {"type": "file"} | (file if isinstance(file, dict) else {"name": str(file)})
-        for file in files
-    ]
+    return [file_part(file if isinstance(file, dict) else {"name": file}) for file in files]
 
 
 def _markdown(at: str, item: object) -> str:

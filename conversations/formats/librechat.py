@@ -38,7 +38,7 @@ from conversations.formats.checks import (
     as_time_or_none,
     required,
 )
-from conversations.formats.content_parts import as_part, text_of
+from conversations.formats.content_parts import as_part, file_part, text_of
 from conversations.formats.lines import NOT_AN_OBJECT
 from conversations.formats.message import MessageDraft
 from conversations.formats.node_tree import Node, chat_of_tree
@@ -227,13 +227,8 @@ def _call(call: _Object, rest: _Object) -> list[_Object]:
 
 
 def _files(at: str, message: _Object) -> list[_Object]:
-    """A part for each file, or of text where it has the text that the model was shown."""
-    parts: list[_Object] = []
-    for index, value in enumerate(as_list_or_none(f"{at}.files", message.get("files")) or ()):
-        file = as_object(f"{at}.files.{index}", value)
-        text = file.get("text")
-        if isinstance(text, str) and text:
-            parts.append({"type": "text", "text": text, "file": unmapped(file, ("text",))})
-        else:
-            parts.append({"type": "file", "file": file})
-    return parts
+    """A part for each file."""
+    return [
+        file_part(as_object(f"{at}.files.{index}", file), "text")
+        for index, file in enumerate(as_list_or_none(f"{at}.files", message.get("files")) or ())
+    ]

@@ -77,6 +77,16 @@ def unfolded(
     return tuple(drafts), tuple(parents), ends
 
 
+def set_missing_times(
+    drafts: Sequence[MessageDraft], parents: Sequence[int | None], start: datetime | None
+) -> None:
+    """Give a message without a time that of the one that it follows, and a first one `start`, since
+    it would have the time of its import otherwise."""
+    for draft, parent in zip(drafts, parents, strict=True):
+        if draft.created_at is None:
+            draft.created_at = start if parent is None else drafts[parent].created_at
+
+
 def chat_of_tree(
     nodes: Sequence[Node],
     read: Callable[[Node], list[MessageDraft]],
@@ -87,12 +97,14 @@ def chat_of_tree(
     **columns: Any,
 ) -> Chat:
     """The conversation of these nodes. `read` makes the messages of one, `current` is the id of the
-    node at the end of the active branch, `columns` are further fields of the conversation.
+    node at the end of the active branch, `columns` are further fields of the conversation, of which
+    `created_at` is the time of a first message without one.
 
     Raises Malformed.
     """
     placed = in_order(nodes, parent_key)
     drafts, parents, ends = unfolded((read(node), parent) for node, parent in placed)
+    set_missing_times(drafts, parents, columns.get("created_at"))
     indexes = {node.id: end for (node, _), end in zip(placed, ends, strict=True)}
     is_tree = not is_line(parents)
     active = indexes.get(current) if isinstance(current, str) else None

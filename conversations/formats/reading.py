@@ -23,7 +23,10 @@ from conversations.formats.unpacking import Unreadable
 AUTO = "auto"
 
 MAX_MESSAGE_CHARS = 16 * 1024 * 1024
+# One after the other; a bomb of small values would have millions.
+MAX_REFUSED = 100_000
 
+NOTHING_READ = "None of the last {limit:,} can be read."
 LONG_MESSAGE = "Longer than {limit:,} characters."
 LOOKS_LIKE = "This looks like {label}, not like {name}."
 UNKNOWN_FORMAT = "Not recognised as one of the formats that can be read."
@@ -61,9 +64,13 @@ def _read_file(file: File, named: Format | None) -> Iterator[Chat | Rejected]:
             if isinstance(format_, str):
                 yield Rejected.at(1, None, format_, file=file.name)
                 return
+            refused = 0
             for found in format_.read(opened.stream):
                 line = max(line, found.line)
                 yield _placed(found, file.name, format_.name)
+                refused = refused + 1 if isinstance(found, Rejected) else 0
+                if refused == MAX_REFUSED:
+                    raise Unreadable(NOTHING_READ.format(limit=MAX_REFUSED))
     except Unreadable as error:
         rest = f" {REST_NOT_READ}" if line else ""
         yield Rejected.at(line + 1, None, f"{error.detail}{rest}", file=file.name)

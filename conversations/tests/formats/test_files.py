@@ -332,6 +332,13 @@ def test_the_directory_of_a_zip_is_not_read_into_memory_before_its_size_is_known
     assert opened == []
 
 
+def test_a_file_of_which_nothing_can_be_read_is_given_up(monkeypatch):
+    monkeypatch.setattr(reading, "MAX_REFUSED", 3)
+    bad = b'{"a": 1}\n'
+    *_, last = read(line() + bad * 2 + line() + bad * 9 + line(), "openai")
+    assert last == Rejected(8, "None of the last 3 can be read. The rest of the file is not read.")
+
+
 # Encodings
 
 
