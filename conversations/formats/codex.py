@@ -191,9 +191,9 @@ def _texts(draft: MessageDraft) -> Iterator[str]:
     """The text of an item, or each of the texts of what the model thought."""
     yield draft.content.strip()
     for item in draft.parts or ():
-        for name in ("summary", "content") if item.get("type") == "reasoning" else ():
-            for part in item.get(name) or ():
-                yield str(part.get("text")).strip() if isinstance(part, dict) else str(part)
+        lists = [item.get("summary"), item.get("content")] if isinstance(item, dict) else []
+        for part in (part for texts in lists if isinstance(texts, list) for part in texts):
+            yield str(part.get("text") if isinstance(part, dict) else part).strip()
 
 
 def _is_repeated(record: _Object, said: set[str]) -> bool:
