@@ -25,7 +25,7 @@ SPECTACULAR := $(CODE_ONLY) $(PY) manage.py spectacular --validate --fail-on-war
 unexport DJANGO_SETTINGS_MODULE
 
 .DEFAULT_GOAL := help
-.PHONY: help run model try-model test coverage lint check-style check-types check-migrations check-schema schema bench lock clean
+.PHONY: help run model try-model test test-pgbouncer coverage lint check-style check-types check-migrations check-schema schema bench lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' Makefile
@@ -42,6 +42,9 @@ try-model: $(CREATED)
 
 test: $(INSTALLED_DEV) try-model ## run the tests; ARGS='-k name', TEST_DATABASE_URL for your own server
 	@$(PY) -m pytest $(WORKERS) $(ARGS)
+
+test-pgbouncer: $(INSTALLED_DEV) try-model ## run the tests of the API through PgBouncer in transaction mode
+	@$(PY) .ci/through-pgbouncer $(WORKERS) conversations/tests/api $(ARGS)
 
 coverage: $(INSTALLED_DEV) try-model ## run the tests and measure branch coverage, which takes longer
 	@$(PY) -m pytest $(WORKERS) --cov --cov-branch $(ARGS)

@@ -55,6 +55,13 @@ class Writer:
     def text(self, role: str) -> str:
         return self._random.choice(self._texts[role])
 
+    def word(self) -> str:
+        """One to search for, of at least five letters."""
+        while True:
+            word = self._random.choice(self._words)
+            if word.isascii() and word.isalpha() and len(word) >= 5:
+                return word
+
     def chats(self, size: Size) -> Iterator[Chat]:
         for number in range(size.users * size.conversations):
             owner, started = number % size.users, BEGINNING + timedelta(minutes=number)

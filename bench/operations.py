@@ -1,29 +1,45 @@
-"""What is asked of both services: the same three things, each in its service's own words."""
+"""What is asked of both services: the same things, each in its service's own words."""
 
 from __future__ import annotations
 
 import http.client
 import json
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
+from urllib.parse import urlencode
 
 from bench.data import Writer
 
 PAGE = 50
 REQUESTS = 2_000
-OPERATIONS = ("append one message", "history page of 50", "list of 50 conversations")
+BULK = 100
+FOUND = 20
+OPERATIONS = (
+    APPEND := "append one message",
+    HISTORY := "history page of 50",
+    LIST := "list of 50 conversations",
+    CREATE := "create a conversation",
+    DETAIL := "conversation with messages",
+    BULK_APPEND := "append 100 messages at once",
+    SEARCH := "search for a word",
+)
+# Of each user's conversations, those that are written to: what is read keeps its length.
+WRITTEN = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request; `items` is how many an answer to it holds, and under which name they stand."""
+    """A request; `items` is how many an answer to it holds, if that is known, and under which
+    name they stand."""
 
     method: str
     path: str
     body: str = ""
     token: str = ""
-    items: int = 1
+    items: int | None = 1
     under: str | None = None
 
     @property
@@ -45,33 +61,41 @@ class Asked:
 
 
 def requests_of_ours(users: list[dict[str, Any]]) -> dict[str, list[Asked]]:
-    writer = Writer(seed=2)
-    append, history, listing = OPERATIONS
-    base = "/api/conversations"
+    writer, base = Writer(seed=2), "/api/conversations"
     asked: dict[str, list[Asked]] = {name: [] for name in OPERATIONS}
-    for user, conversation in _chosen(users):
-        token = user["token"]
-        messages = f"{base}/{conversation}/messages"
-        asked[append].append(Asked("POST", messages, _body(writer), token))
-        asked[history].append(
-            Asked("GET", f"{messages}?page_size={PAGE}", "", token, PAGE, "messages")
-        )
-        asked[listing].append(
-            Asked("GET", f"{base}?page_size={PAGE}", "", token, PAGE, "conversations")
-        )
+
+    for user, read, written in _chosen(users):
+        ask = partial(_ask, asked, user["token"])
+        messages, one, many = f"{base}/{read}/messages", *(_bodies(writer, n) for n in (1, BULK))
+        ask(APPEND, "POST", f"{base}/{written}/messages", one[0])
+        ask(HISTORY, "GET", f"{messages}?page_size={PAGE}", items=PAGE, under="messages")
+        ask(LIST, "GET", f"{base}?page_size={PAGE}", items=PAGE, under="conversations")
+        ask(DETAIL, "GET", f"{base}/{read}", items=None, under="messages")
+        ask(CREATE, "POST", base, {"title": writer.text("user")[:80]})
+        body = {"messages": many}
+        ask(BULK_APPEND, "POST", f"{base}/{written}/messages", body, items=BULK, under="messages")
+        query = urlencode({"q": writer.word(), "page_size": FOUND})
+        ask(SEARCH, "GET", f"/api/search?{query}", items=None, under="results")
     return asked
 
 
 def requests_of_baseline(users: list[dict[str, Any]]) -> dict[str, list[Asked]]:
     writer = Writer(seed=2)
-    append, history, listing = OPERATIONS
     asked: dict[str, list[Asked]] = {name: [] for name in OPERATIONS}
-    for user, conversation in _chosen(users):
-        messages = f"/conversations/{conversation}/messages"
-        conversations = f"/users/{user['key']}/conversations?limit={PAGE}"
-        asked[append].append(Asked("POST", messages, _body(writer)))
-        asked[history].append(Asked("GET", f"{messages}?limit={PAGE}", items=PAGE))
-        asked[listing].append(Asked("GET", conversations, items=PAGE))
+
+    ask = partial(_ask, asked, "")
+    for user, read, written in _chosen(users):
+        base, own = f"/conversations/{read}", f"/users/{user['key']}"
+        one, many = _bodies(writer, 1), _bodies(writer, BULK)
+        ask(APPEND, "POST", f"/conversations/{written}/messages", one[0])
+        ask(HISTORY, "GET", f"{base}/messages?limit={PAGE}", items=PAGE)
+        ask(LIST, "GET", f"{own}/conversations?limit={PAGE}", items=PAGE)
+        ask(DETAIL, "GET", base, items=None, under="messages")
+        title = writer.text("user")[:80]
+        ask(CREATE, "POST", "/conversations", {"user_id": user["key"], "title": title})
+        ask(BULK_APPEND, "POST", f"/conversations/{written}/messages/bulk", many, items=BULK)
+        query = urlencode({"q": writer.word(), "limit": FOUND})
+        ask(SEARCH, "GET", f"{own}/search?{query}", items=None)
     return asked
 
 
@@ -85,15 +109,31 @@ def check(port: int, asked: Asked) -> None:
     answer = json.loads(text)
     items = answer if asked.under is None else answer[asked.under]
     found = len(items) if isinstance(items, list) else 1
-    if response.status not in (200, 201) or found != asked.items:
+    if response.status not in (200, 201) or asked.items not in (None, found):
         raise SystemExit(f"{asked.method} {asked.path}: {response.status} {text[:300]!r}")
 
 
-def _chosen(users: list[dict[str, Any]]) -> list[tuple[dict[str, Any], str]]:
+def _chosen(users: list[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], str, str]]:
+    """A user, a conversation to read, and one to write to."""
     chance = random.Random(3)
-    chosen = [chance.choice(users) for _ in range(REQUESTS)]
-    return [(user, chance.choice(user["conversations"])) for user in chosen]
+    for _ in range(REQUESTS):
+        user = chance.choice(users)
+        conversations = user["conversations"]
+        yield user, chance.choice(conversations[:-WRITTEN]), chance.choice(conversations[-WRITTEN:])
 
 
-def _body(writer: Writer) -> str:
-    return json.dumps({"role": "user", "content": writer.text("user")})
+def _bodies(writer: Writer, count: int) -> list[dict[str, str]]:
+    return [{"role": "user", "content": writer.text("user")} for _ in range(count)]
+
+
+def _ask(
+    asked: dict[str, list[Asked]],
+    token: str,
+    operation: str,
+    method: str,
+    path: str,
+    body: object = None,
+    **answer: Any,
+) -> None:
+    text = "" if body is None else json.dumps(body)
+    asked[operation].append(Asked(method, path, text, token, **answer))

@@ -95,12 +95,12 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Requests a second and latency, beside a baseline")
-    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=1.5, help="of a round, default: 1.5")
     parser.add_argument("--connections", type=int, default=8)
     parser.add_argument("--workers", type=int, default=2, help="processes of each service")
     parser.add_argument("--users", type=int, default=40)
-    parser.add_argument("--conversations", type=int, default=60, help="of each user, 50 or more")
+    parser.add_argument("--conversations", type=int, default=60, help="of each user, 55 or more")
     parser.add_argument("--messages", type=int, default=60, help="of each of them, 50 or more")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
     return parser.parse_args()

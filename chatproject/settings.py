@@ -15,6 +15,7 @@ from django.templatetags.static import static
 from chatproject import chat_settings as chat
 from chatproject import database_limits, database_replicas, embedded_postgres, logs
 from chatproject.secret_key import load_or_create
+from conversations import tracing
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -66,6 +67,9 @@ MIDDLEWARE = [
     "axes.middleware.AxesMiddleware",
 ]
 
+if tracing.is_configured():  # OTEL_EXPORTER_OTLP_ENDPOINT
+    MIDDLEWARE.insert(1, "conversations.api.tracing.trace_requests")  # within the request's id
+
 ROOT_URLCONF = "chatproject.urls"
 WSGI_APPLICATION = "chatproject.wsgi.application"
 
@@ -103,13 +107,12 @@ DATABASES["default"] |= {
 # lock timeout, so that they do not block others while they wait for a lock.
 _OPTIONS = database_limits.NETWORK_TIMEOUTS | DATABASES["default"].get("OPTIONS", {})
 _STATEMENT_TIMEOUT = env.float("DATABASE_STATEMENT_TIMEOUT_SECONDS", default=30)
+_IDLE_TIMEOUT = env.float("DATABASE_IDLE_IN_TRANSACTION_SECONDS", default=60)
 DATABASE_WEB_OPTIONS = database_limits.with_limits(
     _OPTIONS,
     lock_timeout=env.float("DATABASE_LOCK_TIMEOUT_SECONDS", default=5),
     statement_timeout=_STATEMENT_TIMEOUT,
-    idle_in_transaction_session_timeout=env.float(
-        "DATABASE_IDLE_IN_TRANSACTION_SECONDS", default=60
-    ),
+    idle_in_transaction_session_timeout=_IDLE_TIMEOUT,
 )
 if "sqlite" not in DATABASES["default"]["ENGINE"]:  # used only for static checks
     DATABASES["default"]["OPTIONS"] = database_limits.with_limits(
@@ -161,18 +164,23 @@ STATIC_URL = "static/"
 STATIC_ROOT = Path(env.str("STATIC_ROOT", default="") or DATA_DIR / "static").resolve()
 with suppress(OSError):  # without it WhiteNoise warns; a read-only disk has none
     STATIC_ROOT.mkdir(parents=True, exist_ok=True)
-STORAGES = {
-    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    "staticfiles": {"BACKEND": "chatproject.static_files.StaticFiles"},
-}
+_FILES = "django.core.files.storage.FileSystemStorage"
+_STATIC_FILES = "chatproject.static_files.StaticFiles"
+STORAGES = {"default": {"BACKEND": _FILES}, "staticfiles": {"BACKEND": _STATIC_FILES}}
 WHITENOISE_USE_FINDERS = True
 
-# Behind a TLS-terminating proxy, HTTPS=true makes cookies secure and redirects HTTP.
+# Behind a TLS-terminating proxy, HTTPS=true makes cookies secure, redirects HTTP, and counts as
+# production (production.py).
 HTTPS = env.bool("HTTPS", default=False)
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
-SECURE_HSTS_SECONDS = env.int("SECURE_HSTS_SECONDS", default=0)
-SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
+SECURE_HSTS_SECONDS = env.int("SECURE_HSTS_SECONDS", default=3_600 if HTTPS else 0)
+# Of `check --deploy`: the CSRF middleware is a subclass of Django's (W003); other subdomains (W005)
+# and the lists of browsers (W021) are for the owner of the domain to decide.
+SILENCED_SYSTEM_CHECKS = ["security.W003", "security.W005", "security.W021"]
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^metrics$"]
+# Who has this token reads /metrics; without one, only the machine of the server itself does.
+METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
 
 # The maximum size of a request body in bytes; a larger one is answered with 413.
 CHAT_MAX_BODY_BYTES = env.int("CHAT_MAX_BODY_BYTES", default=10 * 1024 * 1024)

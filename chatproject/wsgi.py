@@ -6,9 +6,11 @@ from importlib import import_module
 from django.core.wsgi import get_wsgi_application
 
 from chatproject.database_limits import limit_web_process
+from chatproject.production import refuse_unsafe_settings
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chatproject.settings")
 
+refuse_unsafe_settings()
 limit_web_process()
 application = get_wsgi_application()
 

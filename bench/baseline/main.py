@@ -45,6 +45,11 @@ class ConversationPublic(ConversationBase):
     updated_at: datetime
 
 
+class ConversationCreate(SQLModel):
+    user_id: int
+    title: str = "New Chat"
+
+
 class MessageCreate(SQLModel):
     role: str
     content: str
@@ -68,6 +73,10 @@ class MessagePublic(MessageCreate):
     created_at: datetime
 
 
+class ConversationDetail(ConversationPublic):
+    messages: list[MessagePublic]
+
+
 def get_session():
     with Session(engine) as session:
         yield session
@@ -79,6 +88,50 @@ app = FastAPI()
 @app.get("/readyz")
 def readyz(session: Session = Depends(get_session)):
     return {"found": session.exec(select(Conversation.id).limit(1)).first() is not None}
+
+
+@app.post("/conversations", response_model=ConversationPublic, status_code=201)
+def create_conversation(body: ConversationCreate, session: Session = Depends(get_session)):
+    conversation = Conversation(**body.model_dump())
+    session.add(conversation)
+    session.commit()
+    session.refresh(conversation)
+    return conversation
+
+
+@app.get("/conversations/{conversation_id}", response_model=ConversationDetail)
+def get_conversation(conversation_id: uuid.UUID, session: Session = Depends(get_session)):
+    conversation = session.get(Conversation, conversation_id)
+    if conversation is None:
+        raise HTTPException(status_code=404, detail="No such conversation")
+    messages = session.exec(
+        select(Message)
+        .where(Message.conversation_id == conversation_id)
+        .order_by(Message.created_at)
+        .limit(1000)
+    ).all()
+    return {**conversation.model_dump(), "messages": messages}
+
+
+@app.post(
+    "/conversations/{conversation_id}/messages/bulk",
+    response_model=list[MessagePublic],
+    status_code=201,
+)
+def append_messages(
+    conversation_id: uuid.UUID, body: list[MessageCreate], session: Session = Depends(get_session)
+):
+    conversation = session.get(Conversation, conversation_id)
+    if conversation is None:
+        raise HTTPException(status_code=404, detail="No such conversation")
+    # Read before the commit, which would load each of them again.
+    messages = [Message(conversation_id=conversation_id, **one.model_dump()) for one in body]
+    public = [MessagePublic(**message.model_dump()) for message in messages]
+    conversation.updated_at = now()
+    session.add_all(messages)
+    session.add(conversation)
+    session.commit()
+    return public
 
 
 @app.post(
@@ -127,6 +180,22 @@ def list_conversations(
         .where(Conversation.user_id == user_id)
         .order_by(Conversation.updated_at.desc())
         .offset(offset)
+        .limit(limit)
+    ).all()
+
+
+@app.get("/users/{user_id}/search", response_model=list[MessagePublic])
+def search_messages(
+    user_id: int,
+    q: str,
+    limit: int = Query(default=20, ge=1, le=200),
+    session: Session = Depends(get_session),
+):
+    return session.exec(
+        select(Message)
+        .join(Conversation)
+        .where(Conversation.user_id == user_id, Message.content.icontains(q))
+        .order_by(Message.created_at.desc())
         .limit(limit)
     ).all()
 

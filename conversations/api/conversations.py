@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+from contextlib import nullcontext
 from typing import Any
 
 import orjson
@@ -243,8 +244,10 @@ class ConversationViewSet(ApiViewSet):
         body = read_body(request, self.new_serializer)
         if key is not None:
             check_one_identity(body)
-        with transaction.atomic():  # a new user and the first conversation, or neither
-            owner = self._owner(self._named_owner(request, body.get("user_id")))
+        named = self._named_owner(request, body.get("user_id"))
+        # A new user and the first conversation, or neither. One's own is a single statement.
+        with nullcontext() if named is None else transaction.atomic():
+            owner = self._owner(named)
             new = new_conversation(body, owner=owner, contract=self.contract)
             if key is not None:
                 keyed = {"id": id_from_key(owner.pk, key), "field_of_id": "Idempotency-Key"}

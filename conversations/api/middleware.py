@@ -14,25 +14,34 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from django.conf import settings
-from django.db import DEFAULT_DB_ALIAS, connections
+from django.db import DEFAULT_DB_ALIAS
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
+from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponseBase
 
+from conversations import metrics
 from conversations.api.waiting import when_answered
 from conversations.db import replicas
 
 HEADER = "X-Request-ID"
+# As metrics name the route of a static file.
+STATIC = "static"
 _acceptable_id = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _current_id: ContextVar[str] = ContextVar("request_id", default="")
+# How many statements the current request has sent, by the alias of the database.
+_statements: ContextVar[Counter[str] | None] = ContextVar("statements", default=None)
 _log = structlog.get_logger("chatproject.requests")
 
 View = Callable[[HttpRequest], HttpResponseBase]
+Request = TypeVar("Request", bound=HttpRequest)
 
 
 def current_request_id() -> str:
@@ -72,42 +81,46 @@ def client_address(get_response: View) -> View:
     """
 
     def middleware(request: HttpRequest) -> HttpResponseBase:
-        if address := _forwarded_address(request):
-            request.META["REMOTE_ADDR"] = address
-        return get_response(request)
+        return get_response(with_client_address(request))
 
     return middleware
 
 
+def with_client_address(request: Request) -> Request:
+    if address := _forwarded_address(request):
+        request.META["REMOTE_ADDR"] = address
+    return request
+
+
 def access_log(get_response: View) -> View:
-    """Writes one structured line for each request: user, route, status, duration, statements.
+    """Writes one structured line for each request: user, route, status, duration, statements; and
+    counts it for /metrics.
 
     Never a query string, a body or a token: the text of messages does not belong in a log.
     """
 
     def middleware(request: HttpRequest) -> HttpResponseBase:
         started, statements = time.perf_counter(), Counter[str]()
-
-        def count(execute: Callable[..., Any], *statement: Any) -> Any:
-            statements[statement[-1]["connection"].alias] += 1
-            return execute(*statement)
-
-        with ExitStack() as counted:
-            for connection in connections.all():
-                counted.enter_context(connection.execute_wrapper(count))
+        token = _statements.set(statements)
+        try:
             response = get_response(request)
+        finally:
+            _statements.reset(token)
         # A page has a dozen static files, whose lines would hide the others.
         is_static = request.path_info.startswith(settings.STATIC_URL)
         write = partial(_log.debug if is_static else _log.info, request_id=current_request_id())
 
         def log() -> None:
+            seconds, match = time.perf_counter() - started, request.resolver_match
+            view = match.view_name if match else STATIC if is_static else None
+            metrics.count_request(view, request.method, response.status_code, seconds)
             write(
                 "request",
                 user=_user_of(request),
                 method=request.method,
-                route=request.resolver_match.route if request.resolver_match else None,
+                route=match.route if match else None,
                 status=response.status_code,
-                duration_ms=round((time.perf_counter() - started) * 1000, 1),
+                duration_ms=round(seconds * 1000, 1),
                 queries=statements.total(),
                 **_on_replicas(statements),
             )
@@ -118,8 +131,22 @@ def access_log(get_response: View) -> View:
     return middleware
 
 
+def _count(execute: Callable[..., Any], *statement: Any) -> Any:
+    if (statements := _statements.get()) is not None:
+        statements[statement[-1]["connection"].alias] += 1
+    return execute(*statement)
+
+
+@receiver(connection_created)
+def _count_statements(connection: BaseDatabaseWrapper, **_: Any) -> None:
+    """On each connection once, when it is made, instead of at each request."""
+    if _count not in connection.execute_wrappers:
+        connection.execute_wrappers.append(_count)
+
+
 def log_refused(method: str, status: int, seconds: float) -> None:
-    """The line for a request that the server answers before it gets here."""
+    """The line for a request that the server answers before it gets here, which is counted too."""
+    metrics.count_request(None, method, status, seconds)
     _log.info(
         "request",
         request_id=current_request_id(),

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
+import os
 import socket
+from pathlib import Path
 
 from django.conf import settings
 from django.core.management.base import CommandError
@@ -21,6 +24,7 @@ OTHER_CONNECTIONS = 6
 # Reserved for commands, migrations and the superuser of the database.
 RESERVED_CONNECTIONS = 20
 MAX_PORT = 65_535
+METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 PORT_IN_USE = (
     "Port {port} of {host} is in use. Stop the server that uses it, or choose another port: "
@@ -28,6 +32,8 @@ PORT_IN_USE = (
 )
 CANNOT_LISTEN = "Cannot listen on port {port} of {host}: {reason}."
 CANNOT_START = "The web server's processes do not start; the reason is above."
+
+log = logging.getLogger(__name__)
 
 
 def check_address(host: str, port: int) -> None:
@@ -47,11 +53,29 @@ def threads_per_worker(workers: int, max_connections: int) -> int:
 def serve(*, host: str, port: int, workers: int, threads: int) -> None:
     """Serve until SIGINT or SIGTERM; SIGHUP reloads. Raises CommandError if it cannot start."""
     with _listen(host, port) as listener:
-        environment = {"WEB_THREADS": str(threads)}
+        environment = {"WEB_THREADS": str(threads)} | _metrics_folder(host, port)
         try:
             asyncio.run(Supervisor(APPLICATION, listener, workers, environment).run())
         except CannotStart:
             raise CommandError(CANNOT_START) from None
+
+
+def _metrics_folder(host: str, port: int) -> dict[str, str]:
+    """Where the workers share their figures: emptied, since nobody else listens on this address.
+
+    On a disk that cannot be written, each has its own figures.
+    """
+    given = os.environ.get(METRICS_FOLDER)
+    folder = Path(given) if given else settings.DATA_DIR / "metrics" / f"{host}-{port}"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for pattern in ("*.db", "*.lock"):
+            for path in folder.glob(pattern):
+                path.unlink()
+    except OSError as error:
+        log.warning("Metrics are those of each process alone: %s", error)
+        return {METRICS_FOLDER: ""}
+    return {METRICS_FOLDER: str(folder)}
 
 
 def _listen(host: str, port: int) -> socket.socket:

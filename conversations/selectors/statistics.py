@@ -56,6 +56,12 @@ def statistics_since(start: datetime, zone: str, *, before: datetime) -> Statist
     )
 
 
+def totals_since(start: datetime, owner_id: int | None = None) -> Row:
+    """The figures of a row of `Statistics`, without the day, of all owners or of one."""
+    values = {"start": start, "owner": owner_id}
+    return _rows(_TOTAL if owner_id is None else _TOTAL_OF_OWNER, values)[0]
+
+
 def _rows(sql: str, values: dict[str, Any]) -> list[Row]:
     with read_connection().cursor() as cursor:
         cursor.execute(sql, values)
@@ -85,6 +91,8 @@ _TOTALS = f"""
     FROM conversations_message WHERE created_at >= %(before)s
     GROUP BY recent
 """  # noqa: S608 (no value comes from outside)
+_TOTAL = f"SELECT {_FIGURES} FROM conversations_message WHERE created_at >= %(start)s"  # noqa: S608
+_TOTAL_OF_OWNER = f"{_TOTAL} AND user_id = %(owner)s"
 # Conversations and users are joined after the LIMIT.
 _WITH_CONVERSATION = """
     SELECT answer.*, conversation.title, owner.username AS owner

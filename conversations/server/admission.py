@@ -39,6 +39,8 @@ class Admission:
     def __init__(self, threads: int) -> None:
         self._writes = asyncio.Semaphore(max(1, threads - 1))
         self._conversations: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        # Writes that wait for their place.
+        self.waiting = 0
 
     @asynccontextmanager
     async def place(self, scope: Scope, body: IO[bytes]) -> AsyncIterator[None]:
@@ -49,6 +51,7 @@ class Admission:
         name = conversation_named(scope, body)
         lock = self._conversations.setdefault(name, asyncio.Lock()) if name else None
         async with AsyncExitStack() as held:
+            self.waiting += 1
             try:
                 if lock is not None:
                     async with asyncio.timeout(CONVERSATION_SECONDS):
@@ -57,6 +60,8 @@ class Admission:
                     await held.enter_async_context(self._writes)
             except TimeoutError:
                 raise Busy from None
+            finally:
+                self.waiting -= 1
             yield
 
 

@@ -20,8 +20,9 @@ from django.conf import settings
 from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
+from conversations import metrics
 from conversations.api.waiting import LaterResponse, LiveStream
-from conversations.chat.runtime.runner import runs_turns
+from conversations.chat.runtime.runner import running_turns
 from conversations.chat.runtime.shutdown import run_hooks
 from conversations.server.admission import Admission, Busy, may_wait
 from conversations.server.handler import Handler, Scope, head_of, pieces_of
@@ -33,6 +34,8 @@ Send = Callable[[Message], Awaitable[None]]
 
 # The last line of a file whose making has failed. No reader of this project takes it for data.
 NOT_COMPLETE = b"\nThe server failed here: this file is not complete.\n"
+# How often a process says what it does now.
+FIGURES_SECONDS = 1.0
 
 log = logging.getLogger(__name__)
 
@@ -47,9 +50,11 @@ class Application:
         self._threads = ThreadPoolExecutor(settings.WEB_THREADS, "request")
         self._admission = Admission(settings.WEB_THREADS)
         self._health = HealthChecks()
-        self._requests = self._waiting = 0
+        self._requests = self._waiting = self._in_threads = 0
+        self._shows_figures: asyncio.Task[None] | None = None
         self._closes_connections = False
         self._gives_streams_away = asyncio.Event()
+        metrics.show_server(self._figures())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -64,7 +69,7 @@ class Application:
     @property
     def is_idle(self) -> bool:
         """Whether neither a request nor a turn is left."""
-        return not self._requests and not runs_turns()
+        return not self._requests and not running_turns()
 
     def end(self) -> None:
         """End what runs in the background, in the calling thread; streams of it end by that."""
@@ -94,6 +99,8 @@ class Application:
             return
         started = time.perf_counter()
         self._requests += 1
+        if self._shows_figures is None:
+            self._shows_figures = asyncio.create_task(self._show_figures())
         try:
             await self._answer(scope, receive, send)
         except ClientLeft:
@@ -137,7 +144,28 @@ class Application:
 
     async def _in_thread(self, work: Callable[..., T], *arguments: Any) -> T:
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, work, *arguments)
+        self._in_threads += 1
+        try:
+            return await loop.run_in_executor(self._threads, work, *arguments)
+        finally:
+            self._in_threads -= 1
+
+    async def _show_figures(self) -> None:
+        """For /metrics, which another process may be asked for. No request pays for it."""
+        while True:
+            metrics.show_server(self._figures())
+            await asyncio.sleep(FIGURES_SECONDS)
+
+    def _figures(self) -> dict[str, int]:
+        threads = settings.WEB_THREADS
+        return {
+            "requests": self._requests,
+            "waiting": self._waiting,
+            "queued": max(0, self._in_threads - threads) + self._admission.waiting,
+            "busy_threads": min(self._in_threads, threads),
+            "threads": threads,
+            "turns": running_turns(),
+        }
 
     async def _complete(self, response: LaterResponse[Any], receive: Receive) -> None:
         self._waiting += 1

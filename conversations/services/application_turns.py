@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -17,6 +18,7 @@ from django.db import connection, transaction
 from django.db.models import F, Value
 from django.db.models.functions import Concat, Length, Now, Substr
 
+from conversations import metrics
 from conversations.db.bulk_rows import Row
 from conversations.formats import DRAFT_FIELDS, MessageDraft
 from conversations.models import (
@@ -203,6 +205,8 @@ def _write_locked(pk: TurnPk, runner: str | None, write: _Write) -> Row:
     if text:
         new["content"] = Concat(F("content"), Value(text))
     rows.update(**new, updated_at=Now())
+    if write.end:
+        transaction.on_commit(partial(metrics.count_application_turn, write.end["status"]))
     return _state_of(pk, after)
 
 

@@ -55,10 +55,11 @@ def create_with_messages(*, new: NewConversation, access: AccessContext) -> Crea
     As `create_conversation`, it may return one that exists, which then has to have been created
     with the same messages. Raises what `create_conversation` and `append_drafts` raise.
     """
+    if not new.messages:
+        conversation, is_new = create_conversation(owner=new.owner, **new.values)
+        return Created(conversation, [], is_new)
     with transaction.atomic():
         conversation, is_new = create_conversation(owner=new.owner, **new.values)
-        if not new.messages:
-            return Created(conversation, [], is_new)
         place: dict[str, Any] = {
             "conversation_id": conversation.pk,
             "owner_id": new.owner.pk,

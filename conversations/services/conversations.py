@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from typing import Any
 
@@ -13,7 +13,11 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from conversations.db.bulk_rows import columns_of, insert_new_rows
-from conversations.db.owners import claim_conversation_id, give_back_conversation_id
+from conversations.db.owners import (
+    claim_conversation_id,
+    give_back_conversation_id,
+    is_distributed,
+)
 from conversations.models import (
     DEFAULT_TITLE,
     AccessAction,
@@ -120,7 +124,8 @@ def create_conversation(
     fresh = Conversation(
         id=id or new_id(), user=owner, created_at=now, updated_at=now, **origin, **values
     )
-    with transaction.atomic():
+    # A new id is nobody's: where there is one node, its row is all that is written.
+    with transaction.atomic() if id is not None or is_distributed() else nullcontext():
         created = insert_conversation(fresh)
         if created and id is not None:
             # After the insert, which waits for a concurrent deletion to commit: only then is the

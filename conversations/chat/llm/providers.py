@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from django.utils.module_loading import import_string
 
+from conversations import tracing
 from conversations.chat.errors import NotConfigured
 from conversations.services import InvalidValue
 
@@ -20,6 +21,8 @@ UNKNOWN = "There is no provider {name}. Configured: {known}."
 NOTHING = "No model is configured. Set CHAT_PROVIDER as described in docs/chat.md."
 NO_KEY = "The provider {name} needs a key: set {variable}."
 NO_URL = "The provider {name} has no base_url: set it in CHAT_PROVIDERS."
+# Imports OpenTelemetry, which may not be installed.
+TRACED = "conversations.chat.llm.traced_client.traced"
 
 log = logging.getLogger(__name__)
 
@@ -94,9 +97,13 @@ def client_for(provider: Provider) -> AsyncOpenAI:
     """A client that never retries by itself: the caller decides, and a turn is asked once."""
     from openai import AsyncOpenAI, Timeout
 
-    return AsyncOpenAI(
+    client = AsyncOpenAI(
         base_url=provider.base_url,
         api_key=provider.api_key or "none",
         max_retries=0,
         timeout=Timeout(provider.timeout, connect=provider.connect),
     )
+    if (tracer := tracing.tracer()) is None:
+        return client
+    traced: Callable[..., AsyncOpenAI] = import_string(TRACED)
+    return traced(client, provider, tracer)

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from django.db import connection
 
+from conversations import tracing
 from conversations.services.database_errors import why_unavailable
 
 RETRY_AFTER = (0.2, 1.0, 3.0)  # seconds, while the database is away
@@ -28,7 +29,7 @@ class DatabaseWorker:
 
     async def run(self, job: Callable[[], T]) -> T:
         """The job's result; while the database is away, it is tried a few times again."""
-        pauses = iter(RETRY_AFTER)
+        pauses, job = iter(RETRY_AFTER), tracing.carried(job)
         while True:
             future: Future[T] = Future()
             self._jobs.put((job, future))

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 from django.conf import settings
 
+from conversations import metrics, tracing
 from conversations.chat.errors import FAILURES, failure_of
 from conversations.chat.llm.agent_loop import (
     AgentEvent,
@@ -76,6 +77,8 @@ class LiveTurn(WatchedTurn):
         # Whose data the request wrote that began it, and the turn goes on to write.
         self._written = replicas.written_by_request() | {turn.owner_id}
         self._observed = Observed()
+        # The request that began it.
+        self._trace = tracing.current()
         # What the answer's row keeps of the request, where no question was stored with it.
         self._request = turn.last.extra or {}
         # Why it is to end before the model does: "stopped", "interrupted" or "lost".
@@ -94,6 +97,10 @@ class LiveTurn(WatchedTurn):
             self.task.get_loop().call_soon_threadsafe(self.end, Status.STOPPED)
 
     async def run(self, mcp_servers: McpServers) -> None:
+        with tracing.going_on(self._trace), tracing.span("turn"):
+            await self._run(mcp_servers)
+
+    async def _run(self, mcp_servers: McpServers) -> None:
         try:
             # Its import takes seconds, which are not the model's, and in which this thread must see
             # a request to end the process.
@@ -259,6 +266,7 @@ class LiveTurn(WatchedTurn):
         except Exception:
             log.exception("The end of a turn could not be stored")
             stored = self._ended(Status.FAILED, "not_stored", FAILURES["not_stored"].text)
+        metrics.count_turn(stored, time.monotonic() - self.begun_at)
         self.replace(stored)
 
 

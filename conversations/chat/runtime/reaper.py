@@ -14,6 +14,7 @@ import threading
 from django.conf import settings
 from django.db import connection
 
+from conversations import metrics
 from conversations.chat.runtime.process_liveness import is_dead
 from conversations.chat.runtime.shutdown import before_end
 from conversations.services.abandoned_turns import interrupt_all_abandoned
@@ -28,6 +29,7 @@ def reap() -> int:
     """End all abandoned answers now; how many those were."""
     ended = interrupt_all_abandoned(is_dead=is_dead)
     if ended:
+        metrics.count_abandoned(ended)
         log.info("Interrupted answers of processes that ended: %d", ended)
     return ended
 

@@ -67,8 +67,8 @@ class Runner:
         return pk in self._turns
 
     @property
-    def runs_any(self) -> bool:
-        return bool(self._turns)
+    def count(self) -> int:
+        return len(self._turns)
 
     def watch(self, turn: Turn) -> WatchedTurn:
         """A stored turn to look at, whichever process runs it; `leave` it afterwards."""
@@ -147,6 +147,6 @@ def runner() -> Runner:
         return _runner[1]
 
 
-def runs_turns() -> bool:
-    """Whether this process runs any turn."""
-    return _runner is not None and _runner[0] == os.getpid() and _runner[1].runs_any
+def running_turns() -> int:
+    """How many turns this process runs."""
+    return _runner[1].count if _runner is not None and _runner[0] == os.getpid() else 0

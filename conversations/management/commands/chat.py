@@ -17,6 +17,7 @@ from conversations.chat.question import Question
 from conversations.chat.runtime.in_thread import iterate_in_thread, result_in_thread
 from conversations.chat.runtime.watched_turn import WatchedTurn
 from conversations.chat.turn import ask, regenerate, stop
+from conversations.management.arguments import USAGE_ERROR, add_epilog
 from conversations.models import AccessAction, AccessContext, Caller, Message, Role
 from conversations.models.branch_path import Path
 from conversations.selectors.branch_list import listed_branches, only_branch
@@ -53,6 +54,19 @@ NOTHING_YET = "Nothing has been asked yet."
 CONTINUE = "To continue this conversation: --conversation {id}"
 STOPPED = "[stopped; the partial answer is stored]"
 
+EPILOG = """
+On a terminal, Ctrl-C stops an answer, which is kept, and Ctrl-D ends the chat; /help lists the
+commands. Otherwise each line of standard input is a question or such a command. Exit status: 0, or
+2 where a question could not be asked. The reason of an answer that fails is written to standard
+error and does not end the chat.
+
+Examples:
+  manage.py chat
+  manage.py chat --provider ollama --model llama3.2 --user alice
+  manage.py chat --conversation 01a219b0-0d67-73ea-8aae-35bbd4277fc4
+  echo "Say hello" | manage.py chat --user bot
+"""
+
 
 class Command(BaseCommand):
     # Whether reasoning was written last, in another colour than the answer.
@@ -60,6 +74,7 @@ class Command(BaseCommand):
     help = "Chat with a model in the terminal. Without a terminal: one question per line."
 
     def add_arguments(self, parser: CommandParser) -> None:
+        add_epilog(parser, EPILOG)
         parser.add_argument("--conversation", type=uuid.UUID, help="continue this conversation")
         parser.add_argument("--user", help="the owner; default: the administrator")
         parser.add_argument("--provider", help="default: CHAT_PROVIDER")
@@ -74,7 +89,7 @@ class Command(BaseCommand):
                 self._show_history(self.conversation_id)
             self._run_prompt()
         except ServiceError as error:
-            raise CommandError(error.detail) from error
+            raise CommandError(error.detail, returncode=USAGE_ERROR) from error
 
     def _access(self, user: str | None, conversation_id: uuid.UUID | None) -> AccessContext:
         """The access context of the owner, with the same rights as over the API."""
@@ -83,7 +98,7 @@ class Command(BaseCommand):
             return AccessContext(Caller(owner))
         name = user or find_admin()
         if name is None:
-            raise CommandError(NO_USER)
+            raise CommandError(NO_USER, returncode=USAGE_ERROR)
         return AccessContext(Caller(find_or_create_user(name)))
 
     def _show_history(self, conversation_id: uuid.UUID) -> None:

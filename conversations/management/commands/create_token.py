@@ -7,6 +7,13 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
+from conversations.management.arguments import (
+    USAGE_ERROR,
+    add_epilog,
+    add_json_argument,
+    print_json,
+)
+from conversations.management.tokens import as_json
 from conversations.services.audit import SCRIPT
 from conversations.services.errors import InvalidValue, ServiceError
 from conversations.services.tokens import (
@@ -16,7 +23,6 @@ from conversations.services.tokens import (
 )
 from conversations.services.users import find_or_create_user, similar_names
 
-USAGE_ERROR = 2
 CREATED = "Token for {name}{rights}, valid until {until}. It is shown only once."
 STAFF = (
     "{name} is a staff account: what its trusted token does with conversations of other users is "
@@ -24,11 +30,23 @@ STAFF = (
 )
 SIMILAR = "Other usernames differ from {name} only in case: {names}."
 
+EPILOG = """
+The token is shown only this once: standard output has it alone, all else is on standard error. Exit
+status: 0, or 2 if none was created.
+
+Examples:
+  TOKEN=$(manage.py create_token alice)
+  manage.py create_token crm --trusted --namespace crm --name "CRM in production" --days 365
+  manage.py create_token alice --json
+"""
+
 
 class Command(BaseCommand):
     help = "Create an API token and print it; only its hash is stored."
 
     def add_arguments(self, parser: CommandParser) -> None:
+        add_epilog(parser, EPILOG)
+        add_json_argument(parser)
         parser.add_argument("user", metavar="USER", help="username; created if there is none")
         parser.add_argument(
             "--trusted",
@@ -75,4 +93,7 @@ class Command(BaseCommand):
                 until=f"{row.expires_at:%Y-%m-%d %H:%M} UTC" if row.expires_at else "revoked",
             )
         )
-        self.stdout.write(text)
+        if options["json"]:
+            print_json(self, as_json(row) | {"token": text})
+        else:
+            self.stdout.write(text)

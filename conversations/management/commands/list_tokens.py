@@ -6,6 +6,14 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from conversations.management.arguments import (
+    USAGE_ERROR,
+    add_epilog,
+    add_json_argument,
+    print_json,
+)
+from conversations.management.table import print_table
+from conversations.management.tokens import as_json
 from conversations.models import ApiToken
 from conversations.services.errors import ServiceError
 from conversations.services.tokens import valid_tokens
@@ -14,12 +22,24 @@ from conversations.services.users import find_user
 COLUMNS = ("ID", "USER", "NAME", "RIGHTS", "CREATED", "EXPIRES", "LAST USED", "CREATED BY")
 NO_SUCH_USER = "There is no user {name!r}."
 
+EPILOG = """
+A token that was not used for long can be revoked by its id. Exit status: 0, or 2 if there is no
+such user.
+
+Examples:
+  manage.py list_tokens
+  manage.py list_tokens --user crm
+  manage.py list_tokens --json | jq -r '.tokens[] | select(.last_used_at == null) | .id'
+"""
+
 
 class Command(BaseCommand):
     help = "List the API tokens that have not expired, newest first."
 
     def add_arguments(self, parser: CommandParser) -> None:
+        add_epilog(parser, EPILOG)
         parser.add_argument("--user", help="only the tokens of this user")
+        add_json_argument(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         tokens = valid_tokens()
@@ -27,17 +47,14 @@ class Command(BaseCommand):
             try:
                 user = find_user(name)
             except ServiceError as error:
-                raise CommandError(error.detail) from error
+                raise CommandError(error.detail, returncode=USAGE_ERROR) from error
             if user is None:
-                raise CommandError(NO_SUCH_USER.format(name=name))
+                raise CommandError(NO_SUCH_USER.format(name=name), returncode=USAGE_ERROR)
             tokens = tokens.filter(user=user)
-        self._print([COLUMNS, *(_cells(token) for token in tokens)])
-
-    def _print(self, rows: list[tuple[str, ...]]) -> None:
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        for row in rows:
-            cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-            self.stdout.write("  ".join(cells).rstrip())
+        if options["json"]:
+            print_json(self, {"tokens": [as_json(token) for token in tokens]})
+        else:
+            print_table(self, COLUMNS, [_cells(token) for token in tokens])
 
 
 def _cells(token: ApiToken) -> tuple[str, ...]:

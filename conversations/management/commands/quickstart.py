@@ -12,14 +12,17 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, connection, connections
 from django.db.migrations.executor import MigrationExecutor
 
 from chatproject.embedded_postgres import EmbeddedPostgresError
+from chatproject.production import refuse_unsafe_settings
 from chatproject.static_files import collect_static_files
 from conversations.db.one_at_a_time import one_at_a_time
+from conversations.management.arguments import USAGE_ERROR, add_epilog
 from conversations.management.serving import (
     MAX_PORT,
     check_address,
@@ -61,10 +64,23 @@ def _workers(text: str) -> int:
     return int(text)
 
 
+EPILOG = """
+Also the server for production: docs/deploy.md. With HTTPS=true it does not start with DEBUG, a
+short SECRET_KEY or ALLOWED_HOSTS=*. SIGHUP reloads code and settings. Exit status: 0 after Ctrl-C
+or SIGTERM, 1 if it could not start, 2 for unsafe settings or wrong arguments.
+
+Examples:
+  manage.py quickstart
+  manage.py quickstart --port 8080 --workers 4 --no-sample
+  HTTPS=true ALLOWED_HOSTS=chat.example.org manage.py quickstart --no-sample
+"""
+
+
 class Command(BaseCommand):
     help = "Migrate the database, create an administrator on the first run, and serve."
 
     def add_arguments(self, parser: CommandParser) -> None:
+        add_epilog(parser, EPILOG)
         parser.add_argument("--port", type=_port, default=8000, help="default: 8000")
         parser.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1")
         parser.add_argument(
@@ -80,6 +96,7 @@ class Command(BaseCommand):
         signal.signal(signal.SIGTERM, _interrupt)
         host, port, workers = options["host"], options["port"], options["workers"]
         try:
+            refuse_unsafe_settings()
             check_address(host, port)
             # Several machines may be started on one database at the same moment.
             with one_at_a_time(SET_UP, on_wait=partial(self._say, WAITING)):
@@ -91,6 +108,8 @@ class Command(BaseCommand):
             # Workers are forked from this process and must not share its connections.
             connections.close_all()
             serve(host=host, port=port, workers=workers, threads=threads)
+        except ImproperlyConfigured as error:
+            raise CommandError(str(error), returncode=USAGE_ERROR) from error
         except (DatabaseError, EmbeddedPostgresError) as error:
             raise CommandError(NO_DATABASE.format(reason=str(error).strip())) from error
         except KeyboardInterrupt:  # before the server has installed its signal handlers

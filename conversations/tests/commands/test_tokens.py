@@ -1,5 +1,7 @@
 """list_tokens and revoke_token."""
 
+import json
+
 import pytest
 from django.core.management import CommandError, call_command
 
@@ -50,3 +52,34 @@ def test_nobody_of_that_name(capsys):
         call_command("list_tokens", user="nobody")
     with pytest.raises(CommandError):
         call_command("list_tokens", user=" ")
+
+
+def test_as_json(capsys):
+    call_command("create_token", "app", "--trusted", "--namespace=crm", "--json")
+    made = json.loads(capsys.readouterr().out)
+    text = made.pop("token")
+    assert ApiToken.objects.get(key=made["id"]).user.username == "app"
+    assert (made["user"], made["trusted"], made["namespace"]) == ("app", True, "crm")
+    call_command("list_tokens", "--json")
+    out = capsys.readouterr().out
+    assert text not in out
+    assert json.loads(out) == {"tokens": [made]}
+    call_command("revoke_token", made["id"], "--json")
+    assert json.loads(capsys.readouterr().out) == {"revoked": made}
+    call_command("list_tokens", "--json")
+    assert json.loads(capsys.readouterr().out) == {"tokens": []}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("list_tokens", "--user=nobody"), ("list_tokens", "--user= "), ("revoke_token", "x")],
+)
+def test_what_is_not_there_ends_with_2(arguments):
+    with pytest.raises(CommandError) as refused:
+        call_command(*arguments)
+    assert refused.value.returncode == 2
+
+
+def test_interrupted_answers_as_json(capsys):
+    call_command("reap_interrupted", "--json")
+    assert json.loads(capsys.readouterr().out) == {"interrupted": 0}

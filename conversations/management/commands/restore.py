@@ -1,0 +1,217 @@
+"""`restore`: a file that `backup` wrote, into an empty database or in place of this one."""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError, connection
+from psycopg2 import sql
+
+from conversations.management.arguments import (
+    INTERRUPTED,
+    USAGE_ERROR,
+    add_epilog,
+    add_json_argument,
+    print_json,
+)
+from conversations.management.commands.backup import stopped_by_signals
+from conversations.management.database_copies import (
+    connect,
+    database_name,
+    drop_database,
+    on_server,
+    scratch_database,
+    state_of_database,
+)
+from conversations.management.postgres_tools import contents, find_program, run_program
+from conversations.management.unmigrated import remedy_for_missing_migrations
+
+# What each archive of pg_dump's custom format begins with.
+MAGIC = b"PGDMP"
+NO_ARCHIVE = "{path} is no backup of this command: it does not begin as pg_dump's custom format."
+NOT_OURS = "{path} is a backup of another application: it has no table {table}."
+NOT_EMPTY = (
+    "The database {name} has {count} tables. Restore into an empty one, or in place of it with "
+    "--replace."
+)
+IN_USE = (
+    "{count} other sessions use {name}. Stop the web servers first: what they write now would be "
+    "lost."
+)
+CONFIRM = "All that is in the database {name} will be gone. Type its name to go on: "
+NOT_CONFIRMED = "Not confirmed: nothing was changed."
+STOPPED = "Stopped: the database is as it was before."
+CANNOT = "Nothing was changed: {reason}"
+RESTORED = "Restored {file} into {database}: {tables} tables, {rows:,} rows."
+KEPT = "The database of before is there as {kept}."
+NEXT = "Next: {remedy}"
+LOOK = "run manage.py doctor"
+
+EPILOG = """
+Into an empty database the backup is restored in one transaction. With --replace it is restored
+into a new database beside it, which then takes its name in one transaction, and the one of before
+is dropped: until then that stays as it is, whatever happens. This needs room for both and a role
+with CREATEDB that owns the database; settings and privileges of the database itself (ALTER
+DATABASE … SET, GRANT … ON DATABASE) are not in a backup. Owners and privileges of tables are
+restored only with --owners. Exit status: 0, or 2 if nothing was restored.
+
+Examples:
+  manage.py restore chats-2026-01-31.dump
+  manage.py restore chats.dump --replace --keep
+  manage.py restore chats.dump --replace --no-input --json
+"""
+
+
+class Command(BaseCommand):
+    help = "Restore a backup."
+    requires_migrations_checks = False
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        add_epilog(parser, EPILOG)
+        parser.add_argument("file", metavar="FILE", type=Path, help="what `backup` wrote")
+        parser.add_argument(
+            "--replace", action="store_true", help="in place of a database that is not empty"
+        )
+        parser.add_argument(
+            "--keep", action="store_true", help="with --replace: keep the one of before, renamed"
+        )
+        parser.add_argument(
+            "--owners",
+            action="store_true",
+            help="restore owners and privileges of tables; the roles must be there",
+        )
+        parser.add_argument("--no-input", action="store_true", help="do not ask to confirm")
+        add_json_argument(parser)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        path, name = options["file"], database_name()
+        try:
+            with stopped_by_signals():
+                kept = self._restore(path, name, options)
+        except KeyboardInterrupt:
+            raise CommandError(STOPPED, returncode=INTERRUPTED) from None
+        except OSError as error:
+            text = f"{path}: {error.strerror}"
+            raise CommandError(text, returncode=USAGE_ERROR) from error
+        except (DatabaseError, psycopg2.Error) as error:
+            text = CANNOT.format(reason=str(error).strip())
+            raise CommandError(text, returncode=USAGE_ERROR) from error
+        except CommandError as error:
+            error.returncode = USAGE_ERROR
+            raise
+        self._report(path, name, kept, as_json=options["json"])
+
+    def _restore(self, path: Path, name: str, options: dict[str, Any]) -> str | None:
+        """What the database of before is called now, if it is kept."""
+        connection.ensure_connection()
+        _check_archive(path)
+        arguments = () if options["owners"] else ("--no-owner", "--no-privileges")
+        count = _number_of_tables()
+        if not count:
+            _restore_into(name, path, arguments)
+            return None
+        if not options["replace"]:
+            raise CommandError(NOT_EMPTY.format(name=name, count=count))
+        _check_unused(name)
+        if not options["no_input"] and input(CONFIRM.format(name=name)).strip() != name:
+            raise CommandError(NOT_CONFIRMED)
+        return _replace(name, path, arguments, keep=options["keep"])
+
+    def _report(self, path: Path, name: str, kept: str | None, *, as_json: bool) -> None:
+        state = state_of_database(name)
+        result = {
+            "file": str(path),
+            "database": name,
+            "tables": len(state),
+            "rows": sum(one.rows for one in state.values()),
+            "kept": kept,
+            "next": remedy_for_missing_migrations() or LOOK,
+        }
+        if as_json:
+            print_json(self, result)
+            return
+        self.stdout.write(RESTORED.format(**result))
+        if kept is not None:
+            self.stdout.write(KEPT.format(kept=kept))
+        self.stdout.write(NEXT.format(remedy=result["next"]))
+
+
+def _check_archive(path: Path) -> None:
+    with path.open("rb") as file:
+        if file.read(len(MAGIC)) != MAGIC:
+            raise CommandError(NO_ARCHIVE.format(path=path))
+    listed = contents(find_program("pg_restore"), path)
+    for table in ("django_migrations", "conversations_message"):
+        if not re.search(rf"\bTABLE DATA \S+ {table} ", listed):
+            raise CommandError(NOT_OURS.format(path=path, table=table))
+
+
+def _number_of_tables() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_class WHERE relkind IN ('r', 'p', 'v', 'm')"
+            " AND relnamespace = current_schema()::regnamespace"
+        )
+        return int(cursor.fetchone()[0])
+
+
+def _check_unused(name: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()"
+            " AND backend_type = 'client backend'",
+            [name],
+        )
+        if count := cursor.fetchone()[0]:
+            raise CommandError(IN_USE.format(name=name, count=count))
+
+
+def _restore_into(name: str, path: Path, arguments: tuple[str, ...]) -> None:
+    options = ("--single-transaction", "--exit-on-error", *arguments)
+    run_program(find_program("pg_restore"), *options, str(path), database=name)
+    raw = connect(name)
+    try:
+        raw.autocommit = True
+        with raw.cursor() as cursor:
+            cursor.execute("ANALYZE")
+    finally:
+        raw.close()
+
+
+def _replace(name: str, path: Path, arguments: tuple[str, ...], *, keep: bool) -> str | None:
+    with scratch_database(f"{name[:30]}_restoring") as new:
+        _restore_into(new, path, arguments)
+        with _not_stopped():
+            return _swap(name, new, keep=keep)
+
+
+def _swap(name: str, new: str, *, keep: bool) -> str | None:
+    old = new.replace("_restoring_", "_before_")
+    connection.close()  # nobody may be in a database that is renamed
+    rename = sql.SQL("ALTER DATABASE {} RENAME TO {}")
+    on_server(
+        rename.format(sql.Identifier(name), sql.Identifier(old)),
+        rename.format(sql.Identifier(new), sql.Identifier(name)),
+    )
+    if keep:
+        return old
+    drop_database(old)
+    return None
+
+
+@contextmanager
+def _not_stopped() -> Iterator[None]:
+    """Ctrl-C and SIGTERM wait for the end of the block, so that it is known what was done."""
+    signals = {signal.SIGINT, signal.SIGTERM}
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)

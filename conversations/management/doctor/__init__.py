@@ -1,0 +1,1 @@
+"""What `doctor` looks at: functions that yield findings, by what they need."""
