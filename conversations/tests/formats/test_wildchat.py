@@ -104,12 +104,11 @@ def test_parquet_without_pyarrow_says_what_to_install(monkeypatch):
 
 @pytest.fixture
 def pyarrow():
-    return pytest.importorskip("pyarrow", reason="an optional dependency")
+    pytest.importorskip("pyarrow.parquet", reason="an optional dependency")
+    return pytest.importorskip("pyarrow")
 
 
 def in_parquet(pyarrow, rows):
-    import pyarrow.parquet
-
     data = io.BytesIO()
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), data)
     return data.getvalue()
