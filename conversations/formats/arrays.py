@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import json
 import re
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Iterator
 from typing import IO, Any
 
 from conversations.formats.chat import Malformed, Rejected
@@ -23,48 +23,36 @@ REST_NOT_READ = "The rest of the file is not read."
 _BLANKS = re.compile(r"[ \t\r\n]*")
 
 
-def read_arrays(files: Iterable[IO[bytes]]) -> Iterator[tuple[int, Any] | Rejected]:
-    """Yield (place, value) for each value of the arrays of these files, counted from 1.
-
-    Holds one value, of at most MAX_VALUE_CHARS. What is not JSON ends an array with a Rejected.
-    """
-    place = 1
-    for file in files:
-        place = yield from _read_array(_Text(file), place)
-
-
-def read_values(file: IO[bytes]) -> Iterator[tuple[int, Any] | Rejected]:
-    """Yield (place, value) for each value of a file, counted from 1: those of its array, or its
-    values one after the other, as in JSON Lines. A file with one object has one value.
+def read_array(file: IO[bytes]) -> Iterator[tuple[int, Any] | Rejected]:
+    """Yield (place, value) for each value of the array of a file, counted from 1.
 
     Holds one value, of at most MAX_VALUE_CHARS. What is not JSON ends the file with a Rejected.
     """
-    text, place = _Text(file), 1
+    return _read(_Text(file), is_array=True)
+
+
+def read_values(file: IO[bytes]) -> Iterator[tuple[int, Any] | Rejected]:
+    """The same of a file that has an array or values one after the other, as in JSON Lines. A file
+    with one object has one value."""
+    return _read(_Text(file), is_array=False)
+
+
+def _read(text: _Text, *, is_array: bool) -> Iterator[tuple[int, Any] | Rejected]:
+    place = 1
     try:
-        if text.next_character() == "[":
-            yield from _read_array(text, place)
+        if is_array or text.next_character() == "[":
+            text.expect("[", NOT_AN_ARRAY)
+            while text.next_character() != "]":
+                if place > 1:
+                    text.expect(",", NO_COMMA)
+                yield text.value(place)
+                place += 1
             return
         while text.has_more():
             yield text.value(place)
             place += 1
     except Malformed as error:
         yield Rejected.at(place, None, f"{error.detail} {REST_NOT_READ}")
-
-
-def _read_array(text: _Text, place: int) -> Generator[tuple[int, Any] | Rejected, None, int]:
-    """`place` is that of the first value; returns that of the next one."""
-    first = place
-    try:
-        text.expect("[", NOT_AN_ARRAY)
-        while text.next_character() != "]":
-            if place > first:
-                text.expect(",", NO_COMMA)
-            yield text.value(place)
-            place += 1
-        return place
-    except Malformed as error:
-        yield Rejected.at(place, None, f"{error.detail} {REST_NOT_READ}")
-        return place + 1
 
 
 class _Text:

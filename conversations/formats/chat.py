@@ -18,6 +18,9 @@ MAX_REASON_CHARS = 300
 class Chat:
     """A conversation of an import file; `line` is its line, or its place in an array, from 1.
 
+    `file` is the name of the file in a folder or zip, else "", and `format` the name of its format;
+    `read_files` sets both.
+
     `file_id` is its id in the file, or None if the file has none; `external_id` is what an
     application calls it. `owner` is whose it is, in files that say so. `earlier` is the same
     conversation as earlier releases read it, if they read it otherwise.
@@ -29,6 +32,8 @@ class Chat:
     """
 
     line: int
+    file: str = ""
+    format: str = ""
     messages: tuple[MessageDraft, ...]
     file_id: str | None = None
     owner: str | None = None
@@ -88,16 +93,18 @@ class RecordedChat:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A line that cannot be imported; `reason` is like "messages.3.role: Not a string."."""
+    """A line that cannot be imported; `reason` is like "messages.3.role: Not a string.". `file` is
+    as in a Chat."""
 
     line: int
     reason: str
+    file: str = ""
 
     @classmethod
-    def at(cls, line: int, field: str | None, detail: str) -> Rejected:
+    def at(cls, line: int, field: str | None, detail: str, *, file: str = "") -> Rejected:
         """`field` is the path of the invalid value, or None for the whole line."""
         reason = f"{field}: {detail}" if field else detail
-        return cls(line, _printable(reason))
+        return cls(line, printable(reason), file)
 
 
 class Malformed(Exception):
@@ -159,7 +166,7 @@ def _isoformat(value: datetime) -> str:
     return value.isoformat()
 
 
-def _printable(reason: str) -> str:
-    """Truncated and without control characters: the text contains names from the file."""
-    shown = reason if len(reason) <= MAX_REASON_CHARS else reason[: MAX_REASON_CHARS - 1] + "…"
+def printable(text: str) -> str:
+    """Truncated and without control characters, for a text that contains names from a file."""
+    shown = text if len(text) <= MAX_REASON_CHARS else text[: MAX_REASON_CHARS - 1] + "…"
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in shown)

@@ -1,4 +1,4 @@
-"""The data export of ChatGPT: `conversations.json`, or the zip with it or with its parts.
+"""The data export of ChatGPT: `conversations.json`, or its parts, of the zip.
 
 Source: files of users, as public importers read them; OpenAI documents no schema. An array of
 
@@ -24,16 +24,11 @@ How a conversation is stored:
 
 from __future__ import annotations
 
-import re
-import shutil
-import zipfile
-import zlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
-from tempfile import TemporaryFile
-from typing import IO, Any, BinaryIO
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO
 
-from conversations.formats.arrays import read_arrays
+from conversations.formats.arrays import read_array
 from conversations.formats.chat import Chat, Malformed, Rejected
 from conversations.formats.chatgpt_message import read_message
 from conversations.formats.checks import (
@@ -49,13 +44,9 @@ from conversations.formats.lines import NOT_AN_OBJECT
 from conversations.formats.message import MessageDraft
 from conversations.formats.tree import Parents, by_time, in_preorder, is_line
 
-NO_FILE = "No conversations.json in this zip."
-NOT_A_ZIP = "Not a zip that can be read: {reason}."
 NO_SUCH_NODE = "No such node in the mapping."
 NO_BEGINNING = "Some of the nodes have no first one before them."
 
-_FILE_NAME = re.compile(r"(?:.*/)?conversations(?:-\d+)?\.json")
-_ZIP_BEGINS = b"PK\x03\x04"
 # Of a conversation, what has a column, or is read otherwise.
 _NOT_METADATA = frozenset(
     {
@@ -67,45 +58,16 @@ _NOT_METADATA = frozenset(
 _Object = dict[str, Any]
 
 
+def looks_like_chatgpt(value: _Object) -> bool:
+    return "mapping" in value and isinstance(value["mapping"], dict)
+
+
 def read_chatgpt(file: BinaryIO) -> Iterator[Chat | Rejected]:
-    """Parse a file opened in binary mode; holds one conversation in memory.
+    """Parse a conversations.json opened in binary mode; holds one conversation in memory.
 
-    The `line` of a conversation is its place in the export, from 1.
+    The `line` of a conversation is its place in the file, from 1.
     """
-    if not file.seekable():
-        with TemporaryFile() as copy:
-            shutil.copyfileobj(file, copy)
-            copy.seek(0)
-            yield from read_chatgpt(copy)
-        return
-    start = file.read(len(_ZIP_BEGINS))
-    file.seek(-len(start), 1)
-    if start == _ZIP_BEGINS:
-        yield from _read_zip(file)
-    else:
-        yield from _read_files([file])
-
-
-def _read_zip(file: BinaryIO) -> Iterator[Chat | Rejected]:
-    try:
-        with zipfile.ZipFile(file) as archive:
-            names = sorted(name for name in archive.namelist() if _FILE_NAME.fullmatch(name))
-            if not names:
-                yield Rejected.at(1, None, NO_FILE)
-            yield from _read_files(_opened(archive, name) for name in names)
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        yield Rejected.at(1, None, NOT_A_ZIP.format(reason=error))
-
-
-def _opened(archive: zipfile.ZipFile, name: str) -> IO[bytes]:
-    try:
-        return archive.open(name)
-    except (RuntimeError, NotImplementedError) as error:  # encrypted; of a compression unknown here
-        raise zipfile.BadZipFile(str(error)) from None
-
-
-def _read_files(files: Iterable[IO[bytes]]) -> Iterator[Chat | Rejected]:
-    for found in read_arrays(files):
+    for found in read_array(file):
         if isinstance(found, Rejected):
             yield found
             continue

@@ -9,9 +9,9 @@ of the model. Unknown fields are rejected, so that no data is silently lost.
 A conversation with branches has `active_branch`, and its messages have `parent_id` and `branch`
 (`tree.py`); they are in order of arrival.
 
-Ignored are `owner` and `source` (set by the import), `id` of a message (but as a `parent_id`) and
-`sequence` (the order of the list counts), and `reviews` of staff, whose accounts belong to the
-exporting installation.
+Ignored are `source` (set by the import), `id` of a message (but as a `parent_id`) and `sequence`
+(the order of the list counts), and `reviews` of staff, whose accounts belong to the exporting
+installation.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ from conversations.formats.checks import (
     as_time_or_none,
     required,
 )
-from conversations.formats.lines import parse_object, read_lines
 from conversations.formats.message import DRAFT_FIELDS, RECORDED_FIELDS, MessageDraft
 from conversations.formats.tree import read_active, read_tree
+from conversations.formats.values import read_chats
 
 UNKNOWN_FIELD = "Unknown field."
 
@@ -67,24 +67,31 @@ def _checks(record: type, ignored: frozenset[str]) -> dict[str, Check]:
 
 
 _OF_TREES = frozenset({"parents", "branches", "active"})
-CHAT_FIELDS = _checks(Chat, _OF_TREES | {"line", "file_id", "messages", "earlier"})
-CHAT_FIELDS_IGNORED = frozenset({"owner", "source"})
+_OF_READING = frozenset({"line", "file", "format", "file_id", "messages", "earlier"})
+CHAT_FIELDS = _checks(Chat, _OF_TREES | _OF_READING)
+CHAT_FIELDS_IGNORED = frozenset({"source"})
+_OF_OURS = frozenset(
+    {"owner", "model_used", "source", "external_id", "tags", "pinned", "archived_at"}
+)
 MESSAGE_FIELDS = _checks(MessageDraft, frozenset(DRAFT_FIELDS) - set(RECORDED_FIELDS))
 # `tree.py` reads the last two.
 MESSAGE_FIELDS_IGNORED = frozenset({"id", "sequence", "reviews", "parent_id", "branch"})
 
 
+def looks_like_json(value: dict[str, Any]) -> bool:
+    """Whether it has fields of ours that no other format has, and only fields of ours."""
+    known = {*CHAT_FIELDS, *CHAT_FIELDS_IGNORED, "id", "messages", "active_branch"}
+    return known.issuperset(value) and len(value.keys() & _OF_OURS) > 1
+
+
+def has_messages(value: dict[str, Any]) -> bool:
+    """It may be one that was not written by an export."""
+    return isinstance(value.get("messages"), list)
+
+
 def read_json(file: BinaryIO) -> Iterator[Chat | Rejected]:
-    """Parse a file opened in binary mode, line by line."""
-    for line in read_lines(file):
-        yield line if isinstance(line, Rejected) else parse_line(*line)
-
-
-def parse_line(number: int, line: bytes) -> Chat | Rejected:
-    try:
-        return _chat(number, parse_object(line))
-    except Malformed as error:
-        return Rejected.at(number, error.field, error.detail)
+    """Parse a file opened in binary mode, one conversation at a time."""
+    return read_chats(file, _chat)
 
 
 def _chat(number: int, data: dict[str, Any]) -> Chat:

@@ -59,6 +59,11 @@ class _Message(NamedTuple):
     data: _Object
 
 
+def looks_like_oasst(value: _Object) -> bool:
+    tree = value.get("prompt")
+    return "message_tree_id" in value or (isinstance(tree, dict) and "message_id" in tree)
+
+
 def read_oasst(file: BinaryIO) -> Iterator[Chat | Rejected]:
     """Parse a file opened in binary mode, line by line; holds one tree in memory."""
     seen: set[str] = set()

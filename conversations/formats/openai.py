@@ -1,7 +1,8 @@
 """OpenAI chat JSONL: one conversation per line, with messages of the Chat Completions API.
 
 Source: the message objects of https://platform.openai.com/docs/api-reference/chat/create, in the
-lines of https://platform.openai.com/docs/guides/supervised-fine-tuning:
+lines of https://platform.openai.com/docs/guides/supervised-fine-tuning and
+https://platform.openai.com/docs/guides/direct-preference-optimization:
 
     {"messages": [{"role", "content", "tool_calls", "tool_call_id", "name"}, …],
      "id": …, "title": …, "metadata": {…}}
@@ -15,13 +16,16 @@ How a line is stored, so that an export can write the same line again:
   `metadata["openai"]`. If the metadata of the file has that name, its value moves to
   `metadata["openai"]["metadata"]["openai"]`.
 - An `id` is a string or an integer; a blank `title` is ignored.
+- A line of direct preference optimization (`input` with its messages, `preferred_output`,
+  `non_preferred_output`) is a conversation with two branches, of which the preferred one is active.
+  `preference` in the `extra` of their messages says which list they are of. The rest of `input` is
+  with the conversation's other keys.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import chain, islice
 from typing import Any, BinaryIO
 
 from conversations.formats.chat import Chat, Malformed, Rejected
@@ -37,15 +41,13 @@ from conversations.formats.checks import (
     as_time_or_none,
     required,
 )
-from conversations.formats.lines import parse_object, read_lines
+from conversations.formats.drafts import kept, not_empty
 from conversations.formats.message import MessageDraft
 from conversations.formats.message_reader import as_own_fields
 from conversations.formats.openai_earlier import EXTRAS, earlier_message
-from conversations.formats.recognition import BYTES_READ, other_format
+from conversations.formats.values import read_chats
 
-NO_MESSAGES = "The list of messages is empty."
 NO_CALL_ANSWERED = "Required for a tool message: the id of the tool call that it answers."
-LOOKS_LIKE = "This looks like {name}, not like openai."
 
 _CHAT_KEYS = frozenset({"messages", "title", "metadata"})
 _OWN_FIELDS = frozenset({"role", "content", "tool_calls", "tool_call_id", "name"})
@@ -59,54 +61,34 @@ _CHECKS: dict[str, Check] = {
     "created_at": as_time_or_none,
 }
 
-_OPENING_BRACKETS = (b"[", b"{", b"[{")
-_RECOGNITION_LINES = 200
+_PREFERRED = "preferred_output"
+_NOT_PREFERRED = "non_preferred_output"
 
 _Object = dict[str, Any]
 
 
+def looks_like_openai(value: _Object) -> bool:
+    messages = value.get("messages")
+    return is_preference(value) or (
+        isinstance(messages, list)
+        and any(isinstance(each, dict) and ("role" in each or "type" in each) for each in messages)
+    )
+
+
 def read_openai(file: BinaryIO) -> Iterator[Chat | Rejected]:
-    """Parse a file opened in binary mode, line by line.
-
-    A file that starts like JSON over several lines is checked first: if it looks like another known
-    format, it is rejected as a whole instead of line by line.
-    """
-    lines = read_lines(file)
-    beginning = _first_lines(lines)
-    texts = [line[1][:BYTES_READ] for line in beginning if not isinstance(line, Rejected)]
-    if len(texts) > 1 and (name := other_format(b"".join(texts))):
-        yield Rejected.at(1, None, LOOKS_LIKE.format(name=name))
-        return
-    for line in chain(beginning, lines):
-        yield line if isinstance(line, Rejected) else parse_line(*line)
+    """Parse a file opened in binary mode, one conversation at a time."""
+    return read_chats(file, _chat)
 
 
-def _first_lines(
-    lines: Iterator[tuple[int, bytes] | Rejected],
-) -> list[tuple[int, bytes] | Rejected]:
-    """The first line, with more lines if it only has an opening bracket."""
-    first = next(lines, None)
-    if first is None:
-        return []
-    if isinstance(first, Rejected) or first[1].strip() not in _OPENING_BRACKETS:
-        return [first]
-    return [first, *islice(lines, _RECOGNITION_LINES)]
-
-
-def parse_line(number: int, line: bytes) -> Chat | Rejected:
-    try:
-        return _chat(number, parse_object(line))
-    except Malformed as error:
-        name = other_format(line)
-        hint = f" {LOOKS_LIKE.format(name=name)}" if name else ""
-        return Rejected.at(number, error.field, error.detail + hint)
+def is_preference(data: _Object) -> bool:
+    return isinstance(data.get("input"), dict) and _PREFERRED in data
 
 
 def _chat(number: int, data: _Object) -> Chat:
+    if is_preference(data):
+        return _preference(number, data)
     messages = as_list("messages", required("messages", data.get("messages")))
-    if not messages:
-        raise Malformed("messages", NO_MESSAGES)
-    read = _messages(messages)
+    read = _messages(not_empty("messages", messages))
     chat = Chat(
         line=number,
         file_id=as_id("id", data.get("id")),
@@ -118,6 +100,37 @@ def _chat(number: int, data: _Object) -> Chat:
     if earlier != chat.messages:
         chat = replace(chat, earlier=replace(chat, messages=earlier))
     return chat
+
+
+def _preference(number: int, data: _Object) -> Chat:
+    more = dict(data)
+    asked = dict(data["input"])
+    drafts = _listed("input.messages", asked.pop("messages", None))
+    last = len(drafts) - 1
+    parents = [index - 1 if index else None for index in range(len(drafts))]
+    active = last
+    for name in (_PREFERRED, _NOT_PREFERRED):
+        answers = _listed(name, more.pop(name, None))
+        for index, answer in enumerate(answers):
+            answer.extra = (answer.extra or {}) | {"preference": name}
+            parents.append(len(parents) - 1 if index else last)
+        drafts += answers
+        active = len(drafts) - 1 if name == _PREFERRED else active
+    more = more | {"input": asked} if asked else kept(more, "input")
+    return Chat(
+        line=number,
+        file_id=as_id("id", data.get("id")),
+        title=_title(data.get("title")),
+        metadata=_chat_metadata(more),
+        messages=tuple(drafts),
+        parents=tuple(parents),
+        active=active,
+    )
+
+
+def _listed(at: str, value: object) -> list[MessageDraft]:
+    messages = not_empty(at, as_list(at, required(at, value)))
+    return [as_draft(f"{at}.{index}", message) for index, message in enumerate(messages)]
 
 
 def _title(value: object) -> str | None:

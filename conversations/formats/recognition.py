@@ -1,23 +1,45 @@
-"""Recognise other known formats by the JSON keys at the beginning of a file."""
+"""Which format a file has, by its first values, or by the tables of a database.
+
+A predicate of a format (`Format.looks_like`) gets one value: an object of the file. For a database
+of SQLite it is `{"sqlite": [names of tables]}`, for HTML `{"html": its beginning}`.
+"""
 
 from __future__ import annotations
 
-import re
+from itertools import islice
+from typing import Any
 
-BYTES_READ = 64 * 1024
+from conversations.formats.beginnings import VALUES, first_values
+from conversations.formats.files import File, on_disk
+from conversations.formats.parquet import PARQUET_BEGINS, read_rows
+from conversations.formats.registry import FORMATS, Format
+from conversations.formats.sqlite import SQLITE_BEGINS, opened_database
 
-# Does not match keys of JSON inside a string, where the quote follows a backslash.
-_KEY = re.compile(rb'"(\w+)"\s*:')
-_KEYS_OF: dict[str, set[bytes]] = {
-    "ShareGPT": {b"conversations", b"from", b"value"},
-    "a ChatGPT export": {b"mapping", b"create_time"},
-    "a Claude export": {b"chat_messages"},
-    "a LibreChat export": {b"conversationId", b"messageId"},
-    "an Open WebUI export": {b"chat", b"history"},
-}
+_Object = dict[str, Any]
 
 
-def other_format(beginning: bytes) -> str | None:
-    """The display name of the format, or None. Checks the first BYTES_READ bytes."""
-    found = set(_KEY.findall(beginning[:BYTES_READ]))
-    return next((name for name, keys in _KEYS_OF.items() if keys <= found), None)
+def is_read_on_disk(file: File) -> bool:
+    """Whether it is read by a library that needs to go back and forth in it."""
+    return file.beginning.startswith((SQLITE_BEGINS, PARQUET_BEGINS))
+
+
+def values_of(file: File) -> list[_Object]:
+    """What predicates are asked about. Raises Unreadable."""
+    if file.beginning.startswith(SQLITE_BEGINS):
+        with on_disk(file.stream) as path, opened_database(path) as database:
+            return [{"sqlite": database.tables}]
+    if file.beginning.startswith(PARQUET_BEGINS):
+        with on_disk(file.stream) as path:
+            return [row for _, row in islice(read_rows(path), VALUES)]
+    if file.beginning[:1000].lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
+        return [{"html": file.beginning.decode(errors="replace")}]
+    return first_values(file.beginning)
+
+
+def format_of(values: list[_Object]) -> Format | None:
+    """The first one in the order of FORMATS that the first of these values is of, else the next."""
+    for value in values:
+        for each in FORMATS.values():
+            if each.looks_like(value):
+                return each
+    return None

@@ -7,7 +7,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 
-from conversations.formats.openai import parse_line
+from conversations.formats import READERS
 from conversations.models import Conversation, Message
 from conversations.services.bootstrap import SAMPLE_FILE
 from conversations.tests.factories import BOOKINGS_FILE
@@ -143,7 +143,7 @@ def test_a_user_that_cannot_be_is_a_usage_error():
 
 def test_an_interrupted_import_keeps_what_it_has_and_says_so(run, monkeypatch):
     def interrupted(file):
-        yield parse_line(1, json.dumps(GOOD).encode())
+        yield from READERS["openai"](io.BytesIO(json.dumps(GOOD).encode()))
         raise KeyboardInterrupt
 
     monkeypatch.setattr(

@@ -1,12 +1,10 @@
 import io
 import json
-import os
-import zipfile
 from datetime import UTC, datetime
 
 import pytest
 
-from conversations.formats import READERS, Chat, MessageDraft, Rejected, arrays, reasoning_of
+from conversations.formats import READERS, Chat, Rejected, arrays, reasoning_of
 from conversations.tests.factories import DATA
 
 EXPORT = DATA / "conversations.chatgpt.json"
@@ -246,49 +244,3 @@ def test_a_value_without_an_end_is_not_held_whole(monkeypatch):
     (rejected,) = READERS["chatgpt"](file)
     assert rejected.reason.startswith("Not JSON: Unterminated string")
     assert file.given < 10_000
-
-
-def zipped(**files):
-    data = io.BytesIO()
-    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, chats in files.items():
-            archive.writestr(name, json.dumps(chats))
-    return data.getvalue()
-
-
-def test_a_zip_is_read_with_all_parts_of_the_export():
-    one, two, three = ([conversation(node("a", content="x"), id=str(i))] for i in range(3))
-    data = zipped(
-        **{
-            "conversations-001.json": two,
-            "conversations-000.json": one,
-            "chat/conversations.json": three,
-            "shared_conversations.json": three,
-        }
-    )
-    assert [(chat.line, chat.file_id) for chat in read(data)] == [(1, "2"), (2, "0"), (3, "1")]
-
-
-def test_a_zip_without_conversations_is_refused():
-    assert read(zipped(**{"user.json": []})) == [Rejected(1, "No conversations.json in this zip.")]
-
-
-def test_a_broken_zip_is_refused():
-    data = zipped(**{"conversations.json": [conversation(node("a", content="x" * 5_000))]})
-    (cut,) = read(data[:200])
-    assert cut.reason.startswith("Not a zip that can be read: ")
-    at = data.index(b"conversations.json") + 30
-    *_, changed = read(data[:at] + b"\xff\xff\xff" + data[at + 3 :])
-    assert isinstance(changed, Rejected)
-
-
-@pytest.mark.parametrize("is_zip", [True, False])
-def test_a_pipe_is_read_too(is_zip):
-    chats = [conversation(node("a", content="x"))]
-    data = zipped(**{"conversations.json": chats}) if is_zip else json.dumps(chats).encode()
-    reading, writing = os.pipe()
-    os.write(writing, data)
-    os.close(writing)
-    with os.fdopen(reading, "rb") as pipe:
-        (chat,) = READERS["chatgpt"](pipe)
-    assert chat.messages == (MessageDraft(role="user", content="x", extra={"id": "a"}),)

@@ -78,6 +78,7 @@ def test_every_column_of_an_export_is_read_or_left_out_by_name():
 def test_what_is_written_is_read_again():
     message = RecordedMessage(id=uuid.uuid4(), sequence=7, **EVERYTHING)
     kept = {
+        "owner": "ann",
         "title": "T",
         "model_used": "qwen3",
         "metadata": {"topic": "x"},
@@ -88,7 +89,7 @@ def test_what_is_written_is_read_again():
         "created_at": AT,
         "updated_at": AT,
     }
-    recorded = RecordedChat(id="c", owner="ann", source="api", messages=[message], **kept)
+    recorded = RecordedChat(id="c", source="api", messages=[message], **kept)
     (chat,) = read("".join(WRITERS["jsonl"].write(recorded)).encode())
     said = MessageDraft(**EVERYTHING)
     assert chat == Chat(line=1, file_id="c", messages=(said,), **kept)
