@@ -22,9 +22,13 @@ def run(capsys):
     """Run the command and return its exit status, standard output and standard error."""
 
     def run_command(file, *arguments, file_format="openai"):
-        status, options = 0, {"format": file_format, "user": "ann"}
+        status = 0
+        owner = [] if "--user-from" in arguments else ["--user", "ann"]
+        files = [str(each) for each in (file if isinstance(file, list) else [file])]
         try:
-            call_command("import_conversations", str(file), *arguments, **options)
+            call_command(
+                "import_conversations", *files, "--format", file_format, *owner, *arguments
+            )
         except SystemExit as stop:
             status = stop.code
         return status, *capsys.readouterr()
@@ -96,7 +100,8 @@ def test_many_rejections_are_listed_in_part_and_reported_in_full(run, write, tmp
     assert err.splitlines()[-1].startswith("… and 30 more rejected")
     rejections = [json.loads(line) for line in report.read_text().splitlines()]
     assert rejections == [
-        {"line": number, "reason": "messages: Missing."} for number in range(1, 51)
+        {"file": str(tmp_path / "chats.jsonl"), "line": number, "reason": "messages: Missing."}
+        for number in range(1, 51)
     ]
 
 
@@ -137,7 +142,9 @@ def test_a_report_that_cannot_be_written_stops_before_anything_is_stored(run, tm
 
 def test_a_user_that_cannot_be_is_a_usage_error():
     with pytest.raises(CommandError, match="--user: ") as caught:
-        call_command("import_conversations", str(BOOKINGS_FILE), format="openai", user="ann ")
+        call_command(
+            *("import_conversations", str(BOOKINGS_FILE), "--format", "openai", "--user", "ann ")
+        )
     assert caught.value.returncode == 2
 
 
@@ -146,9 +153,8 @@ def test_an_interrupted_import_keeps_what_it_has_and_says_so(run, monkeypatch):
         yield from READERS["openai"](io.BytesIO(json.dumps(GOOD).encode()))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(
-        "conversations.management.commands.import_conversations.READERS", {"openai": interrupted}
-    )
+    monkeypatch.setattr("conversations.services.import_files.READERS", {"openai": interrupted})
+    monkeypatch.setattr("conversations.services.imports.BATCH_CONVERSATIONS", 1)
     with pytest.raises(CommandError, match="Run the command again") as caught:
         run(BOOKINGS_FILE)
     assert caught.value.returncode == 130

@@ -1,0 +1,185 @@
+"""Import and export of a large file, against PostgreSQL's COPY of the same rows, in one run.
+
+    .venv/bin/python -m bench.imports [--messages 200000] [--format json] [--export]
+
+Starts a durable embedded PostgreSQL in a temporary folder, writes a file of conversations of
+PER_CONVERSATION messages, and imports it with `import_conversations`, a process of its own. The
+rows that it stored are then copied out, the tables emptied, and the same rows copied into the same
+tables, with their indexes, constraints and triggers, by one COPY a table: that is the reference.
+A second reference has no triggers and no foreign keys to check (`session_replication_role`), and
+the search vectors as they were computed before. Prints messages a second of each, the ratios, and
+the largest memory of the command's process. `--export` also compares `export_conversations` with
+`COPY … TO` of both tables.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from bench.services import ROOT, database
+
+PER_CONVERSATION = 10
+TABLES = ("conversations_conversation", "conversations_message")
+EMPTY = f"TRUNCATE {', '.join(TABLES)}, conversations_pendingchange CASCADE"
+# Words as they are distributed in text: few are common, most are rare.
+SYLLABLES = "ka lo mi ren ta su vel dor an pe shi gra to nu fi bel cor ma zu hin".split()
+WORDS = 20_000
+WORDS_OF_QUESTION, WORDS_OF_ANSWER = 15, 70
+
+
+def main() -> int:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--messages", type=int, default=200_000)
+    arguments.add_argument("--format", choices=("json", "openai"), default="json")
+    arguments.add_argument("--export", action="store_true", help="compare exports too")
+    given = arguments.parse_args()
+    with database() as (environment, _):
+        os.environ |= environment | {"DJANGO_SETTINGS_MODULE": "chatproject.settings"}
+        return measure(given, Path(environment["CHATPROJECT_DATA"]))
+
+
+def measure(given: argparse.Namespace, folder: Path) -> int:
+    import django
+
+    django.setup()
+    from django.core.management import call_command
+
+    call_command("migrate", verbosity=0)
+    path = folder / f"chats.{given.format}.jsonl"
+    write_file(path, given.messages // PER_CONVERSATION, given.format)
+    print(f"{given.messages:,} messages, {path.stat().st_size / 1e6:,.0f} MB of {given.format}")
+    command = ("import_conversations", str(path), "--format", given.format, "--user", "bench")
+    taken, memory = run(*command)
+    show("import_conversations", given.messages, taken, f"{memory:,.0f} MB")
+    if given.export:
+        compare_exports(given.messages, folder)
+    for name, bare in (("COPY", False), ("COPY, no triggers", True)):
+        reference = copied(folder, bare)
+        show(name, given.messages, reference, f"import at {reference / taken:.0%} of its rate")
+    return 0
+
+
+def compare_exports(messages: int, folder: Path) -> None:
+    path = folder / "exported.jsonl"
+    taken, memory = run("export_conversations", "--format", "json", "-o", str(path))
+    show("export_conversations", messages, taken, f"{memory:,.0f} MB")
+    begun = time.perf_counter()
+    for table in TABLES:
+        copy_out(folder, table, columns_of(table, search=False))
+    reference = time.perf_counter() - begun
+    show("COPY … TO", messages, reference, f"export at {reference / taken:.0%} of its rate")
+
+
+def show(name: str, messages: int, seconds: float, text: str) -> None:
+    print(f"{name:22}{messages / seconds:10,.0f} messages/s {seconds:8.1f} s   {text}", flush=True)
+
+
+def run(*command: str) -> tuple[float, float]:
+    """Run a command of the project: seconds, and the largest memory of its process in MB."""
+    begun = time.perf_counter()
+    process = subprocess.Popen([sys.executable, "manage.py", *command], cwd=ROOT)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{command[0]} failed with status {process.returncode}")
+    return time.perf_counter() - begun, usage.ru_maxrss / 1024
+
+
+def copied(folder: Path, bare: bool) -> float:
+    """Copy the stored rows out, empty the tables, copy the rows in: seconds of the last."""
+    from django.db import connection
+
+    columns = {table: columns_of(table, search=bare) for table in TABLES}
+    for table in TABLES:
+        copy_out(folder, table, columns[table])
+    with connection.cursor() as cursor:
+        cursor.execute(EMPTY)
+        cursor.execute("DELETE FROM conversations_conversationcount")
+        cursor.execute("CHECKPOINT")
+        cursor.execute(f"SET session_replication_role = {'replica' if bare else 'origin'}")
+        begun = time.perf_counter()
+        cursor.execute("BEGIN")
+        for table in TABLES:
+            with path_of(folder, table).open("rb") as file:
+                cursor.copy_expert(f"COPY {table} ({columns[table]}) FROM STDIN", file)
+        cursor.execute("COMMIT")
+        seconds = time.perf_counter() - begun
+        cursor.execute("SET session_replication_role = origin")
+    return seconds
+
+
+def copy_out(folder: Path, table: str, columns: str) -> None:
+    from django.db import connection
+
+    with connection.cursor() as cursor, path_of(folder, table).open("wb") as file:
+        cursor.copy_expert(f"COPY {table} ({columns}) TO STDOUT", file)
+
+
+def path_of(folder: Path, table: str) -> Path:
+    return folder / f"{table}.copy"
+
+
+def columns_of(table: str, *, search: bool) -> str:
+    """Those of the table; a trigger computes the search vector, unless it is copied too."""
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        found = connection.introspection.get_table_description(cursor, table)
+    return ", ".join(column.name for column in found if search or column.name != "search")
+
+
+def write_file(path: Path, conversations: int, file_format: str) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        for line in made_lines(conversations, file_format):
+            file.write(json.dumps(line) + "\n")
+
+
+def made_lines(conversations: int, file_format: str) -> Iterator[dict[str, Any]]:
+    chance = random.Random(7)
+    words = ["".join(chance.choices(SYLLABLES, k=chance.randint(1, 4))) for _ in range(WORDS)]
+    weights = [1 / place for place in range(1, WORDS + 1)]
+    text = Text(chance, words, weights)
+    begin = datetime(2025, 1, 1, tzinfo=UTC)
+    for number in range(conversations):
+        at = begin + timedelta(minutes=number)
+        made = [made_message(text, place, at) for place in range(PER_CONVERSATION)]
+        line: dict[str, Any] = {"id": f"chat-{number}", "messages": made}
+        if file_format == "json":
+            line |= {"title": text.of(4), "created_at": at.isoformat()}
+            for place, message in enumerate(made):
+                message["created_at"] = (at + timedelta(seconds=20 * place)).isoformat()
+        yield line
+
+
+def made_message(text: Text, place: int, at: datetime) -> dict[str, Any]:
+    if place % 2 == 0:
+        return {"role": "user", "content": text.of(WORDS_OF_QUESTION)}
+    return {"role": "assistant", "content": text.of(WORDS_OF_ANSWER)}
+
+
+class Text:
+    def __init__(
+        self, chance: random.Random, words: Sequence[str], weights: Sequence[float]
+    ) -> None:
+        self._chance = chance
+        # Drawn from one long sample: drawing each word by its weight takes longer than the import.
+        self._sample = chance.choices(words, weights, k=500_000)
+
+    def of(self, words: int) -> str:
+        many = self._chance.randint(words // 2, words * 3 // 2)
+        begin = self._chance.randrange(len(self._sample) - many)
+        return " ".join(self._sample[begin : begin + many])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
