@@ -7,9 +7,10 @@ PER_CONVERSATION messages, and imports it with `import_conversations`, a process
 rows that it stored are then copied out, the tables emptied, and the same rows copied into the same
 tables, with their indexes, constraints and triggers, by one COPY a table: that is the reference.
 A second reference has no triggers and no foreign keys to check (`session_replication_role`), and
-the search vectors as they were computed before. Prints messages a second of each, the ratios, and
-the largest memory of the command's process. `--export` also compares `export_conversations` with
-`COPY … TO` of both tables.
+the search vectors as they were computed before. Prints messages a second of each, the processor
+seconds of the command and of its database session (Linux), which other work on the machine changes
+less, the ratios by both, and the largest memory of the command's process. `--export` also compares
+`export_conversations` with `COPY … TO` of both tables.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -58,45 +61,90 @@ def measure(given: argparse.Namespace, folder: Path) -> int:
     path = folder / f"chats.{given.format}.jsonl"
     write_file(path, given.messages // PER_CONVERSATION, given.format)
     print(f"{given.messages:,} messages, {path.stat().st_size / 1e6:,.0f} MB of {given.format}")
+    print(f"{'':22}{'messages/s':>12}{'seconds':>10}{'CPU s':>10}")
     command = ("import_conversations", str(path), "--format", given.format, "--user", "bench")
-    taken, memory = run(*command)
-    show("import_conversations", given.messages, taken, f"{memory:,.0f} MB")
+    taken = show("import_conversations", given.messages, run(folder, *command))
     if given.export:
         compare_exports(given.messages, folder)
-    for name, bare in (("COPY", False), ("COPY, no triggers", True)):
-        reference = copied(folder, bare)
-        show(name, given.messages, reference, f"import at {reference / taken:.0%} of its rate")
+    show("COPY", given.messages, copied(folder, bare=False), "import", taken)
+    show("COPY, no triggers", given.messages, copied(folder, bare=True), "import", taken)
     return 0
 
 
 def compare_exports(messages: int, folder: Path) -> None:
     path = folder / "exported.jsonl"
-    taken, memory = run("export_conversations", "--format", "json", "-o", str(path))
-    show("export_conversations", messages, taken, f"{memory:,.0f} MB")
-    begun = time.perf_counter()
-    for table in TABLES:
-        copy_out(folder, table, columns_of(table, search=False))
-    reference = time.perf_counter() - begun
-    show("COPY … TO", messages, reference, f"export at {reference / taken:.0%} of its rate")
+    taken = run(folder, "export_conversations", "--format", "json", "-o", str(path))
+    show("export_conversations", messages, taken)
+    with processor(folder) as reference:
+        for table in TABLES:
+            copy_out(folder, table, columns_of(table, search=False))
+    show("COPY … TO", messages, reference, "export", taken)
 
 
-def show(name: str, messages: int, seconds: float, text: str) -> None:
-    print(f"{name:22}{messages / seconds:10,.0f} messages/s {seconds:8.1f} s   {text}", flush=True)
+@dataclass
+class Taken:
+    """Seconds, seconds of the processor, and the largest memory in MB."""
+
+    seconds: float = 0
+    cpu: float = 0
+    memory: float | None = None
 
 
-def run(*command: str) -> tuple[float, float]:
-    """Run a command of the project: seconds, and the largest memory of its process in MB."""
-    begun = time.perf_counter()
-    process = subprocess.Popen([sys.executable, "manage.py", *command], cwd=ROOT)
+def show(
+    name: str, messages: int, taken: Taken, compared: str = "", with_: Taken | None = None
+) -> Taken:
+    text = f"{name:22}{messages / taken.seconds:12,.0f}{taken.seconds:10.1f}{taken.cpu:10.1f}"
+    if taken.memory is not None:
+        text += f"   {taken.memory:,.0f} MB"
+    if with_ is not None:
+        text += f"   {compared} at {taken.seconds / with_.seconds:.0%} of its rate"
+        text += f", {taken.cpu / with_.cpu:.0%} by CPU" if with_.cpu else ""
+    print(text, flush=True)
+    return taken
+
+
+@contextmanager
+def processor(folder: Path) -> Iterator[Taken]:
+    """What a block of this process takes, with the database session that it begins and ends."""
+    from django.db import connection
+
+    taken = Taken()
+    connection.close()
+    before, own, begun = ended_sessions(folder), time.process_time(), time.perf_counter()
+    yield taken
+    taken.seconds = time.perf_counter() - begun
+    connection.close()
+    taken.cpu = time.process_time() - own + ended_sessions(folder) - before
+
+
+def run(folder: Path, *command: str) -> Taken:
+    """Run a command of the project in a process of its own."""
+    before, begun = ended_sessions(folder), time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, "manage.py", *command], cwd=ROOT, stdout=subprocess.DEVNULL
+    )
     _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - begun
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit(f"{command[0]} failed with status {process.returncode}")
-    return time.perf_counter() - begun, usage.ru_maxrss / 1024
+    cpu = usage.ru_utime + usage.ru_stime + ended_sessions(folder) - before
+    return Taken(seconds, cpu, usage.ru_maxrss / 1024)
 
 
-def copied(folder: Path, bare: bool) -> float:
-    """Copy the stored rows out, empty the tables, copy the rows in: seconds of the last."""
+def ended_sessions(folder: Path) -> float:
+    """Processor seconds of the database's processes that have ended; 0 where nothing tells."""
+    time.sleep(0.5)  # a session ends after its client has closed the connection
+    try:
+        pid = (folder / "postgres" / "data" / "postmaster.pid").read_text().split()[0]
+        numbers = Path("/proc", pid, "stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0
+    return (int(numbers[13]) + int(numbers[14])) / os.sysconf("SC_CLK_TCK")
+
+
+def copied(folder: Path, *, bare: bool) -> Taken:
+    """Copy the stored rows out, empty the tables, copy the rows in: what the last takes."""
     from django.db import connection
 
     columns = {table: columns_of(table, search=bare) for table in TABLES}
@@ -104,18 +152,15 @@ def copied(folder: Path, bare: bool) -> float:
         copy_out(folder, table, columns[table])
     with connection.cursor() as cursor:
         cursor.execute(EMPTY)
-        cursor.execute("DELETE FROM conversations_conversationcount")
         cursor.execute("CHECKPOINT")
+    with processor(folder) as taken, connection.cursor() as cursor:
         cursor.execute(f"SET session_replication_role = {'replica' if bare else 'origin'}")
-        begun = time.perf_counter()
         cursor.execute("BEGIN")
         for table in TABLES:
             with path_of(folder, table).open("rb") as file:
                 cursor.copy_expert(f"COPY {table} ({columns[table]}) FROM STDIN", file)
         cursor.execute("COMMIT")
-        seconds = time.perf_counter() - begun
-        cursor.execute("SET session_replication_role = origin")
-    return seconds
+    return taken
 
 
 def copy_out(folder: Path, table: str, columns: str) -> None:

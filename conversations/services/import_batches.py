@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
+from typing import Any
 
 from django.db import IntegrityError, transaction
 
@@ -83,7 +84,7 @@ def store_batch(items: Sequence[Item]) -> list[Outcome]:
 def look_at_batch(items: Sequence[Item], seen: Seen) -> list[Outcome]:
     """The outcomes that `store_batch` would have; nothing is stored."""
     known = _Known(items)
-    return [_outcome(lambda item=item: _would_be_new(item, known, seen)) for item in items]
+    return [_outcome(_would_be_new, item, known, seen) for item in items]
 
 
 def _would_be_new(item: Item, known: _Known, seen: Seen) -> bool:
@@ -97,9 +98,9 @@ def _would_be_new(item: Item, known: _Known, seen: Seen) -> bool:
     return True
 
 
-def _outcome(store: Callable[[], bool]) -> Outcome:
+def _outcome(store: Callable[..., bool], *given: Any) -> Outcome:
     try:
-        return store()
+        return store(*given)
     except ServiceError as error:
         return error
     except IntegrityError as error:
@@ -109,9 +110,7 @@ def _outcome(store: Callable[[], bool]) -> Outcome:
 
 
 def _stored_alone(item: Item) -> Outcome:
-    return _outcome(
-        lambda: store_alone(item.chat, item.drafts, item.ids, item.owner_id, item.source)
-    )
+    return _outcome(store_alone, item.chat, item.drafts, item.ids, item.owner_id, item.source)
 
 
 def _copied(new: Sequence[NewRows]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import User
@@ -36,13 +36,13 @@ class OwnersFrom:
 
     def username_of(self, chat: Chat) -> str:
         """Raises InvalidValue, naming the field."""
-        field, value = OWNER, chat.owner
+        field, value = OWNER, cast("Any", chat.owner)
         if self.field != OWNER:
             path = self.field.removeprefix(_METADATA)
             field, value = f"{_METADATA}{path}", _value_at(chat.metadata, path)
         if value is None:
             raise InvalidValue(NO_OWNER, field=field)
-        if not isinstance(value, str | int) or isinstance(value, bool):
+        if not isinstance(value, str) and type(value) is not int:
             raise InvalidValue(NOT_A_NAME, field=field)
         absolute = not self.namespace or str(value).startswith(username_of("", self.namespace))
         return username_from(value, namespace=self.namespace, absolute=absolute, field=field)

@@ -158,7 +158,8 @@ class Importer:
         if isinstance(self._owners, int):
             return {self._owners: self._owners}
         names = {str(read.owner) for read in batch if isinstance(read.chat, Chat)}
-        return {**ids_of_owners(names, dry_run=self._seen is not None)}
+        ids = ids_of_owners(names, dry_run=self._seen is not None)
+        return dict(ids.items())
 
     def _count(self, read: _Read, outcome: Outcome) -> None:
         if isinstance(outcome, ServiceError):
