@@ -119,7 +119,7 @@ class Importer:
     def _checked(self, read: _Read) -> _Read:
         if isinstance(read.chat, Rejected):
             return read
-        read.drafts = [_interrupted_if_streaming(message) for message in read.chat.messages]
+        read.drafts = as_imported(read.chat)
         try:
             check_chat(read.chat, read.drafts)
             owners = self._owners
@@ -184,6 +184,11 @@ class Importer:
 
 def _rejected(chat: Chat, error: ServiceError) -> Rejected:
     return Rejected.at(chat.line, error.field, error.detail)
+
+
+def as_imported(chat: Chat) -> list[MessageDraft]:
+    """Its messages as they are stored."""
+    return [_interrupted_if_streaming(message) for message in chat.messages]
 
 
 def _interrupted_if_streaming(draft: MessageDraft) -> MessageDraft:
