@@ -20,6 +20,7 @@ OWNER = "owner"
 _METADATA = "metadata."
 
 NO_OWNER = "The conversation does not say whose it is."
+NOT_FOR_STAFF = "An account of staff gets no conversations from others."
 NOT_A_NAME = "Not the name of a user: a text or a whole number."
 
 
@@ -34,12 +35,19 @@ class OwnersFrom:
     field: str
     namespace: str = ""
 
+    @property
+    def path(self) -> str:
+        """Where the name is, as refusals say."""
+        if self.field == OWNER:
+            return OWNER
+        return f"{_METADATA}{self.field.removeprefix(_METADATA)}"
+
     def username_of(self, chat: Chat) -> str:
         """Raises InvalidValue, naming the field."""
-        field, value = OWNER, cast("Any", chat.owner)
-        if self.field != OWNER:
-            path = self.field.removeprefix(_METADATA)
-            field, value = f"{_METADATA}{path}", _value_at(chat.metadata, path)
+        field = self.path
+        value = cast("Any", chat.owner)
+        if field != OWNER:
+            value = _value_at(chat.metadata, field.removeprefix(_METADATA))
         if value is None:
             raise InvalidValue(NO_OWNER, field=field)
         if not isinstance(value, str) and type(value) is not int:

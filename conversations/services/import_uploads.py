@@ -16,6 +16,7 @@ from conversations.models import AccessAction, AccessContext, ImportRun, ImportS
 from conversations.models.import_run import UNFINISHED_IMPORTS
 from conversations.services.audit import record_act
 from conversations.services.errors import Conflict, InvalidValue, NotFound
+from conversations.services.import_owners import NOT_FOR_STAFF
 from conversations.services.users import NO_SUCH_USER, check_namespace, find_user
 from conversations.services.validators import check_text
 
@@ -27,8 +28,7 @@ EMPTY_FILE = "The file is empty."
 LARGE_FILE = "The file is larger than {limit:,} bytes."
 UNKNOWN_FORMAT = "There is no such format."
 ONE_OF_BOTH = "Name one owner, or where the file names the owners."
-NOT_STAFF = "An account of staff gets no conversations from others."
-NO_SUCH_IMPORT = "There is no such import, or its file is already complete."
+NO_SUCH_IMPORT = "There is no such import, or it was stopped."
 ELSEWHERE = "{size:,} bytes of the file have arrived. Send what follows them."
 
 
@@ -87,25 +87,28 @@ def _owner(staff: User, name: str, namespace: str) -> User:
     if user is None:
         raise NotFound(NO_SUCH_USER, field="owner")
     if user != staff and (user.is_staff or user.is_superuser):
-        raise InvalidValue(NOT_STAFF, field="owner")
+        raise InvalidValue(NOT_FOR_STAFF, field="owner")
     return user
 
 
 def add_piece(*, run_id: uuid.UUID, staff_id: int, at: int, data: bytes) -> ImportRun:
     """Add bytes to the end of the file; `at` is how many were sent before. It is complete, and
-    waits for its import, when all of `size` are there.
+    waits for its import, when all of `size` are there. Bytes that are there are not added again.
 
     Raises NotFound where this member of staff sends no such file, InvalidValue for more bytes than
-    were announced, and Conflict, which says how many there are, if others than `at`.
+    were announced, and Conflict, which says how many there are, if fewer than `at`.
     """
     with transaction.atomic():
-        uploads = ImportRun.objects.filter(status=ImportStatus.UPLOADING, staff_id=staff_id)
-        run = uploads.select_for_update().filter(pk=run_id).first()
+        sent = ImportRun.objects.filter(staff_id=staff_id).exclude(status=ImportStatus.STOPPED)
+        run = sent.select_for_update().filter(pk=run_id).first()
         if run is None:
             raise NotFound(NO_SUCH_IMPORT)
         path = path_of(run)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        there = path.stat().st_size if path.exists() else 0
+        uploading = run.status == ImportStatus.UPLOADING
+        there = (path.stat().st_size if path.exists() else 0) if uploading else run.size
+        if at + len(data) <= there:
+            return run
         if at != there:
             raise Conflict(ELSEWHERE.format(size=there), field="at")
         if there + len(data) > run.size:

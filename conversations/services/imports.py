@@ -16,8 +16,7 @@ from conversations.services.errors import InvalidValue, ServiceError
 from conversations.services.import_batches import Item, Outcome, look_at_batch, store_batch
 from conversations.services.import_dry_run import Seen
 from conversations.services.import_one import check_chat
-from conversations.services.import_owners import OWNER, OwnersFrom, ids_of_owners
-from conversations.services.users import NOT_FOR_STAFF
+from conversations.services.import_owners import NOT_FOR_STAFF, OwnersFrom, ids_of_owners
 
 # A batch ends with the conversation that makes it so large.
 BATCH_CONVERSATIONS, BATCH_MESSAGES, BATCH_BYTES = 2_000, 5_000, 8 * 1024 * 1024
@@ -143,7 +142,7 @@ class Importer:
                     item = Item(read.chat, read.drafts, ids[read.owner], read.source)
                     items.append((read, item))
                 else:
-                    read.chat = _rejected(read.chat, InvalidValue(NOT_FOR_STAFF, field=OWNER))
+                    read.chat = _rejected(read.chat, self._not_for_staff())
         stored = [item for _, item in items]
         outcomes = store_batch(stored) if self._seen is None else look_at_batch(stored, self._seen)
         for (read, _), outcome in zip(items, outcomes, strict=True):
@@ -160,6 +159,10 @@ class Importer:
         names = {str(read.owner) for read in batch if isinstance(read.chat, Chat)}
         ids = ids_of_owners(names, dry_run=self._seen is not None)
         return dict(ids.items())
+
+    def _not_for_staff(self) -> InvalidValue:
+        assert isinstance(self._owners, OwnersFrom)
+        return InvalidValue(NOT_FOR_STAFF, field=self._owners.path)
 
     def _count(self, read: _Read, outcome: Outcome) -> None:
         if isinstance(outcome, ServiceError):

@@ -12,11 +12,12 @@ from conversations.services.import_one import STORED_DIFFERS, STORED_IS_SHORTER
 from conversations.services.import_owners import (
     NO_OWNER,
     NOT_A_NAME,
+    NOT_FOR_STAFF,
     OwnersFrom,
     owner_to_import_for,
 )
 from conversations.services.imports import Importer
-from conversations.services.users import NOT_FOR_STAFF, find_or_create_user
+from conversations.services.users import find_or_create_user
 from conversations.tests.factories import make_staff
 
 pytestmark = pytest.mark.django_db
