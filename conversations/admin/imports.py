@@ -36,7 +36,7 @@ from conversations.admin.base import ReadOnlyAdmin, uuid_in
 from conversations.admin.filters import choice_filter
 from conversations.admin.formatting import clipped, isolated, moment
 from conversations.chat.runtime.import_process import look_for_imports
-from conversations.formats import READERS
+from conversations.formats import AUTO, FORMATS
 from conversations.models import ImportRun, ImportStatus
 from conversations.models.rights import IMPORT
 from conversations.services import InvalidValue, ServiceError
@@ -60,7 +60,10 @@ class ImportForm(forms.Form):
     """
 
     file = forms.FileField(label="File", required=False, allow_empty_file=True)
-    format = forms.ChoiceField(label="Format", choices=[(name, name) for name in READERS])
+    format = forms.ChoiceField(
+        label="Format",
+        choices=[(AUTO, "recognised by its content"), *((name, name) for name in FORMATS)],
+    )
     owner = forms.CharField(
         label="Owner",
         strip=False,

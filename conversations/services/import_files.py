@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from itertools import islice
-from typing import BinaryIO
 
-from conversations.formats import READERS
+from conversations.formats import Files, read_files
 from conversations.services.imports import Importer
 
 
-def add_file(
-    importer: Importer, file: BinaryIO, *, file_format: str, name: str = "", skip: int = 0
+def add_files(
+    importer: Importer, files: Files, *, file_format: str, name: str = "", skip: int = 0
 ) -> None:
-    """Add what is in the file but the first `skip` conversations; `name` is what a refusal calls
-    it."""
-    for chat in islice(READERS[file_format](file), skip, None):
-        importer.add(chat, source=f"import:{file_format}", place=name)
+    """Add what is in the files but the first `skip` conversations, in this format or in the one
+    that each file is recognised as ("auto"); `name` is what a refusal calls them."""
+    for found in islice(read_files(files, file_format), skip, None):
+        importer.add(found, source=f"import:{getattr(found, 'format', '')}", place=name)

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import BinaryIO
+from contextlib import closing, contextmanager
 
 from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
 from conversations.db.one_at_a_time import unless_elsewhere
-from conversations.formats import Rejected
+from conversations.formats import Files, Rejected
 from conversations.models import ImportRun, ImportStatus
 from conversations.models.import_run import UNFINISHED_IMPORTS
-from conversations.services.import_files import add_file
+from conversations.services.import_files import add_files
 from conversations.services.import_owners import OWNER, OwnersFrom
 from conversations.services.import_uploads import path_of
 from conversations.services.imports import Importer, ImportReport
@@ -63,9 +62,9 @@ def _run(run: ImportRun) -> None:
     begun = ImportRun.objects.filter(pk=run.pk, status__in=UNFINISHED_IMPORTS)
     if not begun.update(status=ImportStatus.RUNNING, updated_at=timezone.now()):
         return
-    with _ending(run), path_of(run).open("rb") as file:
+    with _ending(run), closing(Files(path_of(run))) as files:
         run.refresh_from_db()
-        _import(run, file)
+        _import(run, files)
 
 
 @contextmanager
@@ -86,28 +85,28 @@ def _ending(run: ImportRun) -> Iterator[None]:
     path_of(run).unlink(missing_ok=True)
 
 
-def _import(run: ImportRun, file: BinaryIO) -> None:
+def _import(run: ImportRun, files: Files) -> None:
     # A dry run begins anew: what it has seen was kept nowhere.
     before = ImportReport() if run.dry_run else _report_of(run)
     refused = [] if run.dry_run else list(run.refused)
 
     def note(place: str, rejected: Rejected) -> None:
         if len(refused) < REFUSED_KEPT:
-            refused.append([place, rejected.line, rejected.reason])
+            refused.append([rejected.file, rejected.line, rejected.reason])
 
     def save(report: ImportReport) -> None:
         values = {name: getattr(report, name) for name in _COUNTS}
         if len(refused) != len(run.refused):
             values["refused"] = run.refused = list(refused)
         running = ImportRun.objects.filter(pk=run.pk, status=ImportStatus.RUNNING)
-        if not running.update(**values, position=file.tell(), updated_at=timezone.now()):
+        if not running.update(**values, position=files.position, updated_at=timezone.now()):
             raise _Stopped
 
     importer = Importer(
         owners=_owners_of(run), dry_run=run.dry_run, on_rejected=note, on_progress=save
     )
     importer.report = before
-    add_file(importer, file, file_format=run.file_format, skip=before.read)
+    add_files(importer, files, file_format=run.file_format, skip=before.read)
     importer.finish()
 
 

@@ -11,7 +11,7 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.utils import timezone
 
-from conversations.formats import READERS
+from conversations.formats import AUTO, FORMATS
 from conversations.models import AccessAction, AccessContext, ImportRun, ImportStatus
 from conversations.models.import_run import UNFINISHED_IMPORTS
 from conversations.services.audit import record_act
@@ -57,7 +57,7 @@ def begin_upload(
     if size > settings.CHAT_MAX_IMPORT_BYTES:
         text = LARGE_FILE.format(limit=settings.CHAT_MAX_IMPORT_BYTES)
         raise InvalidValue(text, field="file", code="too_large")
-    if file_format not in READERS:
+    if file_format not in {AUTO, *FORMATS}:
         raise InvalidValue(UNKNOWN_FORMAT, field="format", code="invalid_choice")
     if bool(owner) == bool(owner_field):
         raise InvalidValue(ONE_OF_BOTH, field="owner")

@@ -102,7 +102,7 @@ class Importer:
         self._messages = self._bytes = 0
 
     def add(self, chat: Chat | Rejected, *, source: str, place: str = "") -> None:
-        """`place` is where it was read, such as the name of its file, for `on_rejected`."""
+        """`place` is where its file was, for `on_rejected`."""
         self.report.read += 1
         self._batch.append(self._checked(_Read(place, source, chat)))
         full = len(self._batch) >= BATCH_CONVERSATIONS or self._messages >= BATCH_MESSAGES
@@ -186,7 +186,7 @@ class Importer:
 
 
 def _rejected(chat: Chat, error: ServiceError) -> Rejected:
-    return Rejected.at(chat.line, error.field, error.detail)
+    return Rejected.at(chat.line, error.field, error.detail, file=chat.file)
 
 
 def as_imported(chat: Chat) -> list[MessageDraft]:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import stat
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import IO, Any, BinaryIO
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from typing import IO, Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from conversations.formats import READERS, Rejected
+from conversations.formats import AUTO, FORMATS, Files, Rejected
 from conversations.management.arguments import (
     INCOMPLETE,
     INTERRUPTED,
@@ -23,7 +21,7 @@ from conversations.management.arguments import (
 )
 from conversations.management.progress import progress_bar
 from conversations.services.errors import ServiceError
-from conversations.services.import_files import add_file
+from conversations.services.import_files import add_files
 from conversations.services.import_owners import OwnersFrom, owner_to_import_for
 from conversations.services.imports import Importer, ImportReport
 from conversations.services.users import check_namespace
@@ -37,10 +35,9 @@ STOPPED = "Stopped."
 REST_REMAINS = "The conversations imported so far are stored. Run the command again for the rest."
 
 EPILOG = """
-Formats: openai is OpenAI chat JSONL; json is the export format "JSON Lines, everything stored";
-oasst is OpenAssistant's message trees or messages as JSON Lines; chatgpt is ChatGPT's data export,
-a zip or the conversations.json in it, of which a "line" is the place in the array. All but openai
-keep the branches of a conversation.
+Each file, those of a folder or zip too, is read in the format that it is recognised as, or in the
+one of --format; docs/formats.md describes them. A "line" in a report is the line of a file or the
+place in its array or database.
 Each conversation is stored completely or rejected, independently of the others. The import is
 idempotent: a conversation is identified by its owner, the format, and its id in the file or,
 without one, its content. So an import that was stopped or killed is completed by the same command.
@@ -50,11 +47,12 @@ trusted client; a name of staff is rejected. Exit status: 0 if nothing was rejec
 was rejected, 2 if the import could not run, 130 if it was stopped by Ctrl-C.
 
 Examples:
-  manage.py import_conversations conversations.zip --format chatgpt --user alice
+  manage.py import_conversations conversations.zip --user alice
   manage.py import_conversations backup.jsonl --format json --user-from owner --dry-run
   manage.py import_conversations a.jsonl b.jsonl --format openai --user-from customer.id \\
       --namespace crm --report rejected.jsonl
-  zcat chats.jsonl.gz | manage.py import_conversations - --format openai --user bot
+  manage.py import_conversations ~/.codex/sessions --format codex --user bot
+  zcat chats.jsonl.gz | manage.py import_conversations - --format openai --user bot --json
 """
 
 
@@ -64,9 +62,17 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         add_epilog(parser, EPILOG)
         parser.add_argument(
-            "files", metavar="FILE", nargs="+", help="path of a file; - for standard input"
+            "files",
+            metavar="FILE|DIR|-",
+            nargs="+",
+            help="path of a file, plain or as gzip or zip, or of a folder; - for standard input",
         )
-        parser.add_argument("--format", required=True, choices=sorted(READERS))
+        parser.add_argument(
+            "--format",
+            default=AUTO,
+            choices=[AUTO, *sorted(FORMATS)],
+            help="by default each file is recognised by its content",
+        )
         owners = parser.add_mutually_exclusive_group(required=True)
         owners.add_argument(
             "--user",
@@ -117,7 +123,7 @@ class Command(BaseCommand):
             print_json(self, _as_json(report, rejections, options["dry_run"]))
             return
         for shown in rejections.first:
-            place = f"{shown['file']}, " if len(options["files"]) > 1 and shown["file"] else ""
+            place = "" if [shown["file"]] == options["files"] else f"{shown['file']}, "
             self.stderr.write(f"{place}line {shown['line']}: {shown['reason']}")
         if (more := report.rejections - len(rejections.first)) > 0:
             self.stderr.write(MORE_REJECTED.format(count=more))
@@ -138,7 +144,8 @@ class _Rejections:
         self.first: list[dict[str, Any]] = []
 
     def add(self, place: str, rejected: Rejected) -> None:
-        record = {"file": place, "line": rejected.line, "reason": rejected.reason}
+        file = f"{place}/{rejected.file}" if rejected.file else place
+        record = {"file": file, "line": rejected.line, "reason": rejected.reason}
         if len(self.first) < SHOWN_REJECTIONS:
             self.first.append(record)
         if self._file is not None:
@@ -167,35 +174,27 @@ def _owners(options: dict[str, Any]) -> int | OwnersFrom:
     return owner_to_import_for(options["user"], namespace=namespace, dry_run=options["dry_run"])
 
 
-def _import(importer: Importer, files: Sequence[BinaryIO], file_format: str) -> None:
-    sizes = [_size(file) for file in files]
-    known = [file for file, size in zip(files, sizes, strict=True) if size is not None]
-    total = sum(size or 0 for size in sizes) if len(known) == len(files) else None
+def _import(importer: Importer, given: Mapping[str, Files], file_format: str) -> None:
+    sizes = [files.size for files in given.values()]
+    total = None if None in sizes else sum(size or 0 for size in sizes)
     with progress_bar(total, in_bytes=True) as show:
         importer.on_progress = lambda report: show(
-            sum(file.tell() for file in known), f"{report.read:,} conversations"
+            sum(files.position for files in given.values()), f"{report.read:,} conversations"
         )
-        for file in files:
-            add_file(importer, file, file_format=file_format, name=_name_of(file))
+        for path, files in given.items():
+            add_files(importer, files, file_format=file_format, name=path)
         importer.finish()
 
 
-def _name_of(file: BinaryIO) -> str:
-    return STANDARD_INPUT if file is sys.stdin.buffer else str(file.name)
-
-
 @contextmanager
-def _opened(paths: Sequence[str]) -> Iterator[list[BinaryIO]]:
+def _opened(paths: Sequence[str]) -> Iterator[dict[str, Files]]:
     """All of them before anything is stored, so that a wrong path stops the import at once."""
-    files: list[BinaryIO] = []
-    try:
-        for path in paths:
-            files.append(sys.stdin.buffer if path == STANDARD_INPUT else open(path, "rb"))  # noqa: SIM115
-        yield files
-    finally:
-        for file in files:
-            if file is not sys.stdin.buffer:
-                file.close()
+    with ExitStack() as stack:
+        opened: dict[str, Files] = {}
+        for path in dict.fromkeys(paths):
+            source = sys.stdin.buffer if path == STANDARD_INPUT else path
+            opened[path] = stack.enter_context(closing(Files(source)))
+        yield opened
 
 
 @contextmanager
@@ -206,9 +205,3 @@ def _report_file(path: str | None) -> Iterator[IO[str] | None]:
     else:
         with open(path, "w", encoding="utf-8") as file:
             yield file
-
-
-def _size(file: BinaryIO) -> int | None:
-    """Size in bytes; None if it is not a regular file, such as a pipe."""
-    found = os.fstat(file.fileno())
-    return found.st_size if stat.S_ISREG(found.st_mode) else None

@@ -205,13 +205,16 @@ def test_an_import_is_stopped_between_two_batches(browser, alice, monkeypatch):
 
 
 def test_a_defect_ends_an_import_and_the_next_one_runs(browser, alice, monkeypatch):
-    def broken(file):
-        raise RuntimeError
-        yield
+    read = import_files.read_files
+
+    def broken(files, file_format):
+        if file_format == "chatgpt":
+            raise RuntimeError
+        return read(files, file_format)
 
     browser.post(ADD, form(GOOD, format="chatgpt"))
     browser.post(ADD, form(GOOD))
-    monkeypatch.setitem(import_files.READERS, "chatgpt", broken)
+    monkeypatch.setattr(import_files, "read_files", broken)
     assert run_waiting_imports() == 2
     failed, done = ImportRun.objects.order_by("created_at")
     assert (failed.status, done.status) == ("failed", "done")
