@@ -148,7 +148,7 @@ class ImportRunAdmin(ReadOnlyAdmin):
                     return JsonResponse({"piece": _url("piece", run), "run": _url("change", run)})
                 return HttpResponseRedirect(_url("change", run))
         if sent and by_script:
-            return JsonResponse({"errors": form.errors}, status=400)
+            return JsonResponse({"errors": form.errors})
         context: dict[str, Any] = {
             **self.admin_site.each_context(request),
             "title": "Import conversations",

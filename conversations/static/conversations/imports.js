@@ -16,7 +16,11 @@
                 const response = await fetch(url, {
                     method: "POST", body, headers: {Accept: "application/json", ...headers},
                 });
-                if (response.ok) return response.json();
+                if (response.ok) {
+                    const answer = await response.json();
+                    if (answer.errors) throw Object.assign(new Error("refused"), answer);
+                    return answer;
+                }
                 if (response.status < 500 || attempt === ATTEMPTS) {
                     const text = await response.text();
                     let errors = {file: [`The server answered ${response.status}.`]};

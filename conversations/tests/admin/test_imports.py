@@ -141,7 +141,7 @@ def test_a_wrong_value_is_named_and_nothing_is_noted(browser, alice, values, fie
     assert not AccessRecord.objects.exists()
     # To the script of the page.
     refused = browser.post(ADD, form(GOOD) | values, headers={"Accept": "application/json"})
-    assert (refused.status_code, list(refused.json()["errors"])) == (400, [field])
+    assert list(refused.json()["errors"]) == [field]
 
 
 def test_a_file_that_is_too_large_is_refused_before_it_is_sent(browser, alice, settings):
