@@ -6,6 +6,8 @@ Starts a durable embedded PostgreSQL in a temporary folder, writes a file of con
 PER_CONVERSATION messages, and imports it with `import_conversations`, a process of its own. The
 rows that it stored are then copied out, the tables emptied, and the same rows copied into the same
 tables, with their indexes, constraints and triggers, by one COPY a table: that is the reference.
+Before each of them the tables hold BASE messages of another user and are analyzed: of tables that
+were analyzed while they were empty, PostgreSQL checks foreign keys by whichever index.
 A second reference has no triggers and no foreign keys to check (`session_replication_role`), and
 the search vectors as they were computed before. Prints messages a second of each, the processor
 seconds of the command and of its database session (Linux), which other work on the machine changes
@@ -32,6 +34,7 @@ from typing import Any
 from bench.services import ROOT, database
 
 PER_CONVERSATION = 10
+BASE = 2_000
 TABLES = ("conversations_conversation", "conversations_message")
 EMPTY = f"TRUNCATE {', '.join(TABLES)}, conversations_pendingchange CASCADE"
 # Words as they are distributed in text: few are common, most are rare.
@@ -60,6 +63,10 @@ def measure(given: argparse.Namespace, folder: Path) -> int:
     call_command("migrate", verbosity=0)
     path = folder / f"chats.{given.format}.jsonl"
     write_file(path, given.messages // PER_CONVERSATION, given.format)
+    base = folder / f"base.{given.format}.jsonl"
+    write_file(base, BASE // PER_CONVERSATION, given.format)
+    run(folder, *("import_conversations", str(base), "--format", given.format, "--user", "base"))
+    analyze()
     print(f"{given.messages:,} messages, {path.stat().st_size / 1e6:,.0f} MB of {given.format}")
     print(f"{'':22}{'messages/s':>12}{'seconds':>10}{'CPU s':>10}")
     command = ("import_conversations", str(path), "--format", given.format, "--user", "bench")
@@ -73,11 +80,12 @@ def measure(given: argparse.Namespace, folder: Path) -> int:
 
 def compare_exports(messages: int, folder: Path) -> None:
     path = folder / "exported.jsonl"
-    taken = run(folder, "export_conversations", "--format", "json", "-o", str(path))
+    command = ("export_conversations", "--format", "json", "-o", str(path), "--user", "bench")
+    taken = run(folder, *command)
     show("export_conversations", messages, taken)
     with processor(folder) as reference:
         for table in TABLES:
-            copy_out(folder, table, columns_of(table, search=False))
+            copy_out(folder, table, columns_of(table, search=False), "bench")
     show("COPY … TO", messages, reference, "export", taken)
 
 
@@ -148,30 +156,48 @@ def copied(folder: Path, *, bare: bool) -> Taken:
     from django.db import connection
 
     columns = {table: columns_of(table, search=bare) for table in TABLES}
-    for table in TABLES:
-        copy_out(folder, table, columns[table])
+    for user in ("base", "bench"):
+        for table in TABLES:
+            copy_out(folder, table, columns[table], user)
     with connection.cursor() as cursor:
         cursor.execute(EMPTY)
+        copy_in(cursor, folder, columns, "base")
         cursor.execute("CHECKPOINT")
+    analyze()
     with processor(folder) as taken, connection.cursor() as cursor:
         cursor.execute(f"SET session_replication_role = {'replica' if bare else 'origin'}")
         cursor.execute("BEGIN")
-        for table in TABLES:
-            with path_of(folder, table).open("rb") as file:
-                cursor.copy_expert(f"COPY {table} ({columns[table]}) FROM STDIN", file)
+        copy_in(cursor, folder, columns, "bench")
         cursor.execute("COMMIT")
     return taken
 
 
-def copy_out(folder: Path, table: str, columns: str) -> None:
+def analyze() -> None:
     from django.db import connection
 
-    with connection.cursor() as cursor, path_of(folder, table).open("wb") as file:
-        cursor.copy_expert(f"COPY {table} ({columns}) TO STDOUT", file)
+    with connection.cursor() as cursor:
+        cursor.execute(f"ANALYZE {', '.join(TABLES)}")
 
 
-def path_of(folder: Path, table: str) -> Path:
-    return folder / f"{table}.copy"
+def copy_in(cursor: Any, folder: Path, columns: dict[str, str], user: str) -> None:
+    for table in TABLES:
+        with path_of(folder, table, user).open("rb") as file:
+            cursor.copy_expert(f"COPY {table} ({columns[table]}) FROM STDIN", file)
+
+
+def copy_out(folder: Path, table: str, columns: str, user: str) -> None:
+    from django.db import connection
+
+    rows = (
+        f"SELECT {columns} FROM {table}"
+        f" WHERE user_id = (SELECT id FROM auth_user WHERE username = '{user}')"
+    )
+    with connection.cursor() as cursor, path_of(folder, table, user).open("wb") as file:
+        cursor.copy_expert(f"COPY ({rows}) TO STDOUT", file)
+
+
+def path_of(folder: Path, table: str, user: str) -> Path:
+    return folder / f"{table}.{user}.copy"
 
 
 def columns_of(table: str, *, search: bool) -> str:
