@@ -7,7 +7,8 @@ import pytest
 from conversations.models import ImportRun, Message
 from conversations.models.installation import _secret
 from conversations.services.import_uploads import add_piece, begin_upload, path_of
-from conversations.tests.chat.servers import serving, wait_until
+from conversations.tests.chat.fixtures import wait_until
+from conversations.tests.chat.servers import serving
 from conversations.tests.factories import access_of, make_staff, make_user
 
 pytestmark = pytest.mark.django_db(transaction=True)
