@@ -17,3 +17,4 @@ django.setup()
 # These import models, so only after django.setup().
 application = import_module("conversations.server.application").Application()
 import_module("conversations.chat.runtime.reaper").start_reaping()
+import_module("conversations.chat.runtime.import_process").start_importing()

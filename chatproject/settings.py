@@ -210,6 +210,10 @@ CHAT_COST_CURRENCY = env.str("CHAT_COST_CURRENCY", default="USD")
 CHAT_MAX_METADATA_BYTES = env.int("CHAT_MAX_METADATA_BYTES", default=64 * 1024)
 CHAT_MAX_JSON_DEPTH = env.int("CHAT_MAX_JSON_DEPTH", default=32)
 
+# Where files that staff send to be imported wait for it, and their maximum size in bytes.
+CHAT_IMPORTS_DIR = DATA_DIR / "imports"
+CHAT_MAX_IMPORT_BYTES = env.int("CHAT_MAX_IMPORT_BYTES", default=2 * 1024**3)
+
 # Days that the feed of changes reaches back.
 CHAT_CHANGES_RETENTION_DAYS = chat.integer(
     env, "CHAT_CHANGES_RETENTION_DAYS", 30, minimum=1, maximum=3_650

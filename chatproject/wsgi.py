@@ -16,3 +16,4 @@ application = get_wsgi_application()
 
 # Imports models, so only after get_wsgi_application().
 import_module("conversations.chat.runtime.reaper").start_reaping()
+import_module("conversations.chat.runtime.import_process").start_importing()

@@ -11,10 +11,11 @@ from django.db.models import Model
 from django.http import HttpRequest
 from django.urls import reverse
 
-from conversations.models import AccessRecord, ApiToken, Conversation
+from conversations.models import AccessRecord, ApiToken, Conversation, ImportRun
 
 _LISTS: list[tuple[str, str, type[Model]]] = [
     ("Conversations", "forum", Conversation),
+    ("Imports", "upload_file", ImportRun),
     ("Users", "person", User),
     ("Groups", "group", Group),
     ("Audit log", "history", AccessRecord),

@@ -19,9 +19,7 @@ def one_at_a_time(key: int, *, on_wait: Callable[[], None]) -> Iterator[None]:
     An advisory lock, in a transaction on a connection of its own, so that the block may use
     transactions of any kind and a pooler may be between. The lock ends with the process.
     """
-    own = connections.create_connection(DEFAULT_DB_ALIAS)
-    try:
-        own.set_autocommit(False)
+    with _own_connection() as own:
         if not _lock(own, key):
             on_wait()
             # Asked again and again: a statement that waited would hold a snapshot, for which
@@ -29,6 +27,21 @@ def one_at_a_time(key: int, *, on_wait: Callable[[], None]) -> Iterator[None]:
             while not _lock(own, key):
                 time.sleep(LOOK_SECONDS)
         yield
+
+
+@contextmanager
+def unless_elsewhere(key: int) -> Iterator[bool]:
+    """The same without waiting: whether no other process is in a block with this key."""
+    with _own_connection() as own:
+        yield _lock(own, key)
+
+
+@contextmanager
+def _own_connection() -> Iterator[BaseDatabaseWrapper]:
+    own = connections.create_connection(DEFAULT_DB_ALIAS)
+    try:
+        own.set_autocommit(False)
+        yield own
     finally:
         own.close()
 

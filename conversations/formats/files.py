@@ -105,6 +105,11 @@ class Files:
     def position(self) -> int:
         return self._done + self._of_this()
 
+    def close(self) -> None:
+        """Of what is not read to its end."""
+        if self._path is not None and self._entries is None:
+            self._file.close()
+
     def open(self, wanted: Wanted) -> Iterator[File | Rejected]:
         """Each file stays open until the next one is asked for."""
         if self._entries is None:

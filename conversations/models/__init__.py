@@ -8,6 +8,7 @@ from conversations.models.change import Change, ChangeFeed, ChangeKind, PendingC
 from conversations.models.conversation import DEFAULT_TITLE, Conversation
 from conversations.models.conversation_count import ConversationCount
 from conversations.models.ids import derived_id, new_id
+from conversations.models.import_run import ImportRun, ImportStatus
 from conversations.models.installation import InstallationSecret, id_from_key
 from conversations.models.interrupted import as_read, reads_as
 from conversations.models.legal_hold_record import LegalHoldRecord
@@ -37,6 +38,8 @@ __all__ = [
     "Conversation",
     "ConversationCount",
     "ConversationNote",
+    "ImportRun",
+    "ImportStatus",
     "InstallationSecret",
     "LegalHoldRecord",
     "Message",

@@ -4,6 +4,7 @@ VIEW_CONVERSATION = "conversations.view_conversation"
 # Read messages. Without it staff see only the list of conversations with their titles.
 VIEW_CONTENT = "conversations.view_message"
 EXPORT = "conversations.export_conversation"
+IMPORT = "conversations.import_conversation"
 ARCHIVE = "conversations.archive_conversation"
 HOLD = "conversations.hold_conversation"
 DELETE = "conversations.delete_conversation"

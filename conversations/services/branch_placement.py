@@ -87,9 +87,14 @@ class Placement:
                     last_sequence=branch.last_sequence,
                     updated_at=branch.updated_at,
                 )
-        Branch.objects.bulk_create(
-            [branch for branch in self._branches.values() if branch._state.adding]
-        )
+        Branch.objects.bulk_create(self.new_branches)
+
+    @property
+    def new_branches(self) -> list[Branch]:
+        """Those that are not stored yet; none while the conversation has a single line."""
+        if self.last_branch == 0:
+            return []
+        return [branch for branch in self._branches.values() if branch._state.adding]
 
     def _target(self, parent: Parent, sequence: int) -> Branch:
         if parent is None:

@@ -6,7 +6,7 @@ from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.db.models import Count, Q, Sum
 
-from conversations.models import AccessAction, AccessContext, Conversation
+from conversations.models import AccessAction, AccessContext, Conversation, ImportRun
 from conversations.services.audit import note_write, record_access
 from conversations.services.changes import forget_changes_of
 from conversations.services.errors import NotAllowed, NotFound, OnLegalHold, ReasonRequired
@@ -68,6 +68,7 @@ def erase_user(*, user_id: int, access: AccessContext) -> dict[str, int]:
             # One statement deletes all messages of the user, however many there are.
             cursor.execute("SET LOCAL statement_timeout = 0")
         note_write(access, user)
+        ImportRun.objects.filter(owner_id=user_id).delete()
         user.delete()
         forget_changes_of(user, user_id)
     return counts

@@ -10,6 +10,7 @@ from conversations.models.rights import (
     ARCHIVE,
     EXPORT,
     HOLD,
+    IMPORT,
     RATE,
     VIEW_AUDIT_LOG,
     VIEW_CONTENT,
@@ -22,6 +23,7 @@ COMPLIANCE = (*SUPPORT, ARCHIVE, EXPORT, HOLD, VIEW_AUDIT_LOG, "auth.view_user")
 ADMINISTRATORS = (
     *COMPLIANCE,
     "conversations.delete_conversation",
+    IMPORT,
     "auth.add_user",
     "auth.change_user",
     "auth.delete_user",

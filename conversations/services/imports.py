@@ -1,75 +1,44 @@
-"""Import whole conversations, idempotently."""
+"""Import whole conversations, idempotently and in batches."""
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from django.conf import settings
-from django.db import IntegrityError, transaction
-from django.utils import timezone
+import orjson
 
 from conversations.db import replicas
-from conversations.formats import RECORDED_FIELDS, Chat, MessageDraft, Rejected
-from conversations.models import (
-    DEFAULT_TITLE,
-    Conversation,
-    Message,
-    Status,
-    Tombstone,
-    derived_id,
-    id_from_key,
-)
+from conversations.formats import Chat, MessageDraft, Rejected
+from conversations.models import Status
 from conversations.models.interrupted import INTERRUPTED_COLUMNS
-from conversations.services.appending import MAX_BATCH, append_drafts
-from conversations.services.audit import SCRIPT
-from conversations.services.conversation_values import (
-    LONG_TEXT,
-    check_external_id,
-    checked_tags,
-)
-from conversations.services.conversations import (
-    DELETED_CONVERSATION,
-    TAKEN_EXTERNAL_ID,
-    insert_conversation,
-)
-from conversations.services.database_errors import not_found_from
-from conversations.services.drafts import check_drafts, first_difference
-from conversations.services.errors import Conflict, Deleted, InvalidValue, ServiceError
-from conversations.services.imported_trees import (
-    first_difference_of_trees,
-    import_key,
-    parents_of,
-    show_active,
-)
-from conversations.services.validators import check_json, check_text
+from conversations.services.errors import InvalidValue, ServiceError
+from conversations.services.import_batches import Item, Outcome, look_at_batch, store_batch
+from conversations.services.import_dry_run import Seen
+from conversations.services.import_one import check_chat
+from conversations.services.import_owners import NOT_FOR_STAFF, OwnersFrom, ids_of_owners
 
-STORED_DIFFERS = "The conversation stored under this id has another value here."
-STORED_IS_SHORTER = (
-    "The conversation stored under this id has only {stored:,} of these {given:,} messages."
-)
+# A batch ends with the conversation that makes it so large.
+BATCH_CONVERSATIONS, BATCH_MESSAGES, BATCH_BYTES = 2_000, 5_000, 8 * 1024 * 1024
+REJECTIONS_KEPT = 1_000
 
-# The immutable columns of a message; metadata and ratings may be changed after the import.
-_COMPARED = tuple(
-    name
-    for name in RECORDED_FIELDS
-    if name not in {"metadata", "rating", "rating_comment", "created_at"}
-)
+OnRejected = Callable[[str, Rejected], None]
 
 
 @dataclass(slots=True)
 class ImportReport:
-    """Counts of conversations by result; `messages` and `tool_calls` count those created."""
+    """Counts of conversations by result; `messages` and `tool_calls` count those created.
+
+    `rejected` has the first REJECTIONS_KEPT of the `rejections`.
+    """
 
     read: int = 0
     created: int = 0
     already_there: int = 0
-    rejected: list[Rejected] = field(default_factory=list)
+    rejections: int = 0
     messages: int = 0
     tool_calls: int = 0
+    rejected: list[Rejected] = field(default_factory=list)
 
 
 def import_conversations(
@@ -79,51 +48,150 @@ def import_conversations(
     source: str,
     on_progress: Callable[[ImportReport], None] | None = None,
 ) -> ImportReport:
-    """Store each conversation, whole or not at all, in its own transaction.
+    """Import the conversations of one source for one owner, as an `Importer` does.
 
-    `source` ("import:openai") is stored; owner, source and the key of a conversation determine its
-    id, so that a repeated import finds the stored rows. These are not changed: a conversation
-    counts as already stored if the stored one begins with the same messages (title and metadata may
-    have changed since), else it is rejected. `chats` is consumed one by one; `on_progress` is
-    called after each.
+    `chats` is consumed one by one; `on_progress` is called after each batch.
     """
-    report = ImportReport()
+    importer = Importer(owners=owner_id, on_progress=on_progress)
     for chat in chats:
-        report.read += 1
-        _import_one(chat, owner_id, source, report)
-        if on_progress is not None:
-            on_progress(report)
+        importer.add(chat, source=source)
+    importer.finish()
     replicas.keep_written(owner_id)
-    return report
+    return importer.report
 
 
-@contextmanager
-def rolled_back() -> Iterator[None]:
-    """A transaction that is always rolled back, for a dry run."""
-    with transaction.atomic():
-        yield
-        transaction.set_rollback(True)
+@dataclass(slots=True)
+class _Read:
+    """What was read at a place: `owner` is an id, or the username of an owner of the file."""
+
+    place: str
+    source: str
+    chat: Chat | Rejected
+    drafts: list[MessageDraft] = field(default_factory=list)
+    owner: int | str = 0
 
 
-def _import_one(chat: Chat | Rejected, owner_id: int, source: str, report: ImportReport) -> None:
-    if isinstance(chat, Rejected):
-        report.rejected.append(chat)
-        return
-    drafts = [_interrupted_if_streaming(message) for message in chat.messages]
-    try:
-        created = _store(chat, drafts, owner_id, source)
-    except (ServiceError, IntegrityError) as error:
-        refusal = error if isinstance(error, ServiceError) else not_found_from(error)
-        if refusal is None:
-            raise
-        report.rejected.append(Rejected.at(chat.line, refusal.field, refusal.detail))
-        return
-    if created:
-        report.created += 1
-        report.messages += len(drafts)
-        report.tool_calls += sum(len(draft.tool_calls or ()) for draft in drafts)
-    else:
-        report.already_there += 1
+class Importer:
+    """Stores conversations as they are added, each whole or not at all, a batch a transaction.
+
+    `owners` is the id of their owner, or says where they name their owners. Owner, source
+    ("import:openai", which is stored) and the key of a conversation determine its id, so that a
+    repeated import finds the stored rows. These are not changed: a conversation counts as already
+    stored if the stored one begins with the same messages (title and metadata may have changed
+    since), else it is rejected. So an import that was killed is completed by running it again.
+
+    A dry run stores nothing, and has the same report. `on_rejected` is called with the place that
+    was given to `add` and why it is refused, in the order of the file; `on_progress` after each
+    batch. What was added last is stored by `finish`.
+    """
+
+    def __init__(
+        self,
+        *,
+        owners: int | OwnersFrom,
+        dry_run: bool = False,
+        on_rejected: OnRejected | None = None,
+        on_progress: Callable[[ImportReport], None] | None = None,
+    ) -> None:
+        self.report = ImportReport()
+        self._owners = owners
+        self._seen = Seen() if dry_run else None
+        self._on_rejected = on_rejected
+        self.on_progress = on_progress
+        self._batch: list[_Read] = []
+        self._messages = self._bytes = 0
+
+    def add(self, chat: Chat | Rejected, *, source: str, place: str = "") -> None:
+        """`place` is where its file was, for `on_rejected`."""
+        self.report.read += 1
+        self._batch.append(self._checked(_Read(place, source, chat)))
+        full = len(self._batch) >= BATCH_CONVERSATIONS or self._messages >= BATCH_MESSAGES
+        if full or self._bytes >= BATCH_BYTES:
+            self._store()
+
+    def finish(self) -> None:
+        """Store what is left, and forget what a dry run has seen."""
+        self._store()
+        if self._seen is not None:
+            self._seen.close()
+
+    def _checked(self, read: _Read) -> _Read:
+        if isinstance(read.chat, Rejected):
+            return read
+        read.drafts = as_imported(read.chat)
+        try:
+            check_chat(read.chat, read.drafts)
+            owners = self._owners
+            read.owner = owners if isinstance(owners, int) else owners.username_of(read.chat)
+        except ServiceError as error:
+            read.chat = _rejected(read.chat, error)
+            return read
+        self._messages += len(read.drafts)
+        self._bytes += _size_of(read.drafts)
+        return read
+
+    def _store(self) -> None:
+        batch, self._batch, self._messages, self._bytes = self._batch, [], 0, 0
+        if not batch:
+            return
+        ids = self._owner_ids(batch)
+        items: list[tuple[_Read, Item]] = []
+        for read in batch:
+            if isinstance(read.chat, Chat):
+                if read.owner in ids:
+                    item = Item(read.chat, read.drafts, ids[read.owner], read.source)
+                    items.append((read, item))
+                else:
+                    read.chat = _rejected(read.chat, self._not_for_staff())
+        stored = [item for _, item in items]
+        outcomes = store_batch(stored) if self._seen is None else look_at_batch(stored, self._seen)
+        for (read, _), outcome in zip(items, outcomes, strict=True):
+            self._count(read, outcome)
+        if self._seen is None:
+            replicas.keep_written(*{item.owner_id for item in stored})
+        self._report_rejected(batch)
+        if self.on_progress is not None:
+            self.on_progress(self.report)
+
+    def _owner_ids(self, batch: list[_Read]) -> dict[int | str, int]:
+        if isinstance(self._owners, int):
+            return {self._owners: self._owners}
+        names = {str(read.owner) for read in batch if isinstance(read.chat, Chat)}
+        ids = ids_of_owners(names, dry_run=self._seen is not None)
+        return dict(ids.items())
+
+    def _not_for_staff(self) -> InvalidValue:
+        assert isinstance(self._owners, OwnersFrom)
+        return InvalidValue(NOT_FOR_STAFF, field=self._owners.path)
+
+    def _count(self, read: _Read, outcome: Outcome) -> None:
+        if isinstance(outcome, ServiceError):
+            assert isinstance(read.chat, Chat)
+            read.chat = _rejected(read.chat, outcome)
+        elif outcome:
+            self.report.created += 1
+            self.report.messages += len(read.drafts)
+            self.report.tool_calls += sum(len(draft.tool_calls or ()) for draft in read.drafts)
+        else:
+            self.report.already_there += 1
+
+    def _report_rejected(self, batch: list[_Read]) -> None:
+        for read in batch:
+            if isinstance(read.chat, Rejected):
+                self.report.rejections += 1
+                if len(self.report.rejected) < REJECTIONS_KEPT:
+                    self.report.rejected.append(read.chat)
+                if self._on_rejected is not None:
+                    self._on_rejected(read.place, read.chat)
+
+
+def _rejected(chat: Chat, error: ServiceError) -> Rejected:
+    return Rejected.at(chat.line, error.field, error.detail, file=chat.file)
+
+
+def as_imported(chat: Chat) -> list[MessageDraft]:
+    """Its messages as they are stored."""
+    return [_interrupted_if_streaming(message) for message in chat.messages]
 
 
 def _interrupted_if_streaming(draft: MessageDraft) -> MessageDraft:
@@ -134,123 +202,11 @@ def _interrupted_if_streaming(draft: MessageDraft) -> MessageDraft:
     return replace(draft, **columns)
 
 
-def _store(chat: Chat, drafts: list[MessageDraft], owner_id: int, source: str) -> bool:
-    """True if stored now, False if it was stored before. Raises ServiceError."""
-    # All messages at once: the key may be a hash of them, and in a later batch the index in the
-    # field of an error would start at that batch.
-    _check(chat, drafts)
-    conversation_id, *earlier_ids = _ids_of(chat, owner_id, source)
-    stored = Conversation.objects.owned_by(owner_id).filter(pk__in=earlier_ids)
-    if earlier_id := stored.values_list("pk", flat=True).first():
-        conversation_id = earlier_id
-    elif Tombstone.objects.filter(
-        id__in=[conversation_id, *earlier_ids], user_id=owner_id
-    ).exists():
-        raise Deleted(DELETED_CONVERSATION)
-    else:
-        with transaction.atomic():
-            if _insert_conversation(chat, conversation_id, owner_id, source):
-                _append(owner_id, conversation_id, chat, drafts)
-                return True
-    if chat.external_id is not None:
-        _check_external_id_free(owner_id, conversation_id, chat.external_id)
-    _check_stored(owner_id, conversation_id, chat, drafts)
-    return False
-
-
-def _ids_of(chat: Chat, owner_id: int, source: str) -> list[uuid.UUID]:
-    """The id of the conversation, and those under which earlier releases imported it: without the
-    installation's secret, or by the hash of another form of it."""
-    keys = [f"{source}:{form.key}" for form in (chat, chat.earlier) if form is not None]
-    ids = [make(owner_id, key) for key in keys for make in (id_from_key, derived_id)]
-    return list(dict.fromkeys(ids))
-
-
-def _check(chat: Chat, drafts: list[MessageDraft]) -> None:
-    for name, text, limit in [
-        ("id", chat.file_id, None),
-        ("title", chat.title, 255),
-        ("model_used", chat.model_used, 255),
-    ]:
-        check_text(name, text or "")
-        if limit and len(text or "") > limit:
-            raise InvalidValue(LONG_TEXT, field=name, code="max_length")
-    if chat.external_id is not None:
-        check_external_id(chat.external_id)
-    checked_tags(chat.tags)
-    check_json("metadata", chat.metadata, max_bytes=settings.CHAT_MAX_METADATA_BYTES)
-    check_drafts(drafts, from_client=False)
-
-
-def _insert_conversation(
-    chat: Chat, conversation_id: uuid.UUID, owner_id: int, source: str
-) -> bool:
-    """Insert the conversation without messages; False if its id exists, or its external id."""
-    first_created_at = next((message.created_at for message in chat.messages), None)
-    created_at = chat.created_at or first_created_at or timezone.now()
-    conversation = Conversation(
-        id=conversation_id,
-        user_id=owner_id,
-        title=chat.title or DEFAULT_TITLE,
-        model_used=chat.model_used,
-        metadata=chat.metadata,
-        external_id=chat.external_id,
-        tags=checked_tags(chat.tags),
-        pinned=chat.pinned,
-        archived_at=chat.archived_at,
-        source=source,
-        created_at=created_at,
-        updated_at=chat.updated_at or created_at,
-    )
-    return insert_conversation(conversation)
-
-
-def _check_external_id_free(owner_id: int, conversation_id: uuid.UUID, external_id: str) -> None:
-    """Raise Conflict if another conversation of the owner has it."""
-    others = Conversation.objects.owned_by(owner_id).exclude(pk=conversation_id)
-    if others.filter(external_id=external_id).exists():
-        raise Conflict(TAKEN_EXTERNAL_ID, field="external_id")
-
-
-def _append(
-    owner_id: int, conversation_id: uuid.UUID, chat: Chat, drafts: list[MessageDraft]
-) -> None:
-    parents = parents_of(conversation_id, chat)
-    for start in range(0, len(drafts), MAX_BATCH):
-        batch = slice(start, start + MAX_BATCH)
-        try:
-            append_drafts(
-                conversation_id=conversation_id,
-                owner_id=owner_id,
-                access=SCRIPT,
-                drafts=drafts[batch],
-                key=import_key(start),
-                from_client=False,
-                parents=parents[batch],
-            )
-        except InvalidValue as error:  # too many branches; the index in its field is the batch's
-            raise InvalidValue(error.detail, field="messages", code=error.code) from None
-    if chat.parents:
-        show_active(owner_id, conversation_id, chat)
-
-
-def _check_stored(
-    owner_id: int, conversation_id: uuid.UUID, chat: Chat, drafts: list[MessageDraft]
-) -> None:
-    """Raise Conflict unless the stored conversation begins with these messages, as they are read
-    now or as they were by earlier releases, each after the same message."""
-    stored = list(
-        Message.objects.of(owner_id, conversation_id)
-        .in_order()
-        .values("id", "sequence", "branch", *RECORDED_FIELDS, "updated_at")[: len(drafts)]
-    )
-    befores = chat.earlier.messages if chat.earlier else drafts
-    for index, (row, *forms) in enumerate(zip(stored, drafts, befores, strict=False)):
-        changed = [first_difference(row, form, _COMPARED) for form in forms]
-        if all(changed):
-            raise Conflict(STORED_DIFFERS, field=f"messages.{index}.{changed[0]}")
-    if difference := first_difference_of_trees(owner_id, conversation_id, chat, stored):
-        raise Conflict(STORED_DIFFERS, field=difference)
-    if len(stored) < len(drafts):
-        text = STORED_IS_SHORTER.format(stored=len(stored), given=len(drafts))
-        raise Conflict(text, field="messages")
+def _size_of(drafts: list[MessageDraft]) -> int:
+    """About how many bytes they take."""
+    size = sum(len(draft.content) for draft in drafts)
+    for draft in drafts:
+        for value in (draft.parts, draft.tool_calls, draft.sources, draft.extra):
+            if value:
+                size += len(orjson.dumps(value))
+    return size

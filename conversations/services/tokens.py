@@ -14,8 +14,9 @@ from django.utils import timezone
 
 from conversations.models import AccessContext, ApiToken
 from conversations.models.api_token import KEY_CHARS
-from conversations.models.user_names import MAX_NAMESPACE_CHARS, is_namespace, namespace_of
+from conversations.models.user_names import namespace_of
 from conversations.services.errors import InvalidValue, NotFound
+from conversations.services.users import check_namespace
 from conversations.services.validators import check_text
 
 TOKEN_BYTES = 32
@@ -29,10 +30,6 @@ DAYS_OUT_OF_RANGE = f"The validity of a token is 1 to {MAX_DAYS:,} days."
 NO_SUCH_TOKEN = "You have no such token."
 DEACTIVATED_USER = "This user is deactivated, so a token would not be accepted."
 LONG_NAME = f"Longer than {MAX_NAME_CHARS} characters."
-BAD_NAMESPACE = (
-    f"A namespace has at most {MAX_NAMESPACE_CHARS} lower-case ASCII letters, digits, `.`, `_` "
-    "and `-`, and starts with a letter or digit."
-)
 NAMESPACE_WITHOUT_TRUST = "A namespace requires a trusted token."
 
 
@@ -59,8 +56,7 @@ def create_token(
     check_text("name", name)
     if len(name) > MAX_NAME_CHARS:
         raise InvalidValue(LONG_NAME, field="name", code="max_length")
-    if namespace and not is_namespace(namespace):
-        raise InvalidValue(BAD_NAMESPACE, field="namespace")
+    check_namespace(namespace)
     text = secrets.token_hex(TOKEN_BYTES)
     row = ApiToken.objects.create(
         digest=digest_of(text),

@@ -12,6 +12,7 @@ from conversations.db import replicas
 from conversations.models import AccessAction, AccessContext, Caller
 from conversations.models.user_names import (
     LARGEST_EXACT_NUMBER,
+    MAX_NAMESPACE_CHARS,
     MAX_USERNAME_CHARS,
     NAMESPACE_SEPARATOR,
     is_namespace,
@@ -41,6 +42,10 @@ INEXACT_USER = (
     "not every JSON parser represents it exactly."
 )
 NOT_A_NAME = f"`{EVERYBODY}` means all users and cannot be the name of a user."
+BAD_NAMESPACE = (
+    f"A namespace has at most {MAX_NAMESPACE_CHARS} lower-case ASCII letters, digits, `.`, `_` "
+    "and `-`, and starts with a letter or digit."
+)
 WHITE_SPACE_AROUND = "A name may not start or end with white space: {char}."
 NOT_IN_A_NAME = "A name may not contain the character {char}."
 
@@ -105,6 +110,12 @@ def username_from(
     if len(username) > MAX_USERNAME_CHARS:
         raise InvalidValue(LONG_USER, field=field, code="max_length")
     return username
+
+
+def check_namespace(namespace: str) -> None:
+    """Raise InvalidValue unless it is one, or "" for none."""
+    if namespace and not is_namespace(namespace):
+        raise InvalidValue(BAD_NAMESPACE, field="namespace")
 
 
 def find_user(user_id: UserId, *, namespace: str = "", field: str = "user_id") -> User | None:

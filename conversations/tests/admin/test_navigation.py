@@ -24,6 +24,7 @@ def test_the_sidebar_has_every_list_once(root):
     assert entries(page) == {
         "Dashboard": True,
         "Conversations": False,
+        "Imports": False,
         "Users": False,
         "Groups": False,
         "Audit log": False,
@@ -36,6 +37,7 @@ def test_the_sidebar_has_every_list_once(root):
 @pytest.mark.parametrize(
     ("right", "entry"),
     [
+        ("import_conversation", "Imports"),
         ("view_user", "Users"),
         ("view_group", "Groups"),
         ("view_accessrecord", "Audit log"),

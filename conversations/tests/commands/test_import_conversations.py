@@ -1,3 +1,4 @@
+import gzip
 import io
 import json
 import os
@@ -7,7 +8,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 
-from conversations.formats import READERS
+from conversations.formats import Chat, MessageDraft
 from conversations.models import Conversation, Message
 from conversations.services.bootstrap import SAMPLE_FILE
 from conversations.tests.factories import BOOKINGS_FILE
@@ -22,9 +23,13 @@ def run(capsys):
     """Run the command and return its exit status, standard output and standard error."""
 
     def run_command(file, *arguments, file_format="openai"):
-        status, options = 0, {"format": file_format, "user": "ann"}
+        status = 0
+        owner = [] if "--user-from" in arguments else ["--user", "ann"]
+        files = [str(each) for each in (file if isinstance(file, list) else [file])]
         try:
-            call_command("import_conversations", str(file), *arguments, **options)
+            call_command(
+                "import_conversations", *files, "--format", file_format, *owner, *arguments
+            )
         except SystemExit as stop:
             status = stop.code
         return status, *capsys.readouterr()
@@ -96,7 +101,8 @@ def test_many_rejections_are_listed_in_part_and_reported_in_full(run, write, tmp
     assert err.splitlines()[-1].startswith("… and 30 more rejected")
     rejections = [json.loads(line) for line in report.read_text().splitlines()]
     assert rejections == [
-        {"line": number, "reason": "messages: Missing."} for number in range(1, 51)
+        {"file": str(tmp_path / "chats.jsonl"), "line": number, "reason": "messages: Missing."}
+        for number in range(1, 51)
     ]
 
 
@@ -120,9 +126,9 @@ def test_standard_input_is_a_file_too(run, monkeypatch):
     assert "created        1 (1 messages, 0 tool calls)" in out
 
 
-@pytest.mark.parametrize("missing", ["nowhere.jsonl", "."])
+@pytest.mark.parametrize("missing", ["nowhere.jsonl", "a/b.jsonl"])
 def test_a_file_that_cannot_be_read_is_a_usage_error(run, tmp_path, missing):
-    with pytest.raises(CommandError, match=r"No such file|Is a directory") as caught:
+    with pytest.raises(CommandError, match="No such file") as caught:
         run(tmp_path / missing)
     assert caught.value.returncode == 2
     assert not User.objects.exists()
@@ -137,19 +143,65 @@ def test_a_report_that_cannot_be_written_stops_before_anything_is_stored(run, tm
 
 def test_a_user_that_cannot_be_is_a_usage_error():
     with pytest.raises(CommandError, match="--user: ") as caught:
-        call_command("import_conversations", str(BOOKINGS_FILE), format="openai", user="ann ")
+        call_command(
+            *("import_conversations", str(BOOKINGS_FILE), "--format", "openai", "--user", "ann ")
+        )
     assert caught.value.returncode == 2
 
 
 def test_an_interrupted_import_keeps_what_it_has_and_says_so(run, monkeypatch):
-    def interrupted(file):
-        yield from READERS["openai"](io.BytesIO(json.dumps(GOOD).encode()))
+    def interrupted(files, file_format):
+        yield Chat(line=1, file_id="a", messages=(MessageDraft(role="user", content="Hello"),))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(
-        "conversations.management.commands.import_conversations.READERS", {"openai": interrupted}
-    )
+    monkeypatch.setattr("conversations.services.import_files.read_files", interrupted)
+    monkeypatch.setattr("conversations.services.imports.BATCH_CONVERSATIONS", 1)
     with pytest.raises(CommandError, match="Run the command again") as caught:
         run(BOOKINGS_FILE)
     assert caught.value.returncode == 130
     assert Conversation.objects.count() == 1
+
+
+def test_files_and_folders_are_recognised_and_named_in_rejections(run, tmp_path):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "a.jsonl").write_text(json.dumps(GOOD) + "\n{}\n")
+    (folder / "b.jsonl.gz").write_bytes(gzip.compress(json.dumps({**GOOD, "id": "b"}).encode()))
+    status, out, err = run([folder, BOOKINGS_FILE], file_format="auto")
+    assert status == 1
+    assert out.splitlines()[1].startswith("created        7 ")
+    assert err.splitlines() == [f"{folder}/a.jsonl, line 2: messages: Missing."]
+
+
+def test_the_wrong_format_is_named(run):
+    status, _, err = run(SAMPLE_FILE, file_format="chatgpt")
+    assert status == 1
+    assert "This looks like" in err
+
+
+def test_the_report_as_json(run, write):
+    status, out, err = run(write(json.dumps(GOOD), "{}"), "--json", "--dry-run")
+    assert (status, err) == (1, "")
+    report = json.loads(out)
+    assert report.pop("first_rejections")[0] | {"file": ""} == {
+        "file": "", "line": 2, "reason": "messages: Missing.",
+    }  # fmt: skip
+    assert report == {
+        "dry_run": True, "read": 2, "created": 1, "messages": 1, "tool_calls": 0,
+        "already_stored": 0, "rejected": 1,
+    }  # fmt: skip
+
+
+def test_the_owners_are_those_that_the_file_names(run, write):
+    lines = [json.dumps({**GOOD, "metadata": {"customer": {"id": at % 2}}}) for at in range(3)]
+    arguments = ("--user-from", "customer.id", "--namespace", "crm")
+    status, out, _ = run(write(*lines), *arguments)
+    assert (status, out.splitlines()[2]) == (0, "already stored 1")
+    assert sorted(User.objects.values_list("username", flat=True)) == ["crm：0", "crm：1"]
+
+
+def test_a_namespace_that_cannot_be_is_a_usage_error(run):
+    with pytest.raises(CommandError, match="--namespace: ") as caught:
+        run(BOOKINGS_FILE, "--namespace", "A B")
+    assert caught.value.returncode == 2
+    assert not User.objects.exists()

@@ -17,6 +17,7 @@ BY_OWNER = {model._meta.db_table for model in distribution.BY_OWNER}
 # Of the whole installation or of staff: on the coordinator alone.
 LOCAL = {
     "conversations_accessrecord",
+    "conversations_importrun",
     "conversations_apitoken",
     "conversations_changefeed",
     "conversations_installationsecret",

@@ -25,7 +25,8 @@ from conversations.selectors.whole_trees import Parents
 from conversations.services import SCRIPT, append_drafts, delete_message, export_conversations
 from conversations.services.branches import activate_branch, delete_branch
 from conversations.services.errors import InvalidValue, ServiceError
-from conversations.services.imports import STORED_DIFFERS, import_conversations
+from conversations.services.import_one import STORED_DIFFERS
+from conversations.services.imports import import_conversations
 from conversations.tests.factories import make_conversation, make_user
 
 pytestmark = pytest.mark.django_db

@@ -4,17 +4,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from conversations.db.owners import is_distributed
 from conversations.formats import READERS, Chat, MessageDraft, Rejected
 from conversations.models import Conversation, Message, derived_id
-from conversations.services import SCRIPT, delete_conversation, export_conversations
+from conversations.services import SCRIPT, delete_conversation, export_conversations, imports
 from conversations.services.conversations import insert_conversation
-from conversations.services.imports import (
-    STORED_DIFFERS,
-    STORED_IS_SHORTER,
-    import_conversations,
-    rolled_back,
-)
+from conversations.services.import_one import STORED_DIFFERS, STORED_IS_SHORTER
+from conversations.services.imports import import_conversations
 from conversations.services.messages import add_message, delete_message, update_message
 from conversations.services.users import find_or_create_user
 from conversations.tests.factories import BOOKINGS_FILE
@@ -286,10 +281,12 @@ def test_a_bad_message_deep_in_a_long_conversation_leaves_nothing_of_it(owner):
     assert not Message.objects.exists()
 
 
-def test_conversations_are_stored_as_they_come(owner):
+def test_conversations_are_stored_in_batches_as_they_come(owner, monkeypatch):
+    monkeypatch.setattr(imports, "BATCH_CONVERSATIONS", 2)
+
     def chats():
-        for number in range(3):
-            assert Conversation.objects.count() == number
+        for number in range(5):
+            assert Conversation.objects.count() == number // 2 * 2
             yield Chat(
                 line=number + 1,
                 messages=(MessageDraft(role="user", content="Hello"),),
@@ -300,24 +297,25 @@ def test_conversations_are_stored_as_they_come(owner):
     report = import_chats(
         owner, chats(), on_progress=lambda report: seen.append((report.read, report.created))
     )
-    assert report.created == 3
-    assert seen == [(1, 1), (2, 2), (3, 3)]
+    assert report.created == 5
+    assert seen == [(2, 2), (4, 4), (5, 5)]
 
 
-def test_one_conversation_takes_four_statements(owner, django_assert_num_queries):
-    messages = [HELLO] * 50
-    # Queries for an earlier id and for tombstones, the conversation, its messages. Also a savepoint
-    # of the conversation (a transaction outside tests). On a cluster its id is claimed, too.
-    with django_assert_num_queries(4 + 2 + is_distributed()):
-        import_lines(owner, {"messages": messages})
+@pytest.mark.one_node("a batch is stored one by one")
+def test_a_batch_takes_two_queries_and_two_copies(owner, statements):
+    with statements() as seen:
+        import_lines(owner, *[{"id": str(i), "messages": [HELLO] * 50} for i in range(20)])
+    # Which are stored, which were deleted; the conversations, and their messages.
+    assert len(seen) == 4
+    assert Message.objects.count() == 1_000
 
 
-def test_a_dry_run_reports_and_stores_nothing(owner):
-    line = {"id": "a", "messages": [HELLO]}
-    with rolled_back():
-        report = import_lines(owner, line, line, b"{")
-    assert (report.created, report.already_there, len(report.rejected)) == (1, 1, 1)
-    assert not Conversation.objects.exists()
+def test_a_batch_that_is_stored_takes_three_queries(owner, statements):
+    lines = [{"id": str(i), "messages": [HELLO] * 5} for i in range(20)]
+    import_lines(owner, *lines)
+    with statements() as seen:
+        assert import_lines(owner, *lines).already_there == 20
+    assert len(seen) == 3
 
 
 def move_to_id(stored, new_id):

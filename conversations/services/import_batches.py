@@ -1,0 +1,200 @@
+"""Store many conversations at once: what is known of them by a few statements, what is new by COPY.
+
+A batch is one transaction; what does not go along with others is stored alone (`import_one.py`).
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any
+
+from django.db import IntegrityError, transaction
+
+from conversations.db.bulk_rows import Row, copy_rows
+from conversations.db.owners import is_distributed
+from conversations.formats import Chat, MessageDraft
+from conversations.models import Branch, Conversation, Message, Tombstone
+from conversations.services.conversations import DELETED_CONVERSATION, TAKEN_EXTERNAL_ID
+from conversations.services.database_errors import not_found_from
+from conversations.services.errors import Conflict, Deleted, ServiceError
+from conversations.services.import_dry_run import Seen
+from conversations.services.import_one import (
+    STORED_COLUMNS,
+    check_stored,
+    ids_of,
+    new_conversation,
+    store_alone,
+)
+from conversations.services.imported_rows import NewRows, can_be_made, rows_of
+
+# Whether a conversation is stored now (False: it was before), or why it is refused.
+Outcome = bool | ServiceError
+
+
+@dataclass(slots=True)
+class Item:
+    """A checked conversation of a file, with its messages as they are to be stored; `ids` are those
+    of `ids_of`, the first of them that under which it is stored."""
+
+    chat: Chat
+    drafts: list[MessageDraft]
+    owner_id: int
+    source: str
+    ids: list[uuid.UUID] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.ids = ids_of(self.chat, self.owner_id, self.source)
+
+    @property
+    def external_key(self) -> tuple[int, str] | None:
+        external_id = self.chat.external_id
+        return None if external_id is None else (self.owner_id, external_id)
+
+    def new_rows(self) -> NewRows:
+        """Raises InvalidValue for too many branches."""
+        new = new_conversation(self.chat, self.ids[0], self.owner_id, self.source)
+        return rows_of(self.chat, self.drafts, new)
+
+
+def store_batch(items: Sequence[Item]) -> list[Outcome]:
+    """Store what is new, each conversation whole or not at all; what became of each."""
+    known = _Known(items)
+    outcomes: dict[int, Outcome] = {}
+    new: dict[int, NewRows] = {}
+    for place, item in enumerate(items):
+        try:
+            if known.is_stored(item):
+                outcomes[place] = False
+            elif known.claim(item) and not is_distributed() and can_be_made(item.chat, item.drafts):
+                new[place] = item.new_rows()
+        except ServiceError as error:
+            outcomes[place] = error
+    if _copied(list(new.values())):
+        outcomes |= dict.fromkeys(new, True)
+    return [
+        outcomes[place] if place in outcomes else _stored_alone(item)
+        for place, item in enumerate(items)
+    ]
+
+
+def look_at_batch(items: Sequence[Item], seen: Seen) -> list[Outcome]:
+    """The outcomes that `store_batch` would have; nothing is stored."""
+    known = _Known(items)
+    return [_outcome(_would_be_new, item, known, seen) for item in items]
+
+
+def _would_be_new(item: Item, known: _Known, seen: Seen) -> bool:
+    if known.is_stored(item):
+        return False
+    keys = [key.bytes for key in item.ids]
+    if seen.has(keys, item.chat, item.drafts, item.external_key):
+        return False
+    item.new_rows()
+    seen.add(keys[0], item.chat, item.drafts, item.external_key)
+    return True
+
+
+def _outcome(store: Callable[..., bool], *given: Any) -> Outcome:
+    try:
+        return store(*given)
+    except ServiceError as error:
+        return error
+    except IntegrityError as error:
+        if (refusal := not_found_from(error)) is None:
+            raise
+        return refusal
+
+
+def _stored_alone(item: Item) -> Outcome:
+    return _outcome(store_alone, item.chat, item.drafts, item.ids, item.owner_id, item.source)
+
+
+def _copied(new: Sequence[NewRows]) -> bool:
+    """Store them in one transaction; False where something conflicts, and nothing is stored."""
+    if not new:
+        return True
+    # Two imports of the same conversations wait for each other, in the same order.
+    ordered = sorted(new, key=lambda rows: str(rows.conversation["id"]))
+    branches = [branch for rows in new for branch in rows.branches]
+    try:
+        with transaction.atomic():
+            copy_rows(Conversation, [rows.conversation for rows in ordered])
+            if branches:
+                copy_rows(Branch, branches)
+            copy_rows(Message, (message for rows in new for message in rows.messages))
+    except IntegrityError:  # stored by another process meanwhile, or their owner erased
+        return False
+    return True
+
+
+class _Known:
+    """Which of the conversations of a batch are stored, or were deleted."""
+
+    def __init__(self, items: Sequence[Item]) -> None:
+        ids = [id_ for item in items for id_ in item.ids]
+        keys = [item.external_key for item in items if item.external_key]
+        stored = Conversation.objects.filter(pk__in=ids)
+        self._counts = {
+            (owner_id, id_): count
+            for owner_id, id_, count in stored.values_list("user_id", "pk", "message_count")
+        }
+        tombstones = Tombstone.objects.filter(id__in=ids)
+        self._deleted = set(tombstones.values_list("user_id", "id"))
+        self._claimed: set[object] = set()
+        self._external = _with_external_ids(keys) if keys else {}
+        self._messages = self._messages_of(items)
+
+    def is_stored(self, item: Item) -> bool:
+        """Whether it is, with these messages. Raises Conflict and Deleted, as `store_alone`."""
+        id_ = self._stored_id(item)
+        if id_ is None and any((item.owner_id, id_) in self._deleted for id_ in item.ids):
+            raise Deleted(DELETED_CONVERSATION)
+        taken_by = self._external.get(item.external_key) if item.external_key else None
+        if taken_by is not None and taken_by != (id_ or item.ids[0]):
+            raise Conflict(TAKEN_EXTERNAL_ID, field="external_id")
+        if id_ is None:
+            return False
+        check_stored(item.owner_id, id_, item.chat, item.drafts, self._messages.get(id_))
+        return True
+
+    def claim(self, item: Item) -> bool:
+        """Whether no other conversation of the batch has one of its ids."""
+        keys = {*item.ids, *([item.external_key] if item.external_key else [])}
+        free = self._claimed.isdisjoint(keys)
+        self._claimed |= keys
+        return free
+
+    def _stored_id(self, item: Item) -> uuid.UUID | None:
+        """That of an earlier release first, as `store_alone` looks for it."""
+        own, *earlier = item.ids
+        return next((id_ for id_ in (*earlier, own) if (item.owner_id, id_) in self._counts), None)
+
+    def _messages_of(self, items: Sequence[Item]) -> dict[uuid.UUID, list[Row]]:
+        """The stored messages to compare with, of conversations that have not grown since."""
+        wanted: dict[int, list[uuid.UUID]] = defaultdict(list)
+        for item in items:
+            id_ = self._stored_id(item)
+            if id_ and self._counts[item.owner_id, id_] <= len(item.drafts):
+                wanted[item.owner_id].append(id_)
+        found: dict[uuid.UUID, list[Row]] = {}
+        for owner_id, ids in wanted.items():
+            messages = Message.objects.filter(user_id=owner_id, conversation_id__in=ids)
+            rows = messages.order_by("conversation_id", "sequence")
+            columns = rows.values("conversation_id", *STORED_COLUMNS)
+            for id_, group in groupby(columns, key=lambda row: row["conversation_id"]):
+                found[id_] = list(group)
+        return found
+
+
+def _with_external_ids(keys: Sequence[tuple[int, str]]) -> dict[tuple[int, str], uuid.UUID]:
+    owners, names = {owner for owner, _ in keys}, {name for _, name in keys}
+    found = Conversation.objects.filter(user_id__in=owners, external_id__in=names)
+    return {
+        (owner_id, external_id): id_
+        for owner_id, external_id, id_ in found.values_list("user_id", "external_id", "pk")
+        if external_id is not None
+    }
