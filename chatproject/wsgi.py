@@ -14,5 +14,6 @@ refuse_unsafe_settings()
 limit_web_process()
 application = get_wsgi_application()
 
-# Imports models, so only after get_wsgi_application().
+# These import models, so only after get_wsgi_application().
+import_module("conversations.tracing").start()
 import_module("conversations.chat.runtime.reaper").start_reaping()

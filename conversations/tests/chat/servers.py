@@ -30,12 +30,15 @@ class Server:
         return ChatClient(self.url, token)
 
     @property
+    def fork_servers(self):
+        """The process numbers of those that its workers are forked from: more than one while it
+        reloads."""
+        return children_of(self.process.pid)
+
+    @property
     def workers(self):
         """The process numbers of its workers."""
-        found = subprocess.run(
-            ["pgrep", "-P", str(self.process.pid)], capture_output=True, text=True, check=False
-        )
-        return [int(line) for line in found.stdout.split()]
+        return children_of(*self.fork_servers)
 
     def kill(self):
         """All of its processes at once."""
@@ -49,6 +52,16 @@ class Server:
     def signal_workers(self, number):
         for pid in self.workers:
             os.kill(pid, number)
+
+
+def children_of(*pids):
+    if not pids:
+        return []
+    parents = ",".join(map(str, pids))
+    found = subprocess.run(
+        ["pgrep", "-P", parents], capture_output=True, text=True, check=False
+    ).stdout
+    return [int(line) for line in found.split()]
 
 
 @contextmanager

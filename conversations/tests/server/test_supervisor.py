@@ -28,7 +28,7 @@ class Application:
     def end(self):
         pass
 
-    close_connections = give_streams_away = end
+    start = close_connections = give_streams_away = end
 
     async def __call__(self, scope, receive, send):
         body = f"{version} {{os.getpid()}}".encode()
@@ -39,10 +39,10 @@ class Application:
 application = Application()
 """
 SUPERVISE = """
-import asyncio
+import asyncio, os
 from conversations.server.supervisor import Supervisor, listen
 with listen("127.0.0.1", {port}) as listener:
-    supervisor = Supervisor("served:application", listener, {workers}, dict())
+    supervisor = Supervisor("served:application", listener, {workers}, dict(os.environ))
     asyncio.run(supervisor.run())
 """
 
