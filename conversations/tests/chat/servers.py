@@ -70,7 +70,7 @@ def serving(provider, *, workers=1, threads=8, **environment):
     environment = (
         os.environ | environment_of(provider) | {"DATABASE_URL": database_url()} | environment
     )
-    with _served(workers, threads, env=environment, cwd=settings.BASE_DIR) as server:
+    with served(workers, threads, env=environment, cwd=settings.BASE_DIR) as server:
         yield server
 
 
@@ -90,12 +90,13 @@ def machine(provider, folder, *, clock=0, route=None, **environment):
         "PYTHONPATH": os.pathsep.join([str(folder), str(settings.BASE_DIR)]),
         **environment,
     }
-    with _served(1, 8, env=environment, cwd=folder) as server:
+    with served(1, 8, env=environment, cwd=folder) as server:
         yield server
 
 
 @contextmanager
-def _served(workers, threads, **options):
+def served(workers, threads, **options):
+    """What `options` start, as of a subprocess."""
     port = free_port()
     code = _SERVE.format(port=port, workers=workers, threads=threads)
     process = subprocess.Popen([sys.executable, "-c", code], start_new_session=True, **options)
