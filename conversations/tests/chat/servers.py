@@ -16,6 +16,7 @@ from django.db import connection
 
 from conversations.tests.chat.clients import ChatClient
 from conversations.tests.chat.fixtures import wait_until
+from conversations.tests.processes import children_of, free_port
 
 STARTS_WITHIN = 120  # seconds, on a busy machine
 
@@ -52,16 +53,6 @@ class Server:
     def signal_workers(self, number):
         for pid in self.workers:
             os.kill(pid, number)
-
-
-def children_of(*pids):
-    if not pids:
-        return []
-    parents = ",".join(map(str, pids))
-    found = subprocess.run(
-        ["pgrep", "-P", parents], capture_output=True, text=True, check=False
-    ).stdout
-    return [int(line) for line in found.split()]
 
 
 @contextmanager
@@ -183,12 +174,6 @@ def environment_of(provider, timeout=30):
     patient = {"timeout": timeout, "connect": timeout}
     providers = {"scripted": scripted | patient}
     return {"CHAT_PROVIDER": "scripted", "CHAT_PROVIDERS": json.dumps(providers)}
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def _answers(port):
