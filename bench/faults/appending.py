@@ -25,6 +25,11 @@ RETRY_SECONDS = 0.2
 ANSWER_SECONDS = 60
 LOST = "connection lost"
 NO_ANSWER = f"no answer in {ANSWER_SECONDS} s"
+ROWS = """
+SELECT id::text, sequence, left(content, 32) FROM conversations_message
+WHERE conversation_id = %s ORDER BY sequence
+"""
+COUNTERS = "SELECT message_count, last_sequence FROM conversations_conversation WHERE id = %s"
 GOOD = {"200", "201", "503 with Retry-After"}
 
 
@@ -176,21 +181,12 @@ class Clients:
         by_conversation = defaultdict(list)
         for message in self.outcome.messages:
             by_conversation[message.conversation].append(message)
-        for conversation, messages in by_conversation.items():
-            compare(self.outcome, messages, self._rows(conversation), self._counters(conversation))
-
-    def _rows(self, conversation: str) -> list[tuple[str, int, str]]:
-        return self._installation.rows(  # type: ignore[return-value]
-            "SELECT id::text, sequence, left(content, 32) FROM conversations_message "
-            "WHERE conversation_id = %s ORDER BY sequence",
-            conversation,
-        )
-
-    def _counters(self, conversation: str) -> tuple[int, int]:
-        return self._installation.rows(  # type: ignore[return-value]
-            "SELECT message_count, last_sequence FROM conversations_conversation WHERE id = %s",
-            conversation,
-        )[0]
+        with self._installation.transaction() as cursor:
+            for conversation, messages in by_conversation.items():
+                cursor.execute(ROWS, [conversation])
+                rows = cursor.fetchall()
+                cursor.execute(COUNTERS, [conversation])
+                compare(self.outcome, messages, rows, cursor.fetchone())
 
 
 _counting = threading.Lock()

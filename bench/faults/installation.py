@@ -10,8 +10,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,20 +21,25 @@ from chatproject.embedded_postgres import database_settings
 from conversations.tests.processes import children_of, free_port
 
 ROOT = Path(__file__).resolve().parents[2]
+WORKERS = 2
 STARTS_WITHIN, STOPS_WITHIN = 120, 60  # seconds, on a busy machine
+_NONE: Mapping[str, str] = {}
 
 
 class Installation:
-    """`runs_in` is the start of a command line that the server's is appended to."""
+    """`runs_in` is the start of a command line that the server's is appended to; `environment` is
+    added to its environment."""
 
-    def __init__(self, folder: Path, *, workers: int = 2, runs_in: Sequence[str] = ()) -> None:
+    def __init__(
+        self, folder: Path, *, runs_in: Sequence[str] = (), environment: Mapping[str, str] = _NONE
+    ) -> None:
         folder.chmod(0o711)  # root's PostgreSQL runs as another account
         self.folder, self.port = folder, free_port()
-        self._workers, self._runs_in = workers, runs_in
+        self._runs_in, self._added = runs_in, environment
 
     def start(self) -> None:
         """As its service manager does."""
-        arguments = ["--port", str(self.port), "--workers", str(self._workers), "--no-sample"]
+        arguments = ["--port", str(self.port), "--workers", str(WORKERS), "--no-sample"]
         with (self.folder / "log.txt").open("ab") as log:
             self.process = subprocess.Popen(
                 [*self._runs_in, sys.executable, "manage.py", "quickstart", *arguments],
@@ -93,7 +98,7 @@ class Installation:
             cwd=ROOT,
             env=self._environment() | {"DATABASE_URL": self._database_url()},
             check=True,
-            stdout=subprocess.PIPE,
+            capture_output=True,
             text=True,
         )
         return done.stdout.strip()
@@ -123,14 +128,13 @@ class Installation:
         """In the folder as the server sees it, which may have a disk of its own."""
         return Path(f"/proc/{self.process.pid}/root{self.folder}") / name
 
-    def rows(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
-        connection = psycopg2.connect(**self._database())
-        try:
+    @contextmanager
+    def transaction(self) -> Iterator[Any]:
+        """A cursor of the database."""
+        with closing(psycopg2.connect(**self._database())) as connection:
             with connection.cursor() as cursor:
-                cursor.execute(statement, values)
-                return list(cursor.fetchall())
-        finally:
-            connection.close()
+                yield cursor
+            connection.commit()
 
     def _database(self) -> dict[str, str]:
         found = database_settings(self.folder / "postgres")
@@ -161,15 +165,16 @@ class Installation:
             "ALLOWED_HOSTS": "127.0.0.1",
             "LOG_LEVEL": "WARNING",
             **{f"THROTTLE_{kind}": "" for kind in ("READ", "WRITE", "SEARCH", "CHAT")},
+            **self._added,
         }
 
 
 @contextmanager
 def installed(
-    folder: Path, *, workers: int = 2, runs_in: Sequence[str] = ()
+    folder: Path, *, runs_in: Sequence[str] = (), environment: Mapping[str, str] = _NONE
 ) -> Iterator[Installation]:
     """One that has been started, stopped and removed afterwards."""
-    installation = Installation(folder, workers=workers, runs_in=runs_in)
+    installation = Installation(folder, runs_in=runs_in, environment=environment)
     try:
         installation.start()
         yield installation
@@ -185,7 +190,7 @@ def signal_all(pids: Sequence[int], number: signal.Signals) -> None:
             os.kill(pid, number)
 
 
-def _wait_until(holds: Any) -> None:
+def _wait_until(holds: Callable[[], bool]) -> None:
     deadline = time.monotonic() + STOPS_WITHIN
     while not holds() and time.monotonic() < deadline:
         time.sleep(0.05)

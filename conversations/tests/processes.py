@@ -1,5 +1,6 @@
-"""Processes and ports of real servers. Imports nothing of Django."""
+"""Processes, ports and environments of real servers. Imports nothing of Django."""
 
+import json
 import socket
 import subprocess
 
@@ -19,3 +20,11 @@ def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def environment_of(provider, timeout=30):
+    """`timeout` is the provider's in seconds, to be reached and of silence."""
+    scripted = {"base_url": provider.url, "model": "scripted"}
+    patient = {"timeout": timeout, "connect": timeout}
+    providers = {"scripted": scripted | patient}
+    return {"CHAT_PROVIDER": "scripted", "CHAT_PROVIDERS": json.dumps(providers)}

@@ -1,6 +1,5 @@
 """Real web servers, each with its own worker process, on the database of the tests."""
 
-import json
 import os
 import signal
 import socket
@@ -16,7 +15,7 @@ from django.db import connection
 
 from conversations.tests.chat.clients import ChatClient
 from conversations.tests.chat.fixtures import wait_until
-from conversations.tests.processes import children_of, free_port
+from conversations.tests.processes import children_of, environment_of, free_port
 
 STARTS_WITHIN = 120  # seconds, on a busy machine
 
@@ -166,14 +165,6 @@ class Route:
         for end in (source, target):
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
-
-
-def environment_of(provider, timeout=30):
-    """`timeout` is the provider's in seconds, to be reached and of silence."""
-    scripted = {"base_url": provider.url, "model": "scripted"}
-    patient = {"timeout": timeout, "connect": timeout}
-    providers = {"scripted": scripted | patient}
-    return {"CHAT_PROVIDER": "scripted", "CHAT_PROVIDERS": json.dumps(providers)}
 
 
 def _answers(port):
