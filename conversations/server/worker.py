@@ -10,6 +10,7 @@ import resource
 import signal
 import socket
 import sys
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from granian._granian import SocketHolder
@@ -80,7 +81,8 @@ class Worker:
         loop.add_reader(self._parent, self._end)  # it sends nothing: it has ended
         self._application.start()
         serving = asyncio.create_task(self._server.serve())
-        self._parent.send(READY)
+        with suppress(ConnectionError):  # it has ended, which its reader sees
+            self._parent.send(READY)
         await self._told.wait()
         if not self._ends:
             await self._retire()

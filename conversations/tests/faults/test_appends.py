@@ -28,12 +28,6 @@ FAULTS = (
 SECONDS = 3.0
 
 
-@pytest.fixture(scope="module")
-def installation(tmp_path_factory):
-    with installed(tmp_path_factory.mktemp("faults")) as found:
-        yield found
-
-
 def assert_nothing_is_lost(installation, fault):
     outcome = disturb(installation, replace(fault, every=1), SECONDS)
     failures = outcome.failures(connections_are_lost=fault.connections_are_lost)
@@ -45,8 +39,8 @@ def assert_nothing_is_lost(installation, fault):
 @pytest.mark.parametrize(
     "fault", [one.FAULT for one in FAULTS], ids=[one.__name__.rpartition(".")[2] for one in FAULTS]
 )
-def test_no_acknowledged_message_is_lost(installation, fault):
-    assert_nothing_is_lost(installation, fault)
+def test_no_acknowledged_message_is_lost(site, fault):
+    assert_nothing_is_lost(site.installation, fault)
 
 
 def test_no_acknowledged_message_is_lost_when_the_disk_is_full(tmp_path_factory):

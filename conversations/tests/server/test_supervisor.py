@@ -2,6 +2,7 @@
 
 import http.client
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -97,6 +98,13 @@ def is_running(pid):
     except ProcessLookupError:
         return False
     return True
+
+
+def processes_of_session(server):
+    found = subprocess.run(
+        ["pgrep", "-s", str(server.process.pid)], capture_output=True, check=True
+    )
+    return len(found.stdout.split())
 
 
 def state_of(pid):
@@ -210,6 +218,25 @@ def test_a_release_that_loads_but_does_not_serve_leaves_the_old_processes(folder
         wait_until(lambda: server.fork_servers == loaded, SECONDS)
         assert server.workers == before
         assert {answer(port)[0] for _ in range(20)} == {"one"}
+
+
+def test_reloads_and_deaths_at_random_end_with_one_release(folder):
+    chance = random.Random(14)
+    with supervised(folder) as (server, port):
+        for number in range(40):
+            if number % 4 == 0:
+                server.process.send_signal(signal.SIGHUP)
+            victims = [*server.workers, *server.fork_servers]
+            with suppress(ProcessLookupError):
+                kill(chance.sample(victims, min(1, len(victims))))
+            time.sleep(0.1)
+        write(folder, "'last'")
+        server.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: {(answer(port) or " ")[0] for _ in range(20)} == {"last"}, SECONDS)
+        # All of them, also those whose parent has died.
+        wait_until(lambda: processes_of_session(server) == 1 + 1 + WORKERS, SECONDS)
+        assert len(server.fork_servers) == 1
+        assert len(server.workers) == WORKERS
 
 
 def test_a_signal_to_stop_to_all_processes_stops_them(folder):
