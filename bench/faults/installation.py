@@ -105,7 +105,8 @@ class Installation:
 
     @property
     def workers(self) -> list[int]:
-        return children_of(*children_of(self.process.pid))
+        found: list[int] = children_of(*children_of(self.process.pid))
+        return found
 
     @property
     def postmaster(self) -> int | None:
@@ -131,25 +132,16 @@ class Installation:
     @contextmanager
     def transaction(self) -> Iterator[Any]:
         """A cursor of the database."""
-        with closing(psycopg2.connect(**self._database())) as connection:
+        with closing(psycopg2.connect(self._database_url())) as connection:
             with connection.cursor() as cursor:
                 yield cursor
             connection.commit()
 
-    def _database(self) -> dict[str, str]:
+    def _database_url(self) -> str:
         found = database_settings(self.folder / "postgres")
         inside = Path(found["HOST"])
         host = self.path("postgres/run") if inside.is_relative_to(self.folder) else inside
-        return {
-            "host": str(host),
-            "port": found["PORT"],
-            "user": "postgres",
-            "dbname": found["NAME"],
-        }
-
-    def _database_url(self) -> str:
-        at = self._database()
-        return f"postgres://postgres@/{at['dbname']}?host={at['host']}&port={at['port']}"
+        return f"postgres://postgres@/{found['NAME']}?host={host}&port={found['PORT']}"
 
     def _environment(self) -> dict[str, str]:
         """A name that is set, even to nothing, is not taken from a .env file."""

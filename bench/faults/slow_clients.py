@@ -94,10 +94,10 @@ def installed_with_models() -> Iterator[Site]:
     with ScriptedProvider() as provider:
         environment = environment_of(provider, timeout=600)
         with installed(folder, environment=environment) as installation:
-            tokens = [installation.create_token(name) for name in ("ordinary", "other")]
-            chats = [create_conversation(installation, tokens[0]) for _ in range(CLIENTS)]
-            chats.append(create_conversation(installation, tokens[1]))
-            yield Site(installation, provider, *tokens, chats)
+            token, other = (installation.create_token(name) for name in ("ordinary", "other"))
+            chats = [create_conversation(installation, token) for _ in range(CLIENTS)]
+            chats.append(create_conversation(installation, other))
+            yield Site(installation, provider, token, other, chats)
 
 
 def create_conversation(installation: Installation, token: str) -> str:

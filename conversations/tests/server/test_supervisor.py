@@ -14,7 +14,8 @@ import pytest
 from django.conf import settings
 
 from conversations.tests.chat.fixtures import wait_until
-from conversations.tests.chat.servers import Server, free_port
+from conversations.tests.chat.servers import Server
+from conversations.tests.processes import free_port
 
 WORKERS = 2
 SECONDS = 30
