@@ -1,4 +1,5 @@
-"""Appends with keys while the disk of the database is full, for three seconds of every ten.
+"""Appends with keys while the disk of the database is full, for three seconds of every ten; each
+second time the database has to stop.
 
     .venv/bin/python -m bench.faults.full_disk [--seconds 60]
 
@@ -9,13 +10,17 @@ namespaces are allowed (util-linux 2.38 or newer).
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+import psycopg2
 
 from bench.faults.fault import Fault, arguments, disturb, report
 from bench.faults.installation import Installation, installed
@@ -45,18 +50,36 @@ def can_mount(folder: Path) -> bool:
 
 
 def fill(installation: Installation) -> None:
+    """Statements fail."""
+    with full(installation):
+        time.sleep(FULL_SECONDS)
+
+
+def fill_with_log(installation: Installation) -> None:
+    """PostgreSQL cannot write its log, ends, and cannot start until there is room."""
+    with full(installation):
+        with suppress(psycopg2.OperationalError), installation.transaction() as cursor:
+            for _ in range(DISK_MB):
+                cursor.execute("SELECT pg_logical_emit_message(false, '', repeat('x', 1000000))")
+        time.sleep(FULL_SECONDS)
+
+
+@contextmanager
+def full(installation: Installation) -> Iterator[None]:
     ballast = installation.path("postgres/ballast")
     try:
         with suppress(OSError), ballast.open("wb", buffering=0) as file:
             while True:
                 file.write(bytes(65_536))
-        time.sleep(FULL_SECONDS)
+        yield
     finally:
         ballast.unlink()
 
 
+_kinds = itertools.cycle([fill, fill_with_log])
+
 # Random text of this length, so that the database soon needs new pages.
-FAULT = Fault(fill, every=7, padding=8_000)
+FAULT = Fault(lambda installation: next(_kinds)(installation), every=7, padding=8_000)
 
 
 def main() -> None:

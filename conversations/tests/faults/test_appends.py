@@ -48,5 +48,8 @@ def test_no_acknowledged_message_is_lost_when_the_disk_is_full(tmp_path_factory)
         pytest.skip(full_disk.CANNOT_MOUNT)
     folder = tmp_path_factory.mktemp("small")
     with installed(folder, runs_in=full_disk.on_small_disk(folder)) as installation:
-        outcome = assert_nothing_is_lost(installation, full_disk.FAULT)
-    assert outcome.answers["503 with Retry-After"]
+        for happen in (full_disk.fill, full_disk.fill_with_log):
+            before = installation.postmaster
+            outcome = assert_nothing_is_lost(installation, replace(full_disk.FAULT, happen=happen))
+            assert outcome.answers["503 with Retry-After"]
+        assert installation.postmaster != before  # the database had to stop
