@@ -53,6 +53,10 @@ class EmbeddedPostgres(SharedServer):
     `durable=False` is for tests: a crash of the machine may then lose or break the data.
     """
 
+    # The start that threads wait for, and until when.
+    _acquiring: Future[None] | None
+    _deadline: float
+
     def __init__(self, directory: Path, *, durable: bool = True) -> None:
         super().__init__(directory)
         self.data = self.directory / "data"
@@ -105,7 +109,7 @@ class EmbeddedPostgres(SharedServer):
     def _forget_client_lock(self) -> None:
         super()._forget_client_lock()
         self._beginning = threading.Lock()
-        self._acquiring: Future[None] | None = None
+        self._acquiring = None
         self._deadline = 0.0
 
     def _start(self) -> None:
