@@ -38,7 +38,8 @@ def links_of(pid):
 
 
 def test_the_process_that_is_forked_has_no_thread_and_no_connection(provider):
-    with serving(provider, workers=2) as server:
+    traced = {"OTEL_EXPORTER_OTLP_ENDPOINT": provider.url}  # which has a thread of its own
+    with serving(provider, workers=2, **traced) as server:
         (loaded,) = server.fork_servers
         assert len(list(Path(f"/proc/{loaded}/task").iterdir())) == 1
         sockets = [one for one in links_of(loaded) if one.startswith("socket:")]
