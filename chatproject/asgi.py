@@ -14,7 +14,7 @@ refuse_unsafe_settings()
 limit_web_process()
 django.setup()
 
-# These import models, so only after django.setup().
+# These import models, so only after django.setup(). With the views, which the first request would
+# load: what cannot be loaded fails here.
 application = import_module("conversations.server.application").Application()
-import_module("conversations.chat.runtime.reaper").start_reaping()
-import_module("conversations.chat.runtime.import_process").start_importing()
+import_module("chatproject.urls")

@@ -19,6 +19,11 @@ NETWORK_TIMEOUTS: dict[str, int] = {
 }
 
 
+# After so many seconds requests no longer wait for the embedded server, which may take longer to
+# recover from a crash.
+EMBEDDED_SECONDS = 5.0
+
+
 def with_limits(options: dict[str, Any], **seconds: float) -> dict[str, Any]:
     """Database OPTIONS with these timeouts in seconds, by their PostgreSQL names; 0 is no limit.
 
@@ -34,3 +39,5 @@ def with_limits(options: dict[str, Any], **seconds: float) -> dict[str, Any]:
 def limit_web_process() -> None:
     """Use the timeouts of web processes; to be called before the first connection."""
     settings.DATABASES["default"]["OPTIONS"] = settings.DATABASE_WEB_OPTIONS
+    if "EMBEDDED" in settings.DATABASES["default"]:
+        settings.DATABASES["default"]["EMBEDDED"]["seconds"] = EMBEDDED_SECONDS

@@ -3,6 +3,7 @@
 docs/settings.md lists the variables.
 """
 
+import os
 import sys
 from contextlib import suppress
 from datetime import timedelta
@@ -20,7 +21,10 @@ from conversations import tracing
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 env = environ.Env()
+_GIVEN = set(os.environ)
 env.read_env(BASE_DIR / ".env")
+# Not for other processes, which read the file themselves, as it is by then.
+NAMES_FROM_ENV_FILE = set(os.environ) - _GIVEN
 
 # The folder of the embedded database and the generated secret key.
 DATA_DIR = Path(env.str("CHATPROJECT_DATA", default="") or BASE_DIR / "var").resolve()

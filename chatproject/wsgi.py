@@ -14,6 +14,7 @@ refuse_unsafe_settings()
 limit_web_process()
 application = get_wsgi_application()
 
-# Imports models, so only after get_wsgi_application().
+# These import models, so only after get_wsgi_application().
+import_module("conversations.tracing").start()
 import_module("conversations.chat.runtime.reaper").start_reaping()
 import_module("conversations.chat.runtime.import_process").start_importing()

@@ -58,9 +58,10 @@ def _take_place() -> int:
     for number in count():
         with suppress(BlockingIOError):
             descriptor = process_locks.lock(_lock_file(number), wait=False)
-            os.ftruncate(descriptor, 0)
-            os.write(descriptor, str(os.getpid()).encode())
-            _gauges(number).unlink(missing_ok=True)
+            # In place, as what follows: a process that takes the place of another one on a full
+            # disk needs no new blocks.
+            os.pwrite(descriptor, f"{os.getpid():<10}".encode(), 0)
+            _clear(_gauges(number))
             for kind, size in FILE_BYTES.items():
                 _allocate(Path(FOLDER, f"{kind}_{number}.db"), size)
             _place = number
@@ -71,6 +72,11 @@ def _take_place() -> int:
 def _allocate(path: Path, size: int) -> None:
     with path.open("ab") as file:
         file.write(bytes(max(0, size - file.tell())))
+
+
+def _clear(path: Path) -> None:
+    with suppress(FileNotFoundError), path.open("r+b") as file:
+        file.write(bytes(path.stat().st_size))
 
 
 def _lock_file(number: int) -> Path:
@@ -218,7 +224,7 @@ def collect() -> Iterable[Metric]:
 
 
 def _running_processes() -> Iterator[int]:
-    """Their numbers. The gauges of others are removed; their counters stay."""
+    """Their numbers. The gauges of others are cleared; their counters stay."""
     for path in Path(FOLDER).glob("*.lock"):
         try:
             descriptor = process_locks.lock(path, wait=False)
@@ -227,7 +233,7 @@ def _running_processes() -> Iterator[int]:
                 yield int(path.read_text())
             continue
         try:  # nobody takes the place meanwhile
-            _gauges(int(path.stem)).unlink(missing_ok=True)
+            _clear(_gauges(int(path.stem)))
         finally:
             process_locks.unlock(descriptor)
 

@@ -2,50 +2,67 @@
 
     .venv/bin/python -m bench.faults.slow_clients [--seconds 10] [--streams 1000] [--clients 300]
 
-Runs on a database of its own in a temporary folder: two web processes as `quickstart` runs them,
-four clients that append, read and list all the time, and one disturbance after the other. Ends
-with status 1 if an ordinary request fails.
+On an installation of its own in a temporary folder: four clients that append, read and list all
+the time, and one disturbance after the other. Ends with status 1 if an ordinary request fails.
 """
 
 from __future__ import annotations
 
 import argparse
 import http.client
-import importlib
 import json
 import statistics
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+from bench.chat_streams import memory_of
+from bench.faults.installation import Installation, installed
+from conversations.tests.chat.clients import ChatClient
+from conversations.tests.chat.scripted_behaviours import says
+from conversations.tests.chat.scripted_provider import ScriptedProvider
+from conversations.tests.processes import environment_of
+from conversations.tests.server.sockets import connect, head, open_sockets, read_until
+
 CLIENTS, WRITERS, LOGINS_A_MINUTE = 4, 40, 60
 JSON = {"Content-Type": "application/json"}
+Disturbance = Callable[[], AbstractContextManager[Any]]
 
 
 @dataclass
 class Site:
-    """A running server, and who asks it."""
+    """An installation whose models are scripted, and who asks it."""
 
-    server: Any
+    installation: Installation
     provider: Any
-    tokens: list[str]
+    # Of the ordinary clients, and of those that disturb.
+    token: str
+    other_token: str
     conversations: list[str]
 
     @property
-    def host(self) -> str:
-        return str(self.server.url.removeprefix("http://"))
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.installation.port}"
 
-    def call(self, connection: http.client.HTTPConnection, number: int, *request: Any) -> int:
+    @property
+    def client(self) -> ChatClient:
+        return ChatClient(self.url, self.other_token)
+
+    def connect(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection("127.0.0.1", self.installation.port, timeout=60)
+
+    def call(self, connection: http.client.HTTPConnection, token: str, *request: Any) -> int:
         method, path, *body = request
         text = json.dumps(body[0]) if body else None
-        headers = JSON | {"Authorization": f"Bearer {self.tokens[number]}"}
-        connection.request(method, path, text, headers)
+        connection.request(method, path, text, JSON | {"Authorization": f"Bearer {token}"})
         answer = connection.getresponse()
         answer.read()
         return answer.status
@@ -67,51 +84,48 @@ def main() -> None:
     parser.add_argument("--only", default="", help="the disturbances whose names contain this")
     parser.add_argument("--clients", type=int, default=300, help="slow ones of each kind")
     options = parser.parse_args()
-    # The tests' own choice of a database, which it also removes at the end.
-    importlib.import_module("conftest")
-    with running() as site:
+    with installed_with_models() as site:
         sys.exit(measure(site, options))
 
 
 @contextmanager
-def running() -> Iterator[Site]:
-    from django.core.management import call_command
-    from django.db import connection
-
-    from conversations.services import SCRIPT, create_token, find_or_create_user
-    from conversations.services.conversations import create_conversation
-    from conversations.tests.chat.scripted_provider import ScriptedProvider
-    from conversations.tests.chat.servers import environment_of, serving
-
-    call_command("migrate", verbosity=0)
-    owners = [find_or_create_user(f"client{number}") for number in range(CLIENTS + 1)]
-    tokens = [create_token(user=owner, access=SCRIPT)[1] for owner in owners]
-    chats = [str(create_conversation(owner=owner)[0].id) for owner in owners]
-    connection.close()
+def installed_with_models() -> Iterator[Site]:
+    folder = Path(tempfile.mkdtemp(prefix="faults-"))
     with ScriptedProvider() as provider:
-        patient = environment_of(provider, timeout=600)
-        with serving(provider, workers=2, threads=5, LOG_LEVEL="WARNING", **patient) as server:
-            yield Site(server, provider, tokens, chats)
+        environment = environment_of(provider, timeout=600)
+        with installed(folder, environment=environment) as installation:
+            token, other = (installation.create_token(name) for name in ("ordinary", "other"))
+            chats = [create_conversation(installation, token) for _ in range(CLIENTS)]
+            chats.append(create_conversation(installation, other))
+            yield Site(installation, provider, token, other, chats)
+
+
+def create_conversation(installation: Installation, token: str) -> str:
+    found = installation.request("POST", "/api/conversations", {"title": "Slow"}, token)[1]
+    return str(found["id"])
+
+
+def disturbances(site: Site, clients: int, streams: int) -> dict[str, Disturbance]:
+    return {
+        f"{clients} slow heads": lambda: slow_heads(site, clients),
+        f"{clients} slow bodies": lambda: slow_bodies(site, clients, ""),
+        f"{clients} slow bodies with a token": lambda: slow_bodies(site, clients, site.other_token),
+        f"{WRITERS} writers on a locked row": lambda: locked_row(site),
+        f"{LOGINS_A_MINUTE} wrong logins a minute": lambda: wrong_logins(site),
+        f"{streams} clients of one answer": lambda: followers(site, streams),
+        f"{streams} answers": lambda: open_answers(site, streams),
+    }
 
 
 def measure(site: Site, options: argparse.Namespace) -> int:
     ordinary(site, 3)  # warm
     for _ in range(20):  # the first turn of each process imports the agent library
-        site.server.client(site.tokens[-1]).ask()
-    disturbances: list[tuple[str, Callable[[], Any]]] = [
-        ("undisturbed", ExitStack),
-        (f"{options.clients} slow heads", lambda: slow_heads(site, options.clients)),
-        (f"{options.clients} slow bodies", lambda: slow_bodies(site, options.clients, "")),
-        ("the same with a token", lambda: slow_bodies(site, options.clients, site.tokens[-1])),
-        (f"{WRITERS} writers on a locked row", lambda: locked_row(site)),
-        (f"{LOGINS_A_MINUTE} wrong logins a minute", lambda: wrong_logins(site)),
-        (f"{options.streams} clients of one answer", lambda: followers(site, options.streams)),
-        (f"{options.streams} answers", lambda: open_answers(site, options.streams)),
-    ]
+        site.client.ask()
     line = "{:<32}{:>9}{:>9}{:>9}{:>8}{:>12}{:>8}".format
     print(line("", "requests", "p50 ms", "p95 ms", "ratio", "healthz max", "failed"))
+    every = {"undisturbed": ExitStack} | disturbances(site, options.clients, options.streams)
     undisturbed, failed = 0.0, 0
-    for name, disturb in disturbances:
+    for name, disturb in every.items():
         if name != "undisturbed" and options.only not in name:
             continue
         with disturb():
@@ -131,7 +145,7 @@ def ordinary(site: Site, seconds: float) -> Figures:
     figures, end = Figures(), time.monotonic() + seconds
 
     def ask(number: int) -> None:
-        connection = http.client.HTTPConnection(site.host, timeout=60)
+        connection = site.connect()
         messages = f"/api/conversations/{site.conversations[number]}/messages"
         requests = [
             ("POST", messages, {"role": "user", "content": "An ordinary message."}),
@@ -141,14 +155,14 @@ def ordinary(site: Site, seconds: float) -> Figures:
         while time.monotonic() < end:
             for request in requests:
                 began = time.perf_counter()
-                figures.failed += site.call(connection, number, *request) not in (200, 201)
+                figures.failed += site.call(connection, site.token, *request) not in (200, 201)
                 figures.ordinary.append(time.perf_counter() - began)
 
     def ask_for_health() -> None:
         while time.monotonic() < end:
-            connection = http.client.HTTPConnection(site.host, timeout=60)
+            connection = site.connect()
             began = time.perf_counter()
-            figures.failed += site.call(connection, 0, "GET", "/healthz") != 200
+            figures.failed += site.call(connection, site.token, "GET", "/healthz") != 200
             figures.health.append(time.perf_counter() - began)
             connection.close()
             time.sleep(0.05)
@@ -182,9 +196,7 @@ def again_and_again(act: Callable[[], Any], seconds: float) -> Iterator[None]:
 @contextmanager
 def dripping(site: Site, count: int, start: bytes, drop: bytes) -> Iterator[None]:
     """Clients that send a little each second, and come again where they were cut off."""
-    from conversations.tests.server.sockets import connect
-
-    sockets = [connect(site.server.url) for _ in range(count)]
+    sockets = [connect(site.url) for _ in range(count)]
     for one in sockets:
         one.sendall(start)
 
@@ -194,7 +206,7 @@ def dripping(site: Site, count: int, start: bytes, drop: bytes) -> Iterator[None
                 one.sendall(drop)
             except OSError:
                 one.close()
-                sockets[place] = connect(site.server.url)
+                sockets[place] = connect(site.url)
                 sockets[place].sendall(start)
 
     with again_and_again(drip, 1):
@@ -208,36 +220,29 @@ def slow_heads(site: Site, count: int) -> Any:
 
 
 def slow_bodies(site: Site, count: int, token: str) -> Any:
-    from conversations.tests.server.sockets import head
-
     path = "/api/conversations" if token else "/admin/login/"
     return dripping(site, count, head("POST", path, token, Content_Length="9000"), b"a")
 
 
 @contextmanager
 def locked_row(site: Site) -> Iterator[None]:
-    from django.db import connection, transaction
-
-    from conversations.models import Conversation
-
     chat = site.conversations[-1]
     request = ("POST", f"/api/conversations/{chat}/messages", {"role": "user", "content": "Hello"})
     over = threading.Event()
 
     def write() -> None:
         while not over.is_set():
-            client = http.client.HTTPConnection(site.host, timeout=60)
-            if site.call(client, CLIENTS, *request) == 503:
+            client = site.connect()
+            if site.call(client, site.other_token, *request) == 503:
                 over.wait(1)
             client.close()
 
-    with transaction.atomic(), ThreadPoolExecutor(WRITERS) as pool:
-        list(Conversation.objects.filter(id=chat).select_for_update())
+    with site.installation.transaction() as cursor, ThreadPoolExecutor(WRITERS) as pool:
+        cursor.execute("SELECT FROM conversations_conversation WHERE id = %s FOR UPDATE", [chat])
         for _ in range(WRITERS):
             pool.submit(write)
         yield
         over.set()
-    connection.close()
 
 
 def wrong_logins(site: Site) -> Any:
@@ -246,7 +251,7 @@ def wrong_logins(site: Site) -> Any:
     headers = {"Cookie": f"csrftoken={secret}", "Content-Type": "application/x-www-form-urlencoded"}
 
     def log_in() -> None:
-        client = http.client.HTTPConnection(site.host, timeout=60)
+        client = site.connect()
         client.request("POST", "/admin/login/", form, headers)
         assert client.getresponse().status in (200, 429)
         client.close()
@@ -257,11 +262,8 @@ def wrong_logins(site: Site) -> Any:
 @contextmanager
 def reading(site: Site, count: int, request: bytes) -> Iterator[None]:
     """So many streams, each open and read until the end."""
-    from conversations.tests.server.sockets import open_sockets
-    from conversations.tests.server.test_many_streams import read_until
-
     before = memory(site)
-    with open_sockets(site.server.url, count, request) as sockets:
+    with open_sockets(site.url, count, request) as sockets:
         read_until(sockets, b"event: delta")
         each = (memory(site) - before) / count
         print(f"{count} streams are open: {each:.0f} KB each in the web processes", flush=True)
@@ -271,8 +273,6 @@ def reading(site: Site, count: int, request: bytes) -> Iterator[None]:
 @contextmanager
 def slow_answer(site: Site, seconds: float) -> Iterator[None]:
     """A model that says a word every so many seconds."""
-    from conversations.tests.chat.scripted_behaviours import says
-
     site.provider.always(says("Hello ", *["word "] * round(300 / seconds), pause=seconds))
     yield
     site.provider.always(says("Hello "))
@@ -280,13 +280,11 @@ def slow_answer(site: Site, seconds: float) -> Iterator[None]:
 
 @contextmanager
 def followers(site: Site, count: int) -> Iterator[None]:
-    from conversations.tests.server.sockets import head
-
-    client = site.server.client(site.tokens[-1])
+    client = site.client
     with slow_answer(site, 1):
         stream = client.stream("Hi")
         path = f"/api/chat/streams/{next(iter(stream)).data['message_id']}"
-        with reading(site, count, head("GET", path, site.tokens[-1])):
+        with reading(site, count, head("GET", path, site.other_token)):
             yield
         client.stop(path.rpartition("/")[2])
         stream.close()
@@ -294,20 +292,16 @@ def followers(site: Site, count: int) -> Iterator[None]:
 
 @contextmanager
 def open_answers(site: Site, count: int) -> Iterator[None]:
-    from conversations.tests.server.sockets import head
-
     question = json.dumps({"message": "Hi"}).encode()
     fields = {"Accept": "text/event-stream", "Content_Type": "application/json"}
     length = str(len(question))
-    ask = head("POST", "/api/chat", site.tokens[-1], **fields, Content_Length=length)
+    ask = head("POST", "/api/chat", site.other_token, **fields, Content_Length=length)
     with slow_answer(site, 10), reading(site, count, ask + question):
         yield
 
 
 def memory(site: Site) -> int:
-    from bench.chat_streams import memory_of
-
-    return memory_of(site.server.workers)
+    return memory_of(site.installation.workers)
 
 
 if __name__ == "__main__":

@@ -43,11 +43,18 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         if not self.server.is_held:
-            self.server.acquire()
+            self._acquire()
         try:
             return super().get_new_connection(conn_params)
         except self.Database.OperationalError as error:
             if not is_away(error):
                 raise
-        self.server.acquire()  # it has died since
+        self._acquire()  # it has died since
         return super().get_new_connection(conn_params)
+
+    def _acquire(self) -> None:
+        seconds = self.settings_dict["EMBEDDED"].get("seconds")
+        if seconds is None:
+            self.server.acquire()
+        else:
+            self.server.acquire_within(seconds)

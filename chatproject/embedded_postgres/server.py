@@ -8,7 +8,9 @@ import logging
 import os
 import shlex
 import signal
+import threading
 import time
+from concurrent.futures import Future
 from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
@@ -51,6 +53,10 @@ class EmbeddedPostgres(SharedServer):
     `durable=False` is for tests: a crash of the machine may then lose or break the data.
     """
 
+    # The start that threads wait for, and until when.
+    _acquiring: Future[None] | None
+    _deadline: float
+
     def __init__(self, directory: Path, *, durable: bool = True) -> None:
         super().__init__(directory)
         self.data = self.directory / "data"
@@ -74,6 +80,37 @@ class EmbeddedPostgres(SharedServer):
             raise EmbeddedPostgresError(
                 f"{user} cannot use the embedded PostgreSQL in {self.directory}: {error}"
             ) from error
+
+    def acquire_within(self, seconds: float) -> None:
+        """As `acquire`, but raises EmbeddedPostgresError so many seconds after it was begun.
+
+        It goes on in a thread, for which all other threads wait, and no longer.
+        """
+        with self._beginning:
+            if self._acquiring is None or self._acquiring.done():
+                self._acquiring, self._deadline = Future(), time.monotonic() + seconds
+                threading.Thread(
+                    target=self._acquire_for, args=[self._acquiring], name="database", daemon=True
+                ).start()
+            acquiring, deadline = self._acquiring, self._deadline
+        try:
+            acquiring.result(max(0, deadline - time.monotonic()))
+        except TimeoutError:
+            raise self._error(f"has not started within {seconds:g} s") from None
+
+    def _acquire_for(self, future: Future[None]) -> None:
+        try:
+            self.acquire()
+        except BaseException as error:
+            future.set_exception(error)
+        else:
+            future.set_result(None)
+
+    def _forget_client_lock(self) -> None:
+        super()._forget_client_lock()
+        self._beginning = threading.Lock()
+        self._acquiring = None
+        self._deadline = 0.0
 
     def _start(self) -> None:
         self._ensure_runs()

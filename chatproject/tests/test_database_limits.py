@@ -9,6 +9,7 @@ from django.db import DatabaseError, OperationalError, connection, transaction
 from chatproject.database_limits import NETWORK_TIMEOUTS, limit_web_process, with_limits
 from conversations.services.database_errors import (
     LOCKED,
+    RETRY_SECONDS,
     TIMED_OUT,
     UNREACHABLE,
     why_unavailable,
@@ -27,6 +28,7 @@ def web(transactional_db):
     yield other
     other.close()
     settings.DATABASES["default"]["OPTIONS"] = before
+    settings.DATABASES["default"].get("EMBEDDED", {}).pop("seconds", None)
 
 
 def limits_of(wrapper):
@@ -49,6 +51,13 @@ def test_without_a_limit_nothing_is_sent():
 
 def test_a_web_process_has_limits(web):
     assert limits_of(web) == dict(zip(NAMES, (5_000, 30_000, 60_000), strict=True))
+
+
+@pytest.mark.usefixtures("web")
+def test_a_web_process_waits_for_the_embedded_server_as_long_as_clients_are_to():
+    if "EMBEDDED" not in settings.DATABASES["default"]:
+        pytest.skip("the tests run on another server")
+    assert settings.DATABASES["default"]["EMBEDDED"]["seconds"] == RETRY_SECONDS
 
 
 @pytest.mark.django_db

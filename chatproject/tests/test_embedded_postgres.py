@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from contextlib import closing, suppress
 from pathlib import Path
@@ -22,6 +23,7 @@ from chatproject.embedded_postgres import (
 )
 from chatproject.embedded_postgres.accounts import account_for, refuse_other_owner
 from chatproject.embedded_postgres.server import LONGEST_SOCKET_PATH
+from conversations.process_locks import locked, start_lock
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 IS_ROOT = os.geteuid() == 0
@@ -307,6 +309,28 @@ def test_a_killed_server_is_started_again_with_every_committed_row(folder):
     assert query(server, "SELECT answer FROM kept") == 42
     busy.close()
     server.release()
+
+
+def test_a_start_that_takes_long_is_not_waited_for_by_those_who_cannot(server, folder):
+    with locked(start_lock(folder)):
+        for _ in range(3):
+            with pytest.raises(EmbeddedPostgresError, match=r"has not started within 0\.1 s"):
+                server.acquire_within(0.1)
+        assert [one.name for one in threading.enumerate()].count("database") == 1
+    wait_until(lambda: server.is_held)
+    os.kill(postmaster(folder), signal.SIGKILL)
+    server.acquire_within(60)
+    assert query(server, "SELECT 1") == 1
+
+
+def test_a_start_that_fails_says_why_to_those_who_do_not_wait_for_long(server, folder):
+    version = (folder / "data/PG_VERSION").read_text()
+    (folder / "data/PG_VERSION").write_text("9\n")
+    with pytest.raises(EmbeddedPostgresError, match="PostgreSQL 9 made the data"):
+        server.acquire_within(60)
+    (folder / "data/PG_VERSION").write_text(version)
+    server.acquire_within(60)
+    assert query(server, "SELECT 1") == 1
 
 
 def test_a_process_number_that_now_belongs_to_another_program_is_no_server(server, folder):

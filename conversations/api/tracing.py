@@ -17,7 +17,6 @@ _propagator = TraceContextTextMapPropagator()
 def trace_requests(get_response: View) -> View:
     """From the begin of a request to the head of its response, named by its route. It goes on with
     the trace of the client, where that names one."""
-    tracing.start()
 
     def middleware(request: HttpRequest) -> HttpResponseBase:
         tracer = tracing.tracer()

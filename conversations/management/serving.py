@@ -53,7 +53,8 @@ def threads_per_worker(workers: int, max_connections: int) -> int:
 def serve(*, host: str, port: int, workers: int, threads: int) -> None:
     """Serve until SIGINT or SIGTERM; SIGHUP reloads. Raises CommandError if it cannot start."""
     with _listen(host, port) as listener:
-        environment = {"WEB_THREADS": str(threads)} | _metrics_folder(host, port)
+        environment = _given_environment() | {"WEB_THREADS": str(threads)}
+        environment |= _metrics_folder(host, port)
         try:
             asyncio.run(Supervisor(APPLICATION, listener, workers, environment).run())
         except CannotStart:
@@ -76,6 +77,12 @@ def _metrics_folder(host: str, port: int) -> dict[str, str]:
         log.warning("Metrics are those of each process alone: %s", error)
         return {METRICS_FOLDER: ""}
     return {METRICS_FOLDER: str(folder)}
+
+
+def _given_environment() -> dict[str, str]:
+    """Without what the settings took from `.env`, which is read again at a reload."""
+    file = settings.NAMES_FROM_ENV_FILE
+    return {name: value for name, value in os.environ.items() if name not in file}
 
 
 def _listen(host: str, port: int) -> socket.socket:

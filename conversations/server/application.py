@@ -20,8 +20,10 @@ from django.conf import settings
 from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
-from conversations import metrics
+from conversations import metrics, tracing
 from conversations.api.waiting import LaterResponse, LiveStream
+from conversations.chat.runtime.import_process import start_importing
+from conversations.chat.runtime.reaper import start_reaping
 from conversations.chat.runtime.runner import running_turns
 from conversations.chat.runtime.shutdown import run_hooks
 from conversations.server.admission import Admission, Busy, may_wait
@@ -54,7 +56,6 @@ class Application:
         self._shows_figures: asyncio.Task[None] | None = None
         self._closes_connections = False
         self._gives_streams_away = asyncio.Event()
-        metrics.show_server(self._figures())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -70,6 +71,14 @@ class Application:
     def is_idle(self) -> bool:
         """Whether neither a request nor a turn is left."""
         return not self._requests and not running_turns()
+
+    def start(self) -> None:
+        """What runs in the background, in the process that serves: it may be forked from the one
+        that has made this."""
+        tracing.start()
+        metrics.show_server(self._figures())
+        start_reaping()
+        start_importing()
 
     def end(self) -> None:
         """End what runs in the background, in the calling thread; streams of it end by that."""
@@ -87,6 +96,8 @@ class Application:
         """The start and the end, under a server that tells of them."""
         while True:
             event = (await receive())["type"]
+            if event == "lifespan.startup":
+                self.start()
             if event == "lifespan.shutdown":
                 await asyncio.to_thread(self.end)
             await send({"type": f"{event}.complete"})

@@ -1,22 +1,17 @@
-"""One process of the web server, started by the supervisor, which listens for it.
-
-Imports nothing of Django, so that the process can be told to end while it loads the application.
-"""
+"""One process of the web server, forked with the application loaded; the supervisor listens."""
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import atexit
-import gc
-import importlib
 import logging
 import os
 import resource
 import signal
 import socket
 import sys
-from typing import Any
+from contextlib import suppress
+from typing import Any, NoReturn
 
 from granian._granian import SocketHolder
 from granian.constants import HTTPModes, Interfaces
@@ -84,8 +79,10 @@ class Worker:
         loop.add_signal_handler(signal.SIGTERM, self._end)
         loop.add_signal_handler(RETIRE, self._told.set)
         loop.add_reader(self._parent, self._end)  # it sends nothing: it has ended
+        self._application.start()
         serving = asyncio.create_task(self._server.serve())
-        self._parent.send(READY)
+        with suppress(ConnectionError):  # it has ended, which its reader sees
+            self._parent.send(READY)
         await self._told.wait()
         if not self._ends:
             await self._retire()
@@ -118,21 +115,10 @@ class Worker:
             await asyncio.sleep(LOOK_SECONDS)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("application", help="module:name")
-    parser.add_argument("listener", type=int, help="the descriptor of the listening socket")
-    parser.add_argument("parent", type=int, help="that of the connection to the parent")
-    options = parser.parse_args()
-    module, name = options.application.split(":")
-    application = getattr(importlib.import_module(module), name)
-    # What is loaded stays: the garbage collector need not look at it again and again, while all
-    # threads stand still.
-    gc.collect()
-    gc.freeze()
+def run(application: Any, listener: socket.socket, parent: socket.socket) -> NoReturn:
+    """Serve until told to end. The parent says nothing over its connection but closes it."""
     # The event loop gets its turn sooner while all request threads compute.
     sys.setswitchinterval(0.001)
-    listener, parent = (socket.socket(fileno=one) for one in (options.listener, options.parent))
     asyncio.run(_run(application, listener, parent))
     _exit()
 
@@ -141,7 +127,7 @@ async def _run(application: Any, listener: socket.socket, parent: socket.socket)
     await Worker(application, listener, parent).run()
 
 
-def _exit() -> None:
+def _exit() -> NoReturn:
     """At once, with what the modules have registered for the end. Threads may still run, and those
     of granian do not survive the end of the interpreter."""
     atexit._run_exitfuncs()

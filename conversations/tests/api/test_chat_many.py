@@ -12,8 +12,9 @@ from conversations.models import Message
 from conversations.tests.chat.clients import text_of
 from conversations.tests.chat.fixtures import wait_until
 from conversations.tests.chat.scripted_behaviours import says
-from conversations.tests.chat.servers import environment_of, serving
+from conversations.tests.chat.servers import serving
 from conversations.tests.factories import make_token, make_user
+from conversations.tests.processes import environment_of
 
 TURNS = 200
 WORKERS = 2

@@ -17,7 +17,7 @@ from conversations.models import Message
 from conversations.tests.chat.clients import names_of, text_of
 from conversations.tests.chat.fixtures import wait_until
 from conversations.tests.chat.scripted_behaviours import Call, calls, says
-from conversations.tests.chat.servers import free_port
+from conversations.tests.processes import free_port
 
 EXAMPLE = django_settings.BASE_DIR / "docs" / "examples" / "tasks_mcp_server.py"
 TOOLS = "conversations.tests.chat.sample_tools"

@@ -1,6 +1,5 @@
 """Real web servers, each with its own worker process, on the database of the tests."""
 
-import json
 import os
 import signal
 import socket
@@ -16,6 +15,7 @@ from django.db import connection
 
 from conversations.tests.chat.clients import ChatClient
 from conversations.tests.chat.fixtures import wait_until
+from conversations.tests.processes import children_of, environment_of, free_port
 
 STARTS_WITHIN = 120  # seconds, on a busy machine
 
@@ -30,12 +30,15 @@ class Server:
         return ChatClient(self.url, token)
 
     @property
+    def fork_servers(self):
+        """The process numbers of those that its workers are forked from: more than one while it
+        reloads."""
+        return children_of(self.process.pid)
+
+    @property
     def workers(self):
         """The process numbers of its workers."""
-        found = subprocess.run(
-            ["pgrep", "-P", str(self.process.pid)], capture_output=True, text=True, check=False
-        )
-        return [int(line) for line in found.stdout.split()]
+        return children_of(*self.fork_servers)
 
     def kill(self):
         """All of its processes at once."""
@@ -57,7 +60,7 @@ def serving(provider, *, workers=1, threads=8, **environment):
     environment = (
         os.environ | environment_of(provider) | {"DATABASE_URL": database_url()} | environment
     )
-    with _served(workers, threads, env=environment, cwd=settings.BASE_DIR) as server:
+    with served(workers, threads, env=environment, cwd=settings.BASE_DIR) as server:
         yield server
 
 
@@ -77,12 +80,13 @@ def machine(provider, folder, *, clock=0, route=None, **environment):
         "PYTHONPATH": os.pathsep.join([str(folder), str(settings.BASE_DIR)]),
         **environment,
     }
-    with _served(1, 8, env=environment, cwd=folder) as server:
+    with served(1, 8, env=environment, cwd=folder) as server:
         yield server
 
 
 @contextmanager
-def _served(workers, threads, **options):
+def served(workers, threads, **options):
+    """What `options` start, as of a subprocess."""
     port = free_port()
     code = _SERVE.format(port=port, workers=workers, threads=threads)
     process = subprocess.Popen([sys.executable, "-c", code], start_new_session=True, **options)
@@ -161,20 +165,6 @@ class Route:
         for end in (source, target):
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
-
-
-def environment_of(provider, timeout=30):
-    """`timeout` is the provider's in seconds, to be reached and of silence."""
-    scripted = {"base_url": provider.url, "model": "scripted"}
-    patient = {"timeout": timeout, "connect": timeout}
-    providers = {"scripted": scripted | patient}
-    return {"CHAT_PROVIDER": "scripted", "CHAT_PROVIDERS": json.dumps(providers)}
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def _answers(port):

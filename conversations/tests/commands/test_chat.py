@@ -15,8 +15,8 @@ from django.db import connection
 from conversations.models import Conversation, Message
 from conversations.tests.chat.fixtures import provider, scripted, wait_until
 from conversations.tests.chat.scripted_behaviours import Call, breaks, calls, says, thinks
-from conversations.tests.chat.servers import environment_of
 from conversations.tests.factories import make_user
+from conversations.tests.processes import environment_of
 
 __all__ = ["provider", "scripted"]
 

@@ -2,6 +2,7 @@
 
 import socket
 from contextlib import ExitStack, contextmanager
+from selectors import EVENT_READ, DefaultSelector
 from urllib.parse import urlsplit
 
 SECONDS = 60  # of silence: the machine may be busy
@@ -41,3 +42,22 @@ def read_all(one):
 
 def status_of(answer):
     return int(answer.split(b" ", 2)[1])
+
+
+def read_until(sockets, wanted):
+    """Read from all of them until each has sent this; what each has sent."""
+    found = dict.fromkeys(sockets, b"")
+    missing = set(sockets)
+    with DefaultSelector() as selector:
+        for one in sockets:
+            selector.register(one, EVENT_READ)
+        while missing:
+            ready = selector.select(60)
+            assert ready, f"{len(missing)} streams are silent"
+            for key, _ in ready:
+                chunk = key.fileobj.recv(65_536)
+                found[key.fileobj] += chunk
+                assert chunk or wanted in found[key.fileobj], found[key.fileobj][-500:]
+                if wanted in found[key.fileobj]:
+                    missing.discard(key.fileobj)
+    return found

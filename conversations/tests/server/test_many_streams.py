@@ -2,7 +2,6 @@
 
 import resource
 import threading
-from selectors import EVENT_READ, DefaultSelector
 
 import pytest
 
@@ -10,7 +9,7 @@ from conversations.tests.chat.clients import text_of
 from conversations.tests.chat.scripted_behaviours import says
 from conversations.tests.chat.servers import serving
 from conversations.tests.factories import make_token, make_user
-from conversations.tests.server.sockets import head, open_sockets
+from conversations.tests.server.sockets import head, open_sockets, read_until
 
 STREAMS = 1000
 FILES = STREAMS + 500
@@ -28,25 +27,6 @@ def _files():
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, FILES), hard))
     yield
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
-def read_until(sockets, wanted):
-    """Read from all of them until each has sent this; what each has sent."""
-    found = dict.fromkeys(sockets, b"")
-    missing = set(sockets)
-    with DefaultSelector() as selector:
-        for one in sockets:
-            selector.register(one, EVENT_READ)
-        while missing:
-            ready = selector.select(60)
-            assert ready, f"{len(missing)} streams are silent"
-            for key, _ in ready:
-                chunk = key.fileobj.recv(65_536)
-                found[key.fileobj] += chunk
-                assert chunk or wanted in found[key.fileobj], found[key.fileobj][-500:]
-                if wanted in found[key.fileobj]:
-                    missing.discard(key.fileobj)
-    return found
 
 
 @pytest.mark.usefixtures("_files")

@@ -2,6 +2,7 @@
 
 import http.client
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -13,7 +14,8 @@ import pytest
 from django.conf import settings
 
 from conversations.tests.chat.fixtures import wait_until
-from conversations.tests.chat.servers import Server, free_port
+from conversations.tests.chat.servers import Server
+from conversations.tests.processes import free_port
 
 WORKERS = 2
 SECONDS = 30
@@ -28,7 +30,7 @@ class Application:
     def end(self):
         pass
 
-    close_connections = give_streams_away = end
+    start = close_connections = give_streams_away = end
 
     async def __call__(self, scope, receive, send):
         body = f"{version} {{os.getpid()}}".encode()
@@ -39,10 +41,10 @@ class Application:
 application = Application()
 """
 SUPERVISE = """
-import asyncio
+import asyncio, os
 from conversations.server.supervisor import Supervisor, listen
 with listen("127.0.0.1", {port}) as listener:
-    supervisor = Supervisor("served:application", listener, {workers}, dict())
+    supervisor = Supervisor("served:application", listener, {workers}, dict(os.environ))
     asyncio.run(supervisor.run())
 """
 
@@ -97,6 +99,13 @@ def is_running(pid):
     except ProcessLookupError:
         return False
     return True
+
+
+def processes_of_session(server):
+    found = subprocess.run(
+        ["pgrep", "-s", str(server.process.pid)], capture_output=True, check=True
+    )
+    return len(found.stdout.split())
 
 
 def state_of(pid):
@@ -173,18 +182,94 @@ def test_a_reload_takes_new_code_and_a_defect_in_it_leaves_the_old_processes(fol
         assert {answer(port)[0] for _ in range(20)} == {"three"}
 
 
+def test_replacements_are_forked_from_the_process_that_has_loaded_the_application(folder):
+    with supervised(folder) as (server, port):
+        loaded, before = server.fork_servers, server.workers
+        (folder / "served.py").unlink()  # nothing loads it again
+        kill(before)
+        wait_until(lambda: set(answer(port) or ()) & set(server.workers), SECONDS)
+        assert server.fork_servers == loaded
+        assert not set(server.workers) & set(before)
+
+
+def test_web_processes_go_on_without_the_one_they_are_forked_from(folder):
+    with supervised(folder) as (server, port):
+        (loaded,), before = server.fork_servers, server.workers
+        (folder / "served.py").write_text("raise SystemExit('a defect')")
+        kill([loaded])
+        wait_until(lambda: not is_running(loaded), SECONDS)
+        assert {answer(port)[1] for _ in range(20)} <= set(before)
+        kill(before[:1])  # cannot be replaced as yet
+        assert {answer(port)[1] for _ in range(20)} == {before[1]}
+        write(folder, "'two'")
+        wait_until(lambda: len(server.workers) == 1, SECONDS)
+        kill(before[1:])
+        wait_until(lambda: len(server.workers) == WORKERS, SECONDS)
+        assert {answer(port)[0] for _ in range(20)} == {"two"}
+
+
+def test_a_release_that_loads_but_does_not_serve_leaves_the_old_processes(folder):
+    with supervised(folder) as (server, port):
+        before, loaded = server.workers, server.fork_servers
+        defect = "start = close_connections = lambda self: os._exit(3)"
+        text = (folder / "served.py").read_text()
+        (folder / "served.py").write_text(text.replace("start = close_connections", defect, 1))
+        server.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: len(server.fork_servers) == 2, SECONDS)
+        wait_until(lambda: server.fork_servers == loaded, SECONDS)
+        assert server.workers == before
+        assert {answer(port)[0] for _ in range(20)} == {"one"}
+
+
+def test_reloads_and_deaths_at_random_end_with_one_release(folder):
+    chance = random.Random(14)
+    with supervised(folder) as (server, port):
+        for number in range(40):
+            if number % 4 == 0:
+                server.process.send_signal(signal.SIGHUP)
+            victims = [*server.workers, *server.fork_servers]
+            with suppress(ProcessLookupError):
+                kill(chance.sample(victims, min(1, len(victims))))
+            time.sleep(0.1)
+        write(folder, "'last'")
+        server.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: {(answer(port) or " ")[0] for _ in range(20)} == {"last"}, SECONDS)
+        # All of them, also those whose parent has died.
+        wait_until(lambda: processes_of_session(server) == 1 + 1 + WORKERS, SECONDS)
+        assert len(server.fork_servers) == 1
+        assert len(server.workers) == WORKERS
+
+
+def test_a_signal_to_stop_to_all_processes_stops_them(folder):
+    with supervised(folder) as (server, _):
+        every = [server.process.pid, *server.fork_servers, *server.workers]
+        kill(every, signal.SIGTERM)
+        assert server.process.wait(SECONDS) == 0
+        assert not any(map(is_running, every))
+
+
+def test_threads_that_loading_the_application_has_started_are_reported(folder, capfd):
+    text = (folder / "served.py").read_text()
+    start = "import threading, time\n"
+    start += "threading.Thread(target=time.sleep, args=[60], name='lost', daemon=True).start()\n"
+    (folder / "served.py").write_text(start + text)
+    with supervised(folder):
+        pass
+    assert "['lost']" in capfd.readouterr().err
+
+
 def test_no_process_outlives_its_parent(folder):
     with supervised(folder) as (server, _):
-        workers = server.workers
+        children = server.fork_servers + server.workers
         server.process.kill()
         server.process.wait()
-        wait_until(lambda: not any(map(is_running, workers)), SECONDS)
+        wait_until(lambda: not any(map(is_running, children)), SECONDS)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_stops_with_all_its_processes(folder, number):
     with supervised(folder) as (server, _):
-        workers = server.workers
+        children = server.fork_servers + server.workers
         os.killpg(server.process.pid, number)
         assert server.process.wait(SECONDS) == 0
-        assert not any(map(is_running, workers))
+        assert not any(map(is_running, children))
