@@ -140,8 +140,8 @@ def _of_total(options: argparse.Namespace) -> Result:
             name = f"growth_{size}"
             own, made = _filled(environment, dsn, name, size)
             service = replace(stack.enter_context(services.ours(own, 1)), database=name)
-            requests = growth_requests.among_all(service.port, made)
-            subjects.append(Subject(size, service, [requests]))
+            rounds = growth_requests.among_all(service.port, made)
+            subjects.append(Subject(size, service, rounds))
         found = _measured(subjects, options)
         return found | {"bytes": {one.size: _bytes(dsn, one.service.database) for one in subjects}}
 

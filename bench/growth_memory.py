@@ -40,14 +40,15 @@ def measured(requests: int, streams: int) -> dict[str, Any]:
     # The tests' server that speaks a model's protocol; nothing of it needs Django.
     from conversations.tests.chat.scripted_behaviours import says
     from conversations.tests.chat.scripted_provider import ScriptedProvider
-    from conversations.tests.chat.servers import environment_of
 
     _allow_files(4 * streams + 500)
     gate = threading.Event()  # holds back the ends of the answers
     with services.database() as (environment, _), ScriptedProvider() as provider:
         services.migrate(environment)
         [made] = services.filled(environment, "length", {LENGTH: CONVERSATIONS}).values()
-        environment |= environment_of(provider, timeout=600) | {"LOG_LEVEL": "WARNING"}
+        model = {"base_url": provider.url, "model": "scripted", "timeout": 600, "connect": 600}
+        environment["CHAT_PROVIDERS"] = json.dumps({"scripted": model})
+        environment |= {"CHAT_PROVIDER": "scripted", "LOG_LEVEL": "WARNING"}
         with services.ours(environment, 1) as service:
             token = made[0]["token"]
             found = {"requests": list(_over_requests(service, made, requests))}

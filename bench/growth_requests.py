@@ -10,6 +10,7 @@ import http.client
 import json
 from typing import Any
 from urllib.parse import urlencode, urlsplit
+from zoneinfo import available_timezones
 
 from bench.data import Writer
 from bench.growth_data import RARE, RARE_MESSAGES
@@ -22,8 +23,10 @@ PAGES = (10, 50)
 STEP = 200  # a page of those that lead to the middle
 TEXTS = 25
 COMMON, PHRASE = "train", '"train refund"'
-# The figures of the dashboard are kept for a minute for each time zone of a viewer.
-ZONES = [f"Etc/GMT{hours:+d}" for hours in range(-14, 13) if hours]
+# The figures of the dashboard are kept for a minute for each time zone of a viewer: each round asks
+# from other ones.
+ZONES = [name for name in sorted(available_timezones()) if name.startswith(("A", "Europe/", "P"))]
+ZONES_IN_A_ROUND = 40
 
 
 def on_conversation(port: int, token: str, key: str, length: int) -> Requests:
@@ -61,8 +64,8 @@ def of_owner(port: int, token: str, conversations: int) -> Requests:
     return _checked(port, found)
 
 
-def among_all(port: int, made: dict[str, Any]) -> Requests:
-    """Searches of owners, and of staff over everybody; pages of staff."""
+def among_all(port: int, made: dict[str, Any]) -> list[Requests]:
+    """Searches of owners, and of staff over everybody; pages of staff. For each round."""
     owners = made["owners"]
     tokens = [owner["token"] for owner in owners]
     each = RARE_MESSAGES // len(owners)
@@ -75,7 +78,9 @@ def among_all(port: int, made: dict[str, Any]) -> Requests:
     found |= _of_staff(made)
     for asked in found.values():
         _answer(port, asked[0])
-    return found
+    pages = [_dashboard(made, zone) for zone in ZONES]
+    starts = range(0, len(pages), ZONES_IN_A_ROUND)
+    return [found | {"dashboard": pages[start : start + ZONES_IN_A_ROUND]} for start in starts]
 
 
 def _of_staff(made: dict[str, Any]) -> Requests:
@@ -94,13 +99,18 @@ def _of_staff(made: dict[str, Any]) -> Requests:
         "transcript, first page": [transcript],
         "transcript, last page": [f"{transcript}?after={longest['length'] - 100}"],
     }
-    cookie = f"{made['cookie']}={made['session']}"
-    found = {
-        name: [Asked("GET", path, cookie=cookie) for path in of_kind]
+    return {
+        name: [Asked("GET", path, cookie=_session(made)) for path in of_kind]
         for name, of_kind in paths.items()
     }
-    found["dashboard"] = [Asked("GET", "/admin/", cookie=f"{cookie}; zone={z}") for z in ZONES]
-    return found
+
+
+def _dashboard(made: dict[str, Any], zone: str) -> Asked:
+    return Asked("GET", "/admin/", cookie=f"{_session(made)}; zone={zone}")
+
+
+def _session(made: dict[str, Any]) -> str:
+    return f"{made['cookie']}={made['session']}"
 
 
 def _search(text: str, token: str, items: int) -> Asked:
