@@ -70,9 +70,10 @@ def fill(conversations: int, owners: list[int]) -> None:
     with connection.cursor() as cursor:
         cursor.execute("DROP INDEX IF EXISTS message_search_idx")
         for start in range(0, conversations, AT_ONCE):
+            places = range(start, min(start + AT_ONCE, conversations))
             chats = [
-                made_chat(chance, owners, next(times), PER_CONVERSATION if start + place else LONGEST)
-                for place in range(min(AT_ONCE, conversations - start))
+                made_chat(chance, owners, next(times), PER_CONVERSATION if place else LONGEST)
+                for place in places
             ]
             copy(cursor, "conversations_conversation", CHAT_COLUMNS, (chat for chat, _ in chats))
             rows = (

@@ -228,7 +228,8 @@ def rows_of(operation: str, costs: dict[int, list[Cost]]) -> list[Result]:
 def _bytes(dsn: str, name: str) -> int:
     with contextlib.closing(psycopg2.connect(dsn)) as admin, admin.cursor() as cursor:
         cursor.execute("SELECT pg_database_size(%s)", [name])
-        return int(cursor.fetchone()[0])
+        [(size,)] = cursor.fetchall()
+        return int(size)
 
 
 def _made(name: str, busy: float, seconds: float) -> Result:

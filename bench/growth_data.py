@@ -73,7 +73,9 @@ def total(sizes: Sizes) -> dict[str, Any]:
     longest = Conversation.objects.order_by("-message_count")[0]
     others = User.objects.filter(username__startswith="owner-").exclude(pk=longest.user_id)
     others = others.annotate(beside=Abs(Count("conversations") - PER_OWNER))
-    owners = {one.username: _owner(one.username) for one in others.order_by("beside", "pk")[:OWNERS]}
+    owners = {
+        one.username: _owner(one.username) for one in others.order_by("beside", "pk")[:OWNERS]
+    }
     for key, _ in owners.values():
         for place in range(RARE_MESSAGES // len(owners)):
             _say_rare_word(key, place)

@@ -1,15 +1,16 @@
 """Tables of docs/performance.md and plots in docs/images from the results of `bench/growth.py`.
 
-    .venv/bench/bin/python bench/plots.py [FILE]
+    .venv/bin/python -m bench.plots [FILE]      # make growth-page
 
-replaces what is between the marks `<!-- growth: NAME -->` and `<!-- end -->` of the page. It runs
-with the packages of bench/requirements.txt, which has matplotlib; the tables need none.
+replaces what is between the marks `<!-- growth: NAME -->` and `<!-- end -->` of the page. The plots
+are drawn by the Python of .venv/bench, which has the packages of bench/requirements.txt.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import json
-import re
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -28,13 +29,14 @@ GROWS = {
 # docs/performance.md says that it does not grow.
 LIMIT = 1.2
 COLORS = ("#1b6ca8", "#c2571a", "#2e7d32", "#8e3b8e", "#a02c2c", "#5d6b1f", "#4a4a4a")
-PANELS = {
-    "length": {"Processor time": ("",)},
-    "owner": {"Processor time": ("",)},
+PANELS: dict[str, dict[str, str | tuple[str, ...]]] = {
+    "length": {"Appends": "append", "Pages": ("first", "middle", "last")},
+    "owner": {"New conversations": ("create", "get"), "Lists": ("list", "middle")},
     "total": {
-        "Owners": ("owner:",),
-        "Staff: searches over the API": ("staff:",),
-        "Staff: pages of the admin": ("list", "transcript", "dashboard"),
+        "Requests of owners": "owner",
+        "Searches of staff over the API": "staff",
+        "Lists of the admin": "list",
+        "Transcripts and the dashboard": ("transcript", "dashboard"),
     },
 }
 
@@ -44,21 +46,26 @@ Result = dict[str, Any]
 def main() -> None:
     source = Path(sys.argv[1]) if len(sys.argv) > 1 else RESULTS
     results = json.loads(source.read_text())
+    if importlib.util.find_spec("matplotlib"):
+        for name, result in results.items():
+            draw(name, result, IMAGES / f"growth-{name}.svg")
+        return
     PAGE.write_text(filled_in(PAGE.read_text(), results))
-    for name, result in results.items():
-        draw(name, result, IMAGES / f"growth-{name}.svg")
+    from bench import services
+
+    services.install_baseline()
+    subprocess.run([services.BASELINE_PYTHON, __file__, source], check=True)
 
 
 def filled_in(page: str, results: dict[str, Result]) -> str:
     """The page with the tables of these results; others stay as they are."""
     for name, result in results.items():
-        mark, end = f"<!-- growth: {name} -->", "<!-- end -->"
-        text = "\n\n".join(["", made_by(result), *tables_of(name, result), ""])
-        page, found = re.subn(
-            f"{re.escape(mark)}.*?{end}", lambda _: f"{mark}{text}{end}", page, flags=re.DOTALL
-        )
-        if not found:
-            raise SystemExit(f"The page has no mark {mark}")
+        before, mark, rest = page.partition(f"<!-- growth: {name} -->")
+        _, end, after = rest.partition("<!-- end -->")
+        if not end:
+            raise SystemExit(f"The page has no place for the results of {name!r}")
+        text = "\n\n".join([mark, made_by(result), *tables_of(name, result), end])
+        page = before + text + after
     return page
 
 
@@ -136,40 +143,39 @@ def _by_operation(result: Result) -> dict[str, dict[int, Result]]:
 
 def draw(name: str, result: Result, path: Path) -> None:
     """The plot of a command's results, on a light background."""
-    import matplotlib.pyplot
+    from matplotlib import pyplot
 
-    matplotlib.rcParams.update(
+    pyplot.rcParams.update(
         {"svg.fonttype": "none", "svg.hashsalt": name, "font.size": 10, "axes.grid": True}
         | {"grid.color": "#dddddd", "axes.spines.top": False, "axes.spines.right": False}
     )
     draw_panels = _draw_memory if name == "memory" else _draw_costs
-    figure = draw_panels(matplotlib.pyplot, name, result)
+    figure = draw_panels(pyplot, name, result)
     figure.tight_layout()
     figure.savefig(path, facecolor="white", metadata={"Date": None})
-    matplotlib.pyplot.close(figure)
+    pyplot.close(figure)
 
 
 def _draw_costs(pyplot: Any, name: str, result: Result) -> Any:
-    """Lines of processor time by size, both on logarithmic scales: what does not grow is level."""
+    """Processor time by size, a panel for what is alike: what does not grow is a level line."""
     panels = PANELS[name]
-    figure, axes = pyplot.subplots(
-        len(panels), 1, figsize=(8, 4 * len(panels)), squeeze=False, sharex=True
-    )
+    size = (9, 3.6 * len(panels))
+    figure, axes = pyplot.subplots(len(panels), 1, figsize=size, squeeze=False, sharex=True)
     for axis, (title, begins) in zip(axes[:, 0], panels.items(), strict=True):
-        shown = {
-            operation: rows
-            for operation, rows in _by_operation(result).items()
-            if operation.startswith(begins)
-        }
-        for place, (operation, rows) in enumerate(shown.items()):
+        found = _by_operation(result).items()
+        shown = [(operation, rows) for operation, rows in found if operation.startswith(begins)]
+        for place, (operation, rows) in enumerate(shown):
             costs = [rows[size]["cpu_ms"] for size in sorted(rows)]
-            style = {"color": COLORS[place % len(COLORS)], "marker": "osD^v"[place // 7 % 5]}
+            marker = "osD^v"[place // len(COLORS)]
+            style = {"color": COLORS[place % len(COLORS)], "marker": marker, "markersize": 5}
             axis.plot(sorted(rows), costs, label=operation, **style)
-        _scale(axis, title)
+        axis.set_title(title, loc="left", fontsize=11)
         axis.set_xscale("log")
-        axis.set_yscale("log")
+        axis.set_xticks(result["sizes"], [f"{size:,}" for size in result["sizes"]])
+        axis.minorticks_off()
+        axis.set_ylim(bottom=0)
         axis.set_ylabel("CPU ms of a request")
-        axis.legend(fontsize=9, loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False)
+        axis.legend(fontsize=9, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
     axes[-1, 0].set_xlabel(GROWS[name])
     return figure
 
@@ -183,7 +189,8 @@ def _draw_memory(pyplot: Any, name: str, result: Result) -> Any:
             of = f"{label}, {streams}"
             _draw_samples(axes[1], result[streams], kind, label=of, color=color, linestyle=style)
     for axis, title in zip(axes, ("Over requests", "With open streams"), strict=True):
-        _scale(axis, title)
+        axis.set_title(title, loc="left", fontsize=11)
+        axis.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         axis.set_xlabel(title.split()[-1])
         axis.set_ylim(bottom=0)
         axis.legend(fontsize=9, frameon=False)
@@ -194,12 +201,6 @@ def _draw_memory(pyplot: Any, name: str, result: Result) -> Any:
 def _draw_samples(axis: Any, samples: list[Result], kind: str, **style: Any) -> None:
     megabytes = [one[f"{kind}_kb"] / 1024 for one in samples]
     axis.plot([one["count"] for one in samples], megabytes, **style)
-
-
-def _scale(axis: Any, title: str) -> None:
-    axis.set_title(title, loc="left", fontsize=11)
-    axis.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-    axis.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
 
 
 if __name__ == "__main__":

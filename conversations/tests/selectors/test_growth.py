@@ -70,7 +70,9 @@ def test_a_page_of_a_list_reads_no_more_of_many(owners, order):
 
 
 def test_a_new_conversation_costs_no_more_among_many(owners):
-    counts = {touched(lambda c=client: c.post(CONVERSATIONS, {"title": "New"})) for client in owners}
+    counts = {
+        touched(lambda c=client: c.post(CONVERSATIONS, {"title": "New"})) for client in owners
+    }
     assert len(counts) == 1
 
 
