@@ -5,6 +5,7 @@ import pytest
 from django.db import connection
 
 from conversations.models import Conversation
+from conversations.selectors.staff_search import owners_by_name
 from conversations.tests.cluster import analyze
 from conversations.tests.factories import client_for, fill, make_conversation, make_user
 
@@ -22,16 +23,22 @@ pytestmark = [
 ]
 
 
-def touched(request):
-    """The rows that a request reads one after the other, finds by an index, and writes."""
+def counted(act):
+    """What `act` returns, and the rows that it reads one after the other, finds by an index, and
+    writes."""
     with connection.cursor() as cursor:
         cursor.execute(COUNTED)
         before = cursor.fetchone()
-        response = request()
+        result = act()
         cursor.execute(COUNTED)
         after = cursor.fetchone()
+    return result, tuple(int(b - a) for a, b in zip(before, after, strict=True))
+
+
+def touched(request):
+    response, rows = counted(request)
     assert response.status_code in (200, 201), response.content
-    return tuple(int(b - a) for a, b in zip(before, after, strict=True))
+    return rows
 
 
 def page_at(client, path, cursor):
@@ -79,6 +86,12 @@ def test_a_new_conversation_costs_no_more_among_many(owners):
 def test_getting_the_latest_conversation_reads_no_more_of_many(owners):
     counts = {touched(lambda c=client: c.post(CONVERSATIONS)) for client in owners}
     assert len(counts) == 1
+
+
+def test_the_owners_that_staff_find_are_counted_without_reading_their_conversations(owners):
+    found, rows = counted(lambda: owners_by_name("owner-of"))
+    assert found == [("owner-of-10", FEW), ("owner-of-1000", MANY)]
+    assert sum(rows) <= 2
 
 
 @pytest.fixture
