@@ -74,7 +74,7 @@ schema: $(INSTALLED_DEV) ## write docs/openapi.yaml
 bench: $(INSTALLED_DEV) ## run the benchmarks
 	@exec $(PY) bench/run.py $(ARGS)
 
-growth: $(INSTALLED_DEV) ## measure cost as work grows, for an hour, and write docs/performance.md; ARGS='owner'
+growth: $(INSTALLED_DEV) ## measure cost as work grows (an hour), write docs/performance.md; ARGS=owner
 	@$(PY) -m bench.growth --json bench/growth.json $(ARGS)
 	@$(MAKE) --no-print-directory growth-page
 

@@ -88,7 +88,9 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("commands", nargs="*", metavar="COMMAND", help="default: all")
     parser.add_argument("--json", type=Path, metavar="FILE", help="update the results in FILE")
-    parser.add_argument("--sizes", metavar="N,N", help="of one command, instead of its own")
+    parser.add_argument(
+        "--sizes", type=_sizes, metavar="N,N", default=[], help="of one command, instead of its own"
+    )
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--seconds", type=float, default=0.5, help="of a size in a round")
     parser.add_argument("--requests", type=int, default=100_000, help="of `memory`")
@@ -101,8 +103,16 @@ def _options() -> argparse.Namespace:
             parser.error(f"there is no command {name!r}: {', '.join(COMMANDS)}")
     if options.sizes and (len(options.commands) > 1 or options.commands == ["memory"]):
         parser.error("--sizes is for one command: length, owner or total")
-    options.sizes = sorted(map(int, options.sizes.split(","))) if options.sizes else []
+    if options.commands == ["total"] and options.sizes and options.sizes[0] < min(TOTALS):
+        parser.error(f"--sizes of total are {min(TOTALS):,} messages or more")
     return options
+
+
+def _sizes(text: str) -> list[int]:
+    sizes = sorted(int(size) for size in text.split(","))
+    if sizes[0] < 1:
+        raise ValueError
+    return sizes
 
 
 def _of_length(options: argparse.Namespace) -> Result:
@@ -203,9 +213,9 @@ def _measured(subjects: list[Subject], options: argparse.Namespace) -> Result:
 
 def _cost(subject: Subject, operation: str, number: int, seconds: float) -> Cost:
     requests = subject.rounds[number % len(subject.rounds)][operation]
-    before = subject.service.processor_seconds()
+    before = subject.service.processor_seconds(ended=True)
     found = load.run(subject.service.port, [one.text.encode() for one in requests], seconds, 1)
-    cpu = subject.service.processor_seconds() - before
+    cpu = subject.service.processor_seconds(ended=True) - before
     return Cost(1_000 * cpu / found["answers"], 1_000 * statistics.median(found["latencies"]))
 
 

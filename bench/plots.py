@@ -82,7 +82,11 @@ def tables_of(name: str, result: Result) -> list[str]:
     """The results of a command as tables in Markdown."""
     if name == "memory":
         return [_table_of_requests(result), _table_of_streams(result)]
-    return [_table_of_costs(name, result)]
+    tables = [_table_of_costs(name, result)]
+    if "bytes" in result:
+        sizes = [f"{size / 1e9:.1f}" for size in result["bytes"].values()]
+        tables.append(f"The databases have {', '.join(sizes)} GB.")
+    return tables
 
 
 def _table_of_costs(name: str, result: Result) -> str:

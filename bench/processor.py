@@ -15,6 +15,7 @@ from pathlib import Path
 _TICKS = os.sysconf("SC_CLK_TCK")
 # Places in /proc/PID/stat after the command's name.
 _PARENT, _SESSION, _USER, _SYSTEM = 1, 3, 11, 12
+_OF_ENDED_CHILDREN = 13, 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,14 +26,24 @@ class Service:
     pid: int
     database: str
 
-    def processor_seconds(self) -> float:
+    def processor_seconds(self, *, ended: bool = False) -> float:
         """Of all of its processes and of the database's for it since they began; 0 where the
-        system does not tell."""
-        ticks = 0
+        system does not tell.
+
+        With `ended` also of the processes of the database server that have ended, as those of
+        parallel plans do, whichever database they were for.
+        """
+        ticks, server = 0, ""
+        numbers_of = {}
         for folder, numbers in _processes():
+            numbers_of[folder.name] = numbers
             with suppress(OSError):  # ended meanwhile
-                if int(numbers[_SESSION]) == self.pid or self._is_for_it(folder):
+                is_session = self._is_for_it(folder)
+                if int(numbers[_SESSION]) == self.pid or is_session:
                     ticks += int(numbers[_USER]) + int(numbers[_SYSTEM])
+                server = numbers[_PARENT] if is_session else server
+        if ended and server in numbers_of:
+            ticks += sum(int(numbers_of[server][place]) for place in _OF_ENDED_CHILDREN)
         return ticks / _TICKS
 
     def workers(self) -> list[int]:
