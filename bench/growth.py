@@ -213,9 +213,9 @@ def _measured(subjects: list[Subject], options: argparse.Namespace) -> Result:
 
 def _cost(subject: Subject, operation: str, number: int, seconds: float) -> Cost:
     requests = subject.rounds[number % len(subject.rounds)][operation]
-    before = subject.service.processor_seconds(ended=True)
+    before = subject.service.processor_seconds()
     found = load.run(subject.service.port, [one.text.encode() for one in requests], seconds, 1)
-    cpu = subject.service.processor_seconds(ended=True) - before
+    cpu = subject.service.processor_seconds() - before
     return Cost(1_000 * cpu / found["answers"], 1_000 * statistics.median(found["latencies"]))
 
 

@@ -142,17 +142,23 @@ def ours(environment: dict[str, str], workers: int, log: Path | None = None) -> 
     command = [sys.executable, "manage.py", "quickstart", "--no-sample"]
     command += [f"--port={port}", f"--workers={workers}"]
     with _running(command, ROOT, environment, port, log) as process:
-        yield Service(port, process.pid, OUR_DATABASE)
+        yield Service(port, process.pid, OUR_DATABASE, _server(environment))
 
 
 @contextlib.contextmanager
-def baseline(dsn: str, workers: int) -> Iterator[Service]:
+def baseline(environment: dict[str, str], dsn: str, workers: int) -> Iterator[Service]:
     """The baseline under its usual server."""
     port = _free_port()
     command = [BASELINE_PYTHON, "-m", "uvicorn", "main:app", "--host=127.0.0.1"]
     command += [f"--port={port}", f"--workers={workers}"]
     with _running(command, BASELINE, _baseline(dsn), port) as process:
-        yield Service(port, process.pid, "baseline")
+        yield Service(port, process.pid, "baseline", _server(environment))
+
+
+def _server(environment: dict[str, str]) -> int:
+    """The first process of the embedded database server; 0 where another one is used."""
+    noted = Path(environment["CHATPROJECT_DATA"]) / "postgres" / "data" / "postmaster.pid"
+    return int(noted.read_text().split()[0]) if noted.exists() else 0
 
 
 def _baseline(dsn: str) -> dict[str, str]:
