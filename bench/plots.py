@@ -73,7 +73,7 @@ def made_by(result: Result) -> str:
     made = result["made"]
     before, after = made["load"]
     return (
-        f"`{made['command']}`, {made['on']}, {made['seconds'] / 60:.0f} minutes on {made['cores']} "
+        f"`{made['command']}`, {made['on']}, {made['seconds'] / 60:.0f} min on {made['cores']} "
         f"cores, load average {before} before and {after} after."
     )
 
@@ -84,7 +84,7 @@ def tables_of(name: str, result: Result) -> list[str]:
         return [_table_of_requests(result), _table_of_streams(result)]
     tables = [_table_of_costs(name, result)]
     if "bytes" in result:
-        sizes = [f"{size / 1e9:.1f}" for size in result["bytes"].values()]
+        sizes = [f"{size / 1e9:.2g}" for size in result["bytes"].values()]
         tables.append(f"The databases have {', '.join(sizes)} GB.")
     return tables
 

@@ -31,7 +31,7 @@ BASELINE_VENV = ROOT / ".venv" / "bench"
 BASELINE_PYTHON = BASELINE_VENV / "bin" / "python"
 
 OUR_DATABASE = "chatproject"  # as the embedded server names it
-STARTS_WITHIN, STOPS_WITHIN = 30, 15  # seconds
+STARTS_WITHIN, STOPS_WITHIN = 120, 15  # seconds, on a busy machine
 
 
 def install_baseline() -> None:
