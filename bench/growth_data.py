@@ -5,7 +5,8 @@
 Prints JSON. `length`: for each number of messages, a list of conversations with `token` and `id`.
 `owner`: for each number of conversations, a list of owners with `token`. `total`, of a database
 that `bench/fill.py` has filled: `session` of a member of staff and the name of its `cookie`,
-`owners` with `name` and `token`, and `longest`, a conversation with its `id` and `length`.
+`owners` with `name` and `token`, names of time `zones`, and `longest`, a conversation with its `id`
+and `length`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import random
 import sys
 from dataclasses import replace
 from typing import Any
+from zoneinfo import available_timezones
 
 import django
 from django.conf import settings
@@ -84,8 +86,16 @@ def total(sizes: Sizes) -> dict[str, Any]:
         "cookie": settings.SESSION_COOKIE_NAME,
         "session": client.cookies[settings.SESSION_COOKIE_NAME].value,
         "owners": [{"name": name, "token": token} for name, (_, token) in owners.items()],
+        "zones": _zones(),
         "longest": {"id": str(longest.pk), "length": longest.last_sequence},
     }
+
+
+def _zones() -> list[str]:
+    """Time zones that Python and the database know."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT name FROM pg_timezone_names WHERE name ~ '^[A-Z][a-z]+/'")
+        return sorted(available_timezones() & {name for (name,) in cursor.fetchall()})
 
 
 def _owner(name: str) -> tuple[int, str]:
