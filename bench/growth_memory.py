@@ -34,9 +34,9 @@ Sample = dict[str, Any]
 
 
 def measured(requests: int, streams: int) -> dict[str, Any]:
-    """`requests`: samples with `count`, `rss_kb` and `pss_kb` of the web process; `followers` and
-    `answers`: the same by open streams of one answer, and of as many answers; `closed` a while
-    after all of them ended."""
+    """`requests`: samples with `count`, `rss_kb` and `pss_kb` of the web process; `followers`,
+    `answers` and `again`: the same by open streams of one answer, of as many answers, and of as
+    many once more; `closed` a while after all of them ended."""
     # The tests' server that speaks a model's protocol; nothing of it needs Django.
     from conversations.tests.chat.scripted_behaviours import says
     from conversations.tests.chat.scripted_provider import ScriptedProvider
@@ -53,7 +53,8 @@ def measured(requests: int, streams: int) -> dict[str, Any]:
             found = {"requests": list(_over_requests(service, made, requests))}
             provider.always(says("Hello"))
             _ask(service.port, token)  # the first turn of a process imports the agent library
-            for name, stream in (("followers", _followers), ("answers", _answers)):
+            phases = (("followers", _followers), ("answers", _answers), ("again", _answers))
+            for name, stream in phases:
                 over = threading.Event()
                 provider.always(_says_hello_and_waits(over))
                 found[name] = list(_with_streams(service, token, stream, streams))

@@ -110,7 +110,12 @@ def _table_of_requests(result: Result) -> str:
 
 def _table_of_streams(result: Result) -> str:
     lines = [["open streams", "RSS MB", "PSS MB", "RSS KB each"], ["---", "---:", "---:", "---:"]]
-    for name, label in (("followers", "of one answer"), ("answers", "of as many answers")):
+    labels = {
+        "followers": "of one answer",
+        "answers": "of as many answers",
+        "again": "of as many answers, once more",
+    }
+    for name, label in ((name, label) for name, label in labels.items() if name in result):
         before = result[name][0]
         for one in result[name]:
             grown = one["rss_kb"] - before["rss_kb"]
