@@ -25,7 +25,7 @@ SPECTACULAR := $(CODE_ONLY) $(PY) manage.py spectacular --validate --fail-on-war
 unexport DJANGO_SETTINGS_MODULE
 
 .DEFAULT_GOAL := help
-.PHONY: help run model try-model test test-pgbouncer coverage lint check-style check-types check-migrations check-schema schema bench lock clean
+.PHONY: help run model try-model test test-pgbouncer coverage lint check-style check-types check-migrations check-schema schema bench growth growth-page lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' Makefile
@@ -73,6 +73,13 @@ schema: $(INSTALLED_DEV) ## write docs/openapi.yaml
 
 bench: $(INSTALLED_DEV) ## run the benchmarks
 	@exec $(PY) bench/run.py $(ARGS)
+
+growth: $(INSTALLED_DEV) ## measure cost as work grows (an hour), write docs/performance.md; ARGS=owner
+	@$(PY) -m bench.growth --json bench/growth.json $(ARGS)
+	@$(MAKE) --no-print-directory growth-page
+
+growth-page: $(INSTALLED_DEV) ## write docs/performance.md and its plots from bench/growth.json
+	@$(PY) -m bench.plots
 
 lock: $(INSTALLED_DEV) ## pin requirements*.in again; ARGS=--upgrade upgrades all packages
 	@$(PY) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \

@@ -63,14 +63,18 @@ def make_owners(count: int) -> list[int]:
 
 
 def fill(conversations: int, owners: list[int]) -> None:
-    """The index of words is built at the end: row by row it takes several times as long."""
+    """In order of time, as they are written in service. The index of words is built at the end: row
+    by row it takes several times as long."""
     chance = random.Random(5)
+    times = times_of(conversations)
     with connection.cursor() as cursor:
         cursor.execute("DROP INDEX IF EXISTS message_search_idx")
         for start in range(0, conversations, AT_ONCE):
-            chats = [made_chat(chance, owners) for _ in range(min(AT_ONCE, conversations - start))]
-            if not start:
-                chats[0] = made_chat(chance, owners, LONGEST)
+            places = range(start, min(start + AT_ONCE, conversations))
+            chats = [
+                made_chat(chance, owners, next(times), PER_CONVERSATION if place else LONGEST)
+                for place in places
+            ]
             copy(cursor, "conversations_conversation", CHAT_COLUMNS, (chat for chat, _ in chats))
             rows = (
                 row | {"user_id": chat["user_id"]} for chat, messages in chats for row in messages
@@ -97,10 +101,15 @@ MESSAGE_COLUMNS = (
 Row = dict[str, Any]
 
 
+def times_of(conversations: int) -> Iterator[datetime]:
+    """When each begins: even distances over the days until now."""
+    began, distance = datetime.now(UTC) - timedelta(days=DAYS), timedelta(days=DAYS) / conversations
+    return (began + place * distance for place in range(conversations))
+
+
 def made_chat(
-    chance: random.Random, owners: list[int], length: int = PER_CONVERSATION
+    chance: random.Random, owners: list[int], began: datetime, length: int
 ) -> tuple[Row, list[Row]]:
-    began = datetime.now(UTC) - timedelta(seconds=chance.random() * DAYS * 86_400)
     key, model = uuid7(), chance.choice(MODELS)
     uncommon = chance.random() < 0.002
     messages = [

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 READ = 1 << 18
-TIMEOUT = 10.0  # seconds without any answer
+TIMEOUT = 60.0  # seconds without any answer
 
 
 @dataclass

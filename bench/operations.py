@@ -41,6 +41,7 @@ class Asked:
     token: str = ""
     items: int | None = 1
     under: str | None = None
+    cookie: str = ""
 
     @property
     def headers(self) -> dict[str, str]:
@@ -50,6 +51,8 @@ class Asked:
             headers["Content-Length"] = str(len(self.body.encode()))
         if self.token:
             headers["Authorization"] = f"Bearer {self.token}"
+        if self.cookie:
+            headers["Cookie"] = self.cookie
         return headers
 
     @property

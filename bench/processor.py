@@ -7,34 +7,56 @@ time for each request does not depend on that as much.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 # Places in /proc/PID/stat after the command's name.
-_SESSION, _USER, _SYSTEM = 3, 11, 12
+_PARENT, _SESSION, _OWN, _ENDED_CHILDREN = 1, 3, (11, 12), (13, 14)
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A running service: where it listens, the first of its processes, its database's name."""
+    """A running service: where it listens, the first of its processes, the name of its database and
+    the first process of the database server."""
 
     port: int
     pid: int
     database: str
+    server: int
 
     def processor_seconds(self) -> float:
         """Of all of its processes and of the database's for it since they began; 0 where the
-        system does not tell."""
-        ticks = 0
-        for folder in Path("/proc").glob("[0-9]*"):
-            with suppress(OSError):  # ended meanwhile
-                numbers = (folder / "stat").read_text().rpartition(")")[2].split()
-                if int(numbers[_SESSION]) == self.pid or self._is_for_it(folder):
-                    ticks += int(numbers[_USER]) + int(numbers[_SYSTEM])
+        system does not tell.
+
+        Processes of the database server that have ended, as those of parallel plans do, count for
+        whoever asks next.
+        """
+        title, ticks = f"postgres: postgres {self.database} ".encode(), 0
+        for folder, numbers in _processes():
+            if int(folder.name) == self.server:
+                ticks += sum(int(numbers[place]) for place in _ENDED_CHILDREN)
+            elif self.pid == int(numbers[_SESSION]) or (
+                self.server == int(numbers[_PARENT]) and _title_of(folder).startswith(title)
+            ):
+                ticks += sum(int(numbers[place]) for place in _OWN)
         return ticks / _TICKS
 
-    def _is_for_it(self, folder: Path) -> bool:
-        title = (folder / "cmdline").read_bytes()
-        return title.startswith(f"postgres: postgres {self.database} ".encode())
+    def workers(self) -> list[int]:
+        """The numbers of its web processes."""
+        return [int(folder.name) for folder, of in _processes() if int(of[_PARENT]) == self.pid]
+
+
+def _processes() -> Iterator[tuple[Path, list[str]]]:
+    """The folder of each process, and its numbers in /proc/PID/stat."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # ended meanwhile
+            yield folder, (folder / "stat").read_text().rpartition(")")[2].split()
+
+
+def _title_of(folder: Path) -> bytes:
+    with suppress(OSError):  # ended meanwhile
+        return (folder / "cmdline").read_bytes()
+    return b""

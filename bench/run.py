@@ -115,7 +115,7 @@ def _everything_running(options: argparse.Namespace) -> Iterator[Client]:
         users = services.seed(environment, dsn, size)
         running = [
             stack.enter_context(services.ours(environment, options.workers)),
-            stack.enter_context(services.baseline(dsn, options.workers)),
+            stack.enter_context(services.baseline(environment, dsn, options.workers)),
         ]
         client = Client(stack.enter_context(_load_process()), options.connections)
         asked = [requests_of_ours(users), requests_of_baseline(users)]

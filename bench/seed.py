@@ -67,8 +67,8 @@ def main(dsn: str, size: Size) -> list[dict[str, Any]]:
     chats = Writer().chats(size)
     with psycopg2.connect(dsn) as other, connection.cursor() as ours, other.cursor() as theirs:
         while batch := list(islice(chats, BATCH)):
-            _copy(ours, OURS, batch, keys)
-            _copy(theirs, BASELINE, batch, keys)
+            copy(ours, OURS, batch, keys)
+            copy(theirs, BASELINE, batch, keys)
             for chat in batch:
                 owners[chat.owner]["conversations"].append(str(chat.id))
     _settle(dsn)
@@ -84,7 +84,7 @@ def _make_users(count: int) -> list[dict[str, Any]]:
     return [{"key": row.user_id, "token": text, "conversations": []} for row, text in made]
 
 
-def _copy(cursor: Any, tables: dict[str, Any], chats: list[Chat], keys: list[int]) -> None:
+def copy(cursor: Any, tables: dict[str, Any], chats: list[Chat], keys: list[int]) -> None:
     for table, (columns, rows_of) in tables.items():
         rows = (row for chat in chats for row in rows_of(chat, keys[chat.owner]))
         cursor.copy_expert(f"COPY {table} ({columns}) FROM STDIN", _lines(rows))

@@ -31,7 +31,7 @@ BASELINE_VENV = ROOT / ".venv" / "bench"
 BASELINE_PYTHON = BASELINE_VENV / "bin" / "python"
 
 OUR_DATABASE = "chatproject"  # as the embedded server names it
-STARTS_WITHIN, STOPS_WITHIN = 30, 15  # seconds
+STARTS_WITHIN, STOPS_WITHIN = 120, 15  # seconds, on a busy machine
 
 
 def install_baseline() -> None:
@@ -57,21 +57,33 @@ def install_baseline() -> None:
 
 
 @contextlib.contextmanager
-def database() -> Iterator[tuple[dict[str, str], str]]:
-    """A durable server with two databases: the environment of ours, the DSN of the baseline's."""
-    folder = Path(tempfile.mkdtemp(prefix="bench-"))
+def database(keep: Path | None = None) -> Iterator[tuple[dict[str, str], str]]:
+    """A durable server with two databases: the environment of ours, the DSN of the baseline's.
+
+    It is in the folder `keep`, if that is given, and else in one that is removed.
+    """
+    if keep is not None:
+        keep.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="bench-")) if keep is None else keep.resolve()
     folder.chmod(0o711)  # root's PostgreSQL runs as another account
     server = embedded_postgres.server_at(folder / "postgres")
     try:
         server.acquire()
         at = f"host={server.socket_directory} port=5432 user=postgres"
-        with contextlib.closing(psycopg2.connect(f"{at} dbname=postgres")) as admin:
-            admin.autocommit = True
-            admin.cursor().execute("CREATE DATABASE baseline")
+        create_database(f"{at} dbname=postgres", "baseline")
         yield _environment(folder), f"{at} dbname=baseline"
     finally:
         server.release()
-        _remove(folder)
+        if keep is None:
+            _remove(folder)
+
+
+def create_database(dsn: str, name: str) -> None:
+    """An empty one, beside that of `dsn`, instead of any that is there."""
+    with contextlib.closing(psycopg2.connect(dsn)) as admin:
+        admin.autocommit = True
+        for command in ("DROP DATABASE IF EXISTS", "CREATE DATABASE"):
+            admin.cursor().execute(f"{command} {name}")
 
 
 def _environment(folder: Path) -> dict[str, str]:
@@ -101,14 +113,26 @@ def _remove(folder: Path) -> None:
 def seed(environment: dict[str, str], dsn: str, size: Size) -> list[dict[str, Any]]:
     """Make the tables of both and fill them; the users with their tokens and conversations."""
     python = sys.executable
-    migrate = [python, "manage.py", "migrate", "--verbosity=0"]
-    subprocess.run(migrate, cwd=ROOT, env=environment, check=True)
+    migrate(environment)
     subprocess.run([BASELINE_PYTHON, "main.py"], cwd=BASELINE, env=_baseline(dsn), check=True)
     numbers = map(str, (size.users, size.conversations, size.messages))
     fill = [python, "-m", "bench.seed", dsn, *numbers]
     done = subprocess.run(fill, cwd=ROOT, env=environment, check=True, stdout=subprocess.PIPE)
     users: list[dict[str, Any]] = json.loads(done.stdout)
     return users
+
+
+def migrate(environment: dict[str, str]) -> None:
+    command = [sys.executable, "manage.py", "migrate", "--verbosity=0"]
+    subprocess.run(command, cwd=ROOT, env=environment, check=True)
+
+
+def filled(environment: dict[str, str], what: str, sizes: dict[int, int]) -> Any:
+    """What `bench/growth_data.py` has made."""
+    print(f"Filling: {what} {', '.join(f'{size:,}' for size in sizes)} ...", file=sys.stderr)
+    command = [sys.executable, "-m", "bench.growth_data", what, json.dumps(sizes)]
+    done = subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.PIPE)
+    return json.loads(done.stdout)
 
 
 @contextlib.contextmanager
@@ -118,17 +142,23 @@ def ours(environment: dict[str, str], workers: int, log: Path | None = None) -> 
     command = [sys.executable, "manage.py", "quickstart", "--no-sample"]
     command += [f"--port={port}", f"--workers={workers}"]
     with _running(command, ROOT, environment, port, log) as process:
-        yield Service(port, process.pid, OUR_DATABASE)
+        yield Service(port, process.pid, OUR_DATABASE, _server(environment))
 
 
 @contextlib.contextmanager
-def baseline(dsn: str, workers: int) -> Iterator[Service]:
+def baseline(environment: dict[str, str], dsn: str, workers: int) -> Iterator[Service]:
     """The baseline under its usual server."""
     port = _free_port()
     command = [BASELINE_PYTHON, "-m", "uvicorn", "main:app", "--host=127.0.0.1"]
     command += [f"--port={port}", f"--workers={workers}"]
     with _running(command, BASELINE, _baseline(dsn), port) as process:
-        yield Service(port, process.pid, "baseline")
+        yield Service(port, process.pid, "baseline", _server(environment))
+
+
+def _server(environment: dict[str, str]) -> int:
+    """The first process of the embedded database server; 0 where another one is used."""
+    noted = Path(environment["CHATPROJECT_DATA"]) / "postgres" / "data" / "postmaster.pid"
+    return int(noted.read_text().split()[0]) if noted.exists() else 0
 
 
 def _baseline(dsn: str) -> dict[str, str]:

@@ -24,8 +24,8 @@ from conversations.models.access_context import AccessContext
 from conversations.models.conversation import Conversation, is_user_of
 
 MAX_TERMS = 32
-# Only the newest matches are ranked, so that the cost of a common word is bounded: the first number
-# within one owner or conversation, the second over all owners.
+# Only the newest messages and titles that match are ranked, so many of each, so that the cost of
+# a common word is bounded: the first number within one owner or conversation, the second over all.
 MAX_RANKED, MAX_RANKED_OF_ALL = 10_000, 2_000
 # The GIN index has no positions: a phrase is rechecked against the tsvectors of the newest this
 # many messages that contain all of its words.
@@ -267,8 +267,11 @@ _TITLES = """
     UNION ALL
     SELECT 'title', 2 * ts_rank(search, %(ranked)s::tsquery)::float8, id::text, user_id, id, NULL,
         NULL, NULL, NULL, created_at
-    FROM conversations_conversation
-    WHERE search @@ %(matched)s::tsquery {owner} {among} {after} {before} {visible}
+    FROM (
+        SELECT user_id, id, created_at, search FROM conversations_conversation
+        WHERE search @@ %(matched)s::tsquery {owner} {among} {after} {before} {visible}
+        ORDER BY created_at DESC LIMIT %(max_ranked)s
+    ) titles
 """
 # Rows of the page are found by their whole keys. Where the planner may take a part of a key from
 # another table (the owner from users, both from conversations), it does, and reads all of the

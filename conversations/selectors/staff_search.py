@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.contrib.auth.models import User
-from django.db.models import Count, Q
+from django.db.models import Q, Sum
 
 from conversations.db.replicas import read_connection
-from conversations.models.conversation import Conversation
+from conversations.models.conversation_count import ConversationCount
 from conversations.models.message import Message
 from conversations.selectors.excerpts import MessagePlace, matching_excerpt
 from conversations.selectors.search_sql import (
@@ -135,8 +135,8 @@ def owners_by_name(text: str) -> list[tuple[str, int]]:
     named = User.objects.order_by().values_list("pk", "username")
     longer = named.filter(username__startswith=text).exclude(username=text)
     found = dict(named.filter(username=text).union(longer[:OWNERS_SHOWN], all=True))
-    theirs = Conversation.objects.filter(user_id__in=found).order_by().values_list("user_id")
-    counts = dict(theirs.annotate(Count("pk")))
+    parts = ConversationCount.objects.filter(user_id__in=found).order_by().values_list("user_id")
+    counts = dict(parts.annotate(Sum("number")))
     owners = [(name, counts.get(key, 0)) for key, name in found.items()]
     return sorted(owners, key=lambda owner: (owner[0] != text, owner[0]))[:OWNERS_SHOWN]
 

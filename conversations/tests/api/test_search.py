@@ -284,6 +284,19 @@ def test_a_phrase_is_looked_for_in_the_newest_messages_with_its_words(api, alice
     assert sorted(sequences(api, "blue whale")) == [1, 2, 3]
 
 
+def test_only_the_newest_titles_and_messages_are_ranked(alice, staff, monkeypatch):
+    monkeypatch.setattr(search, "MAX_RANKED", 2)
+    monkeypatch.setattr(search, "MAX_RANKED_OF_ALL", 3)
+    chats = [make_conversation(alice, title=f"zeppelin {number}") for number in range(5)]
+    for chat in chats:
+        say(chat, "zeppelin")
+    for client, user_id, ranked in ((client_for(alice), "alice", 2), (client_for(staff), "*", 3)):
+        found = client.get(URL, {"q": "zeppelin", "user_id": user_id}).json()["results"]
+        for kind in ("title", "message"):
+            of_kind = {one["conversation"]["id"] for one in found if one["kind"] == kind}
+            assert of_kind == {str(chat.pk) for chat in chats[-ranked:]}
+
+
 @pytest.mark.one_node("the planner has no statistics of shards within a test's transaction")
 @pytest.mark.parametrize("everybody", [False, True])
 def test_matches_are_read_by_their_whole_keys(alice, staff, statements, everybody):
