@@ -215,6 +215,10 @@ CHAT_CHANGES_RETENTION_DAYS = chat.integer(
     env, "CHAT_CHANGES_RETENTION_DAYS", 30, minimum=1, maximum=3_650
 )
 
+# After how many days without activity apply_retention deletes a conversation, of whomever; 0: only
+# by the rules in the admin.
+CHAT_RETENTION_DAYS = chat.integer(env, "CHAT_RETENTION_DAYS", 0, maximum=36_500)
+
 # Whether staff must give a reason before they access another user's conversation.
 CHAT_REQUIRE_READ_REASON = env.bool("CHAT_REQUIRE_READ_REASON", default=False)
 

@@ -47,11 +47,14 @@ ONLY_TRUSTED = (
     "Only a trusted client sets it, and at most a day ahead. It does not change the order."
 )
 # The owner rates a message once it is there.
-_CLIENT_FIELDS = [name for name in RECORDED_FIELDS if name not in {"rating", "rating_comment"}]
+_CLIENT_FIELDS = [
+    name for name in RECORDED_FIELDS if name not in {"rating", "rating_comment", "emptied_at"}
+]
 _SERVER_SETS = frozenset(
     {
         *("created_at", "updated_at", "message_count", "sequence", "last_sequence"),
         *("branch", "siblings", "branch_count", "path_length", "forked_from"),
+        *("emptied_at", "emptied_through"),
     }
 )
 PARENT = (
