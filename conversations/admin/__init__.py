@@ -4,6 +4,7 @@ from django.contrib import admin
 
 from conversations.admin.access_records import AccessRecordAdmin
 from conversations.admin.conversation.admin import ConversationAdmin
+from conversations.admin.retention_rules import RetentionRuleAdmin
 from conversations.admin.tokens import ApiTokenAdmin
 from conversations.admin.users import GroupAdmin, UserAdmin
 
@@ -15,5 +16,6 @@ __all__ = [
     "ApiTokenAdmin",
     "ConversationAdmin",
     "GroupAdmin",
+    "RetentionRuleAdmin",
     "UserAdmin",
 ]

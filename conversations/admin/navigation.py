@@ -11,13 +11,14 @@ from django.db.models import Model
 from django.http import HttpRequest
 from django.urls import reverse
 
-from conversations.models import AccessRecord, ApiToken, Conversation
+from conversations.models import AccessRecord, ApiToken, Conversation, RetentionRule
 
 _LISTS: list[tuple[str, str, type[Model]]] = [
     ("Conversations", "forum", Conversation),
     ("Users", "person", User),
     ("Groups", "group", Group),
     ("Audit log", "history", AccessRecord),
+    ("Retention rules", "auto_delete", RetentionRule),
     ("API tokens", "key", ApiToken),
 ]
 

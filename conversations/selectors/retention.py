@@ -99,7 +99,7 @@ def preview(due: Due) -> Preview:
     """Bounded in rows and in time, however many conversations there are."""
     try:
         with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute("SET LOCAL statement_timeout = %s", [f"{PREVIEW_SECONDS}s"])
+            cursor.execute("SET LOCAL statement_timeout = %s", [f"{round(PREVIEW_SECONDS * 1000)}ms"])
             found = _counts(due, due.matching().order_by("updated_at", "pk")[:PREVIEWED])
     except OperationalError as error:
         if isinstance(error.__cause__, QueryCanceled):
@@ -116,10 +116,9 @@ def count_due(due: Due) -> dict[str, Any]:
 
 
 def _counts(due: Due, matching: ConversationQuerySet) -> dict[str, Any]:
-    held = Q(legal_hold=True)
+    held, pinned = Q(legal_hold=True), Q(legal_hold=False, pinned=True)
     goes = Q(legal_hold=False, pinned=False) if due.keep_pinned else Q(legal_hold=False)
-    pinned = Q(legal_hold=False, pinned=True) if due.keep_pinned else Q(pk__in=[])
-    return matching.aggregate(
+    found = matching.aggregate(
         conversations=Count("pk", filter=goes),
         messages=Sum("message_count", filter=goes, default=0),
         oldest=Min("updated_at", filter=goes),
@@ -127,3 +126,4 @@ def _counts(due: Due, matching: ConversationQuerySet) -> dict[str, Any]:
         held=Count("pk", filter=held),
         counted=Count("pk"),
     )
+    return found if due.keep_pinned else found | {"pinned": 0}
