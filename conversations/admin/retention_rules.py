@@ -24,12 +24,14 @@ from conversations.selectors.retention import PREVIEW_SECONDS, PREVIEWED, Previe
 from conversations.services.retention import delete_rule, due_by, save_rule
 from conversations.services.tokens import BAD_NAMESPACE
 
-SWITCHED_OFF = "What the rule does was changed, so it is off: look at its effect, then switch it on."
+SWITCHED_OFF = (
+    "What the rule does was changed, so it is off: look at its effect, then switch it on."
+)
 NOT_COUNTED = f"Not counted: it would take longer than {PREVIEW_SECONDS} seconds."
 MORE = f"These are the oldest {PREVIEWED:,} conversations; there are more."
 
 
-class RuleForm(forms.ModelForm):  # type: ignore[type-arg]
+class RuleForm(forms.ModelForm):
     def clean_namespace(self) -> str:
         namespace: str = self.cleaned_data["namespace"]
         if namespace and not is_namespace(namespace):
@@ -48,7 +50,7 @@ class RetentionRuleAdmin(ListAdmin, ModelAdmin):  # type: ignore[misc]
     actions = None
     _ALL = ("name", "act", "days", "group", "model_used", "tag", "namespace", "keep_pinned")
 
-    def get_fields(self, request: HttpRequest, obj: RetentionRule | None = None) -> list[str]:
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         return [*self._ALL, *(("effect", "active") if obj else ())]
 
     def get_readonly_fields(
@@ -56,9 +58,7 @@ class RetentionRuleAdmin(ListAdmin, ModelAdmin):  # type: ignore[misc]
     ) -> list[str]:
         return ["effect"] if request.user.has_perm(DELETE) else ["effect", "active"]
 
-    def save_model(
-        self, request: HttpRequest, obj: RetentionRule, form: Any, change: bool
-    ) -> None:
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         if save_rule(rule=obj, changed=form.changed_data, access=access_of(request)):
             self.message_user(request, SWITCHED_OFF, messages.WARNING)
 

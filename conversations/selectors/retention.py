@@ -99,7 +99,9 @@ def preview(due: Due) -> Preview:
     """Bounded in rows and in time, however many conversations there are."""
     try:
         with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute("SET LOCAL statement_timeout = %s", [f"{round(PREVIEW_SECONDS * 1000)}ms"])
+            cursor.execute(
+                "SET LOCAL statement_timeout = %s", [f"{round(PREVIEW_SECONDS * 1000)}ms"]
+            )
             found = _counts(due, due.matching().order_by("updated_at", "pk")[:PREVIEWED])
     except OperationalError as error:
         if isinstance(error.__cause__, QueryCanceled):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from bisect import bisect_right
 from collections.abc import Sequence
+from typing import Any
 
 from django.db import connection
 from django.db.models import F
@@ -48,7 +49,7 @@ def delete_first_messages(conversation: Conversation, limit: int) -> tuple[int, 
     if conversation.message_count <= limit:
         delete_whole(conversation.user_id, [conversation.pk])
         return conversation.message_count, True
-    place = {"owner": conversation.user_id, "conversation": conversation.pk}
+    place: dict[str, Any] = {"owner": conversation.user_id, "conversation": conversation.pk}
     with connection.cursor() as cursor:
         cursor.execute(_DELETE, place | {"limit": limit, "now": timezone.now()})
         deleted: dict[int, list[int]] = dict(cursor.fetchall())

@@ -23,7 +23,7 @@ from django.db import transaction
 from conversations.models import AccessAction, AccessContext, Conversation, RetentionAct
 from conversations.models.conversation import ConversationQuerySet
 from conversations.selectors.retention import Due
-from conversations.services.audit import record_access
+from conversations.services.audit import Detail, record_access
 from conversations.services.deleting import delete_first_messages, delete_whole
 from conversations.services.emptying import empty_first_messages, empty_whole
 
@@ -63,12 +63,16 @@ class _Pace:
 
 @dataclass(slots=True)
 class Removal:
-    """One run over the conversations that are due. `name` stands in the AccessRecords."""
+    """One run over the conversations that are due.
+
+    `why` stands in the AccessRecords, which have the ids with `names_ids`.
+    """
 
     due: Due
-    name: str
+    why: Detail
     access: AccessContext
     on_progress: Progress = lambda done: None
+    names_ids: bool = True
     removed: Removed = field(default_factory=Removed)
     _pace: _Pace = field(default_factory=_Pace)
 
@@ -157,18 +161,14 @@ class Removal:
                 return
 
     def _note(self, owner_id: int, ids: Sequence[uuid.UUID], messages: int) -> None:
+        counts = {"conversations": len(ids), "messages": messages}
+        named = {"ids": [str(id_) for id_ in ids]} if self.names_ids else {}
         record_access(
             self.access,
             AccessAction.DELETE,
             owner=User.objects.only("username").get(pk=owner_id),
-            conversation_id=ids[0] if len(ids) == 1 else None,
-            detail={
-                "retention": self.name,
-                "act": self.due.act,
-                "conversations": len(ids),
-                "messages": messages,
-                "ids": [str(id_) for id_ in ids],
-            },
+            conversation_id=ids[0] if self.names_ids and len(ids) == 1 else None,
+            detail={**self.why, "act": self.due.act, **counts, **named},
         )
         self.removed.messages += messages
 

@@ -23,6 +23,7 @@ _LOCK = 0x726574656E74696F
 DECISIVE = frozenset({"act", "days", "group", "model_used", "tag", "namespace", "keep_pinned"})
 MAY_NOT_DELETE = "Only who may delete conversations switches a retention rule on."
 SETTING = "CHAT_RETENTION_DAYS"
+PURGE = "purge_conversations"
 
 
 def due_by(rule: RetentionRule) -> Due:
@@ -84,7 +85,7 @@ def apply_rules(
     """
     with one_at_a_time(_LOCK, on_wait=on_wait):
         for rule in active_rules():
-            removal = Removal(due_by(rule), rule.name, access, on_progress)
+            removal = Removal(due_by(rule), {"retention": rule.name}, access, on_progress)
             yield rule, removal.run()
 
 
@@ -97,4 +98,4 @@ def purge_conversations(
 ) -> Removed:
     """Delete or empty what is due once, without a rule; otherwise as `apply_rules`."""
     with one_at_a_time(_LOCK, on_wait=on_wait):
-        return Removal(due, "purge_conversations", access, on_progress).run()
+        return Removal(due, {"retention": PURGE}, access, on_progress).run()

@@ -111,7 +111,7 @@ def _due(options: dict[str, Any]) -> Due:
     return Due(
         act=RetentionAct.DELETE,
         before=timezone.now() - options["older_than"],
-        owner_id=owner and owner.pk,
+        owner_id=owner.pk if owner else None,
         namespace="" if owner else namespace,
         keep_pinned=options["keep_pinned"],
     )

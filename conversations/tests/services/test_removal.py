@@ -53,7 +53,7 @@ def before(days=90):
 
 def remove(act=DELETE, name="test", **limits):
     due = Due(act=act, before=limits.pop("before", before()), **limits)
-    return Removal(due, name, SCRIPT).run()
+    return Removal(due, {"retention": name}, SCRIPT).run()
 
 
 def feed(owner):
@@ -164,7 +164,8 @@ def test_a_long_conversation_goes_in_parts(alice, small_steps):
         seen.append(done)
 
     due = Due(act=DELETE, before=before())
-    assert Removal(due, "test", SCRIPT, look).run() == Removed(conversations=1, messages=7)
+    removal = Removal(due, {"retention": "test"}, SCRIPT, look)
+    assert removal.run() == Removed(conversations=1, messages=7)
     assert not Message.objects.exists()
     assert AccessRecord.objects.count() == 4
     # One tombstone is enough once the conversation is gone.
