@@ -77,6 +77,9 @@ class ConversationSerializer(serializers.ModelSerializer[Conversation]):
     path_length = serializers.IntegerField(help_text="Messages on the active branch.")
     active_branch = serializers.IntegerField(help_text="The number of the branch that is shown.")
     forked_from = serializers.UUIDField(allow_null=True, help_text="Of which it is a fork.")
+    emptied_through = serializers.IntegerField(
+        help_text="A retention rule emptied the messages up to this sequence; 0: none."
+    )
 
     class Meta:
         model = Conversation
@@ -110,6 +113,10 @@ class MessageSerializer(serializers.ModelSerializer[Message]):
     )
     rating = RatingField()
     cost = CostField()
+    emptied_at = serializers.DateTimeField(
+        allow_null=True,
+        help_text="When a retention rule emptied it: of what was said nothing is left.",
+    )
 
     class Meta:
         model = Message
