@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from bisect import bisect_right
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from django.db import connection
@@ -14,6 +15,15 @@ from django.utils import timezone
 from conversations.models import Branch, Conversation, Tombstone
 from conversations.models.branch_path import FIRST_LINE
 from conversations.selectors.branches import BEGINNING
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """How many messages went, up to which sequence, and whether these were the last."""
+
+    messages: int = 0
+    through: int = 0
+    is_last: bool = False
 
 
 def delete_whole(owner_id: int, ids: Sequence[uuid.UUID]) -> None:
@@ -31,6 +41,7 @@ _DELETE = """
         WHERE user_id = %(owner)s AND conversation_id = %(conversation)s AND sequence IN (
             SELECT sequence FROM conversations_message
             WHERE user_id = %(owner)s AND conversation_id = %(conversation)s
+                AND sequence > %(after)s
             ORDER BY sequence LIMIT %(limit)s)
         RETURNING id, sequence, branch
     ), kept AS (
@@ -41,29 +52,31 @@ _DELETE = """
 """
 
 
-def delete_first_messages(conversation: Conversation, limit: int) -> tuple[int, bool]:
+def delete_first_messages(conversation: Conversation, limit: int, after: int = 0) -> Part:
     """Delete the oldest messages, at most `limit`; with the last of them the conversation.
 
-    Returns how many they were, and whether the conversation is gone.
+    Those up to the sequence `after` are known to be gone: the index still leads to each of them.
     """
     if conversation.message_count <= limit:
         delete_whole(conversation.user_id, [conversation.pk])
-        return conversation.message_count, True
+        return Part(conversation.message_count, conversation.last_sequence, is_last=True)
     place: dict[str, Any] = {"owner": conversation.user_id, "conversation": conversation.pk}
     with connection.cursor() as cursor:
-        cursor.execute(_DELETE, place | {"limit": limit, "now": timezone.now()})
+        cursor.execute(_DELETE, place | {"after": after, "limit": limit, "now": timezone.now()})
         deleted: dict[int, list[int]] = dict(cursor.fetchall())
+    through = max(sequences[-1] for sequences in deleted.values())
     if conversation.last_branch:
-        _shorten_branches(conversation, deleted)
+        _shorten_branches(conversation, deleted, through)
     count = sum(map(len, deleted.values()))
     row = Conversation.objects.owned_by(conversation.user_id).filter(pk=conversation.pk)
     row.update(message_count=F("message_count") - count)
-    return count, False
+    return Part(count, through)
 
 
-def _shorten_branches(conversation: Conversation, deleted: dict[int, list[int]]) -> None:
-    """Nothing is left up to the last deleted message: what forked there begins by itself now."""
-    through = max(sequences[-1] for sequences in deleted.values())
+def _shorten_branches(
+    conversation: Conversation, deleted: dict[int, list[int]], through: int
+) -> None:
+    """Nothing is left up to this sequence: what forked there begins by itself now."""
     rows = Branch.objects.of(conversation.user_id, conversation.pk)
     for branch in rows.filter(number__gte=FIRST_LINE):
         gone = sum(

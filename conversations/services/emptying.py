@@ -21,6 +21,7 @@ from conversations.models import (
     Review,
 )
 from conversations.models.message import EMPTIED, MessageQuerySet
+from conversations.services.deleting import Part
 
 _CONVERSATION = {"title": DEFAULT_TITLE, "metadata": {}}
 
@@ -33,11 +34,9 @@ def empty_whole(owner_id: int, ids: Sequence[uuid.UUID]) -> None:
     rows.update(**_CONVERSATION, emptied_through=F("last_sequence"))
 
 
-def empty_first_messages(conversation: Conversation, limit: int) -> tuple[int, bool]:
-    """Empty the oldest messages that are not empty yet, at most `limit`.
-
-    Returns how many they were, and whether these were the last.
-    """
+def empty_first_messages(conversation: Conversation, limit: int, after: int = 0) -> Part:
+    """Empty the oldest messages that are not empty yet, at most `limit`; the conversation knows
+    after which."""
     owner_id = conversation.user_id
     messages = Message.objects.of(owner_id, conversation.pk)
     messages = messages.filter(sequence__gt=conversation.emptied_through)
@@ -48,7 +47,7 @@ def empty_first_messages(conversation: Conversation, limit: int) -> tuple[int, b
     _empty_around(owner_id, [conversation.pk])
     row = Conversation.objects.owned_by(owner_id).filter(pk=conversation.pk)
     row.update(**_CONVERSATION, emptied_through=through)
-    return emptied, is_last
+    return Part(emptied, through, is_last)
 
 
 def _empty(messages: MessageQuerySet) -> int:

@@ -24,7 +24,7 @@ from conversations.models import AccessAction, AccessContext, Conversation, Rete
 from conversations.models.conversation import ConversationQuerySet
 from conversations.selectors.retention import Due
 from conversations.services.audit import Detail, record_access
-from conversations.services.deleting import delete_first_messages, delete_whole
+from conversations.services.deleting import Part, delete_first_messages, delete_whole
 from conversations.services.emptying import empty_first_messages, empty_whole
 
 # Conversations that are looked up, or that one AccessRecord names.
@@ -148,17 +148,16 @@ class Removal:
 
     def _remove_in_parts(self, conversation: Conversation) -> None:
         owner_id, ids = conversation.user_id, [conversation.pk]
-        while True:
+        part = Part()
+        while not part.is_last:
             with self._short_transaction():
                 locked = self._lock(owner_id, ids)
                 if not locked:
                     self.removed.left += 1
                     return
-                messages, is_last = _PARTS[self.due.act](locked[0], self._pace.messages)
-                self._note(owner_id, ids, messages)
-            if is_last:
-                self.removed.conversations += 1
-                return
+                part = _PARTS[self.due.act](locked[0], self._pace.messages, part.through)
+                self._note(owner_id, ids, part.messages)
+        self.removed.conversations += 1
 
     def _note(self, owner_id: int, ids: Sequence[uuid.UUID], messages: int) -> None:
         counts = {"conversations": len(ids), "messages": messages}
@@ -182,7 +181,7 @@ _ACTS: dict[str, Callable[[int, Sequence[uuid.UUID]], None]] = {
     RetentionAct.DELETE: delete_whole,
     RetentionAct.EMPTY: empty_whole,
 }
-_PARTS: dict[str, Callable[[Conversation, int], tuple[int, bool]]] = {
+_PARTS: dict[str, Callable[[Conversation, int, int], Part]] = {
     RetentionAct.DELETE: delete_first_messages,
     RetentionAct.EMPTY: empty_first_messages,
 }

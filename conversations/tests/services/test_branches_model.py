@@ -122,7 +122,8 @@ class BranchMachine(RuleBasedStateMachine):
         left = [node for node in self.tree.nodes if node.id in sequences]
         for node in sorted(left, key=lambda node: sequences[node.id])[:count]:
             node.deleted = True
-        assert delete_first_messages(self.chat, count) == (count, False)
+        part = delete_first_messages(self.chat, count)
+        assert (part.messages, part.is_last) == (count, False)
 
     @rule()
     def clear(self):

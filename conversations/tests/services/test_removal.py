@@ -35,7 +35,7 @@ from conversations.services import removal as removals
 from conversations.services.changes import read_changes
 from conversations.services.removal import Removal, Removed
 from conversations.tests.branched import regenerated
-from conversations.tests.factories import make_conversation
+from conversations.tests.factories import access_of, make_conversation
 
 pytestmark = pytest.mark.django_db
 DELETE, EMPTY = RetentionAct.DELETE, RetentionAct.EMPTY
@@ -125,7 +125,7 @@ def test_a_hold_always_exempts(alice, act):
 def test_a_running_answer_exempts(alice):
     chat = make_conversation(alice, 1)
     draft = MessageDraft(role="assistant", status="streaming")
-    append_drafts(conversation_id=chat.pk, drafts=[draft], access=SCRIPT)
+    append_drafts(conversation_id=chat.pk, drafts=[draft], access=access_of(alice))
     make_old(chat)
     assert remove().conversations == 0
 
@@ -176,8 +176,8 @@ def test_what_is_written_to_meanwhile_is_left(alice, small_steps, monkeypatch):
     chat = make_old(make_conversation(alice, 6))
     part = removals._PARTS[DELETE]
 
-    def then_written_to(conversation, limit):
-        done = part(conversation, limit)
+    def then_written_to(*given):
+        done = part(*given)
         add_message(conversation_id=chat.pk, role="user", content="still here")
         return done
 
