@@ -172,14 +172,15 @@ def _erase_rest(
         note_write(access, user)
         user.delete()
         forget_changes_of(user, user_id)
-        erasure.replaced = remove_names(traces, erasure.pseudonym)
-        erasure.held = erasure.replaced.pop("held")
+        # Before names are removed: the reason may have one.
         record_access(
             access,
             AccessAction.DELETE,
             owner=User(username=erasure.pseudonym),
             detail={"erased": True, **erasure.erased},
         )
+        erasure.replaced = remove_names(traces, erasure.pseudonym)
+        erasure.held = erasure.replaced.pop("held")
     return erasure
 
 

@@ -10,7 +10,7 @@ import hashlib
 import re
 import secrets
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from django.conf import settings
@@ -81,7 +81,7 @@ def certify(
         "not_checked": "Backups, logs and replicas: see docs/retention.md.",
     }
     record_access(
-        access,
+        replace(access, reason=""),  # which may name the person
         AccessAction.DELETE,
         owner=User(username=erasure.pseudonym),
         detail={"certificate": certificate},

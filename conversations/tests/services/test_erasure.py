@@ -475,7 +475,8 @@ def erase(*arguments):
 
 def test_the_command_exports_erases_and_certifies(person, tmp_path, capsys):
     export, certificate = tmp_path / "export.jsonl", tmp_path / "certificate.json"
-    erase(NAME, "--export-to", str(export), "--certificate", str(certificate), "--json")
+    files = ["--export-to", str(export), "--certificate", str(certificate)]
+    erase(NAME, *files, "--json", "--reason", f"request of {NAME}")
     out, err = capsys.readouterr()
     (line,) = export.read_text().splitlines()
     assert json.loads(line)["messages"][0]["content"] == WORDS
