@@ -223,6 +223,10 @@ CHAT_CHANGES_RETENTION_DAYS = chat.integer(
     env, "CHAT_CHANGES_RETENTION_DAYS", 30, minimum=1, maximum=3_650
 )
 
+# After how many days without activity apply_retention deletes a conversation, of whomever; 0: only
+# by the rules in the admin.
+CHAT_RETENTION_DAYS = chat.integer(env, "CHAT_RETENTION_DAYS", 0, maximum=36_500)
+
 # Whether staff must give a reason before they access another user's conversation.
 CHAT_REQUIRE_READ_REASON = env.bool("CHAT_REQUIRE_READ_REASON", default=False)
 
@@ -293,35 +297,6 @@ DRF_STANDARDIZED_ERRORS = {
 }
 # The default validity of an API token in days.
 TOKEN_DAYS = env.int("TOKEN_DAYS", default=90)
-SPECTACULAR_SETTINGS = {
-    "TITLE": "Conversations API",
-    "DESCRIPTION": "A self-hosted system of record for LLM conversations.",
-    "VERSION": "1",
-    "OAS_VERSION": "3.1.1",
-    "SERVE_INCLUDE_SCHEMA": False,
-    "SWAGGER_UI_DIST": "SIDECAR",
-    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
-    "REDOC_DIST": "SIDECAR",
-    "SCHEMA_PATH_PREFIX": "/api/",
-    "PREPROCESSING_HOOKS": ["conversations.api.schema.without_trailing_slash"],
-    "TAGS": [
-        {"name": "conversations", "description": "Conversations of a user with their messages."},
-        {"name": "messages", "description": "The messages of a conversation in order."},
-        {"name": "branches", "description": "Other answers, edited questions, forks."},
-        {"name": "search", "description": "Full-text search over messages and titles."},
-        {"name": "sessions", "description": "The same conversations, named sessions."},
-        {"name": "chat", "description": "Ask a model and stream its answer, resume or stop it."},
-        {"name": "changes", "description": "A feed of what was written, for copies elsewhere."},
-        {"name": "usage", "description": "Messages, tokens and cost by day, user and model."},
-        {"name": "tokens", "description": "API tokens of the caller."},
-    ],
-    "COMPONENT_SPLIT_REQUEST": True,
-    "ENUM_NAME_OVERRIDES": {
-        "Role": "conversations.models.Role",
-        "Status": "conversations.models.Status",
-        "EndStatus": "conversations.api.answer_shapes.END_CHOICES",
-    },
-}
 
 UNFOLD = {
     "SITE_TITLE": "Conversations",

@@ -5,6 +5,7 @@ from django.contrib import admin
 from conversations.admin.access_records import AccessRecordAdmin
 from conversations.admin.conversation.admin import ConversationAdmin
 from conversations.admin.imports import ImportRunAdmin
+from conversations.admin.retention_rules import RetentionRuleAdmin
 from conversations.admin.tokens import ApiTokenAdmin
 from conversations.admin.users import GroupAdmin, UserAdmin
 
@@ -17,5 +18,6 @@ __all__ = [
     "ConversationAdmin",
     "GroupAdmin",
     "ImportRunAdmin",
+    "RetentionRuleAdmin",
     "UserAdmin",
 ]

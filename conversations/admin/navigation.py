@@ -11,7 +11,13 @@ from django.db.models import Model
 from django.http import HttpRequest
 from django.urls import reverse
 
-from conversations.models import AccessRecord, ApiToken, Conversation, ImportRun
+from conversations.models import (
+    AccessRecord,
+    ApiToken,
+    Conversation,
+    ImportRun,
+    RetentionRule,
+)
 
 _LISTS: list[tuple[str, str, type[Model]]] = [
     ("Conversations", "forum", Conversation),
@@ -19,6 +25,7 @@ _LISTS: list[tuple[str, str, type[Model]]] = [
     ("Users", "person", User),
     ("Groups", "group", Group),
     ("Audit log", "history", AccessRecord),
+    ("Retention rules", "auto_delete", RetentionRule),
     ("API tokens", "key", ApiToken),
 ]
 

@@ -47,11 +47,14 @@ ONLY_TRUSTED = (
     "Only a trusted client sets it, and at most a day ahead. It does not change the order."
 )
 # The owner rates a message once it is there.
-_CLIENT_FIELDS = [name for name in RECORDED_FIELDS if name not in {"rating", "rating_comment"}]
+_CLIENT_FIELDS = [
+    name for name in RECORDED_FIELDS if name not in {"rating", "rating_comment", "emptied_at"}
+]
 _SERVER_SETS = frozenset(
     {
         *("created_at", "updated_at", "message_count", "sequence", "last_sequence"),
         *("branch", "siblings", "branch_count", "path_length", "forked_from"),
+        *("emptied_at", "emptied_through"),
     }
 )
 PARENT = (
@@ -74,6 +77,9 @@ class ConversationSerializer(serializers.ModelSerializer[Conversation]):
     path_length = serializers.IntegerField(help_text="Messages on the active branch.")
     active_branch = serializers.IntegerField(help_text="The number of the branch that is shown.")
     forked_from = serializers.UUIDField(allow_null=True, help_text="Of which it is a fork.")
+    emptied_through = serializers.IntegerField(
+        help_text="A retention rule emptied the messages up to this sequence; 0: none."
+    )
 
     class Meta:
         model = Conversation
@@ -107,6 +113,10 @@ class MessageSerializer(serializers.ModelSerializer[Message]):
     )
     rating = RatingField()
     cost = CostField()
+    emptied_at = serializers.DateTimeField(
+        allow_null=True,
+        help_text="When a retention rule emptied it: of what was said nothing is left.",
+    )
 
     class Meta:
         model = Message

@@ -126,6 +126,8 @@ def regenerate(
     if asked is None:
         raise NoQuestion
     parent_id, stored = asked
+    if stored.emptied_at is not None:
+        raise NoQuestion
     turn, created = begin_again(
         owner=holder,
         conversation_id=answer.conversation_id,

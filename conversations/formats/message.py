@@ -48,6 +48,7 @@ class MessageDraft:
     rating_comment: str | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
     extra: dict[str, Any] | None = None
+    emptied_at: datetime | None = None
     created_at: datetime | None = None
     id: uuid.UUID | None = None
     runner: str | None = None  # the process that runs the turn; internal to the server

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from argparse import RawDescriptionHelpFormatter
+import re
+from argparse import ArgumentTypeError, RawDescriptionHelpFormatter
+from datetime import timedelta
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser, DjangoHelpFormatter
@@ -13,6 +15,15 @@ INCOMPLETE = 1
 USAGE_ERROR = 2
 INTERRUPTED = 130
 OUTPUT_CLOSED = 141
+
+
+_AGE = re.compile(r"([0-9]{1,7})([hdwy])")
+_HOURS = {"h": 1, "d": 24, "w": 7 * 24, "y": 365 * 24}
+NOT_AN_AGE = (
+    "{text!r} is not an age: a whole number from 1 and a unit, such as 12h, 90d, 2w or 1y "
+    "(hours, days, weeks, years of 365 days)."
+)
+TOO_OLD = "{text!r} is more than 100 years."
 
 
 class _KeepsLines(RawDescriptionHelpFormatter, DjangoHelpFormatter):
@@ -32,3 +43,14 @@ def add_json_argument(parser: CommandParser) -> None:
 def print_json(command: BaseCommand, result: dict[str, Any]) -> None:
     """The whole result, on standard output: everything else a command says is on standard error."""
     command.stdout.write(json.dumps(result, indent=2, ensure_ascii=False, default=str))
+
+
+def age(text: str) -> timedelta:
+    """The `type` of an argument such as 90d. Raises ArgumentTypeError."""
+    found = _AGE.fullmatch(text)
+    if found is None or int(found[1]) == 0:
+        raise ArgumentTypeError(NOT_AN_AGE.format(text=text))
+    hours = int(found[1]) * _HOURS[found[2]]
+    if hours > 100 * _HOURS["y"]:
+        raise ArgumentTypeError(TOO_OLD.format(text=text))
+    return timedelta(hours=hours)

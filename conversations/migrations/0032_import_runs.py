@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('conversations', '0030_conversation_counts'),
+        ('conversations', '0031_retention'),
     ]
 
     operations = [

@@ -14,6 +14,7 @@ from conversations.models.interrupted import as_read, reads_as
 from conversations.models.legal_hold_record import LegalHoldRecord
 from conversations.models.message import Message, Role, Status
 from conversations.models.note import ConversationNote
+from conversations.models.retention_rule import RetentionAct, RetentionRule
 from conversations.models.review import Review
 from conversations.models.rights import ACT_FOR_ANY_USER, VIEW_CONVERSATION
 from conversations.models.saved_view import SavedView
@@ -44,6 +45,8 @@ __all__ = [
     "LegalHoldRecord",
     "Message",
     "PendingChange",
+    "RetentionAct",
+    "RetentionRule",
     "Review",
     "Role",
     "SavedView",

@@ -113,6 +113,8 @@ class Conversation(models.Model):
     branch_count = models.PositiveSmallIntegerField(default=1, db_default=1, editable=False)
     last_branch = models.SmallIntegerField(default=0, db_default=0, editable=False)
     forked_from = models.UUIDField(null=True, blank=True, editable=False)
+    # Retention rules have emptied the messages up to this sequence.
+    emptied_through = models.PositiveIntegerField(default=0, db_default=0, editable=False)
     pinned = models.BooleanField(default=False)
     archived_at = models.DateTimeField(null=True, blank=True)
     legal_hold = models.BooleanField(default=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.contrib.postgres.indexes import GinIndex
 from django.db import models
@@ -56,6 +56,27 @@ class MessageQuerySet(models.QuerySet["Message"]):
 
     def in_order(self) -> MessageQuerySet:
         return self.order_by("sequence")
+
+
+# What an emptied message holds in the columns that had what was said; all others are kept.
+EMPTIED: dict[str, Any] = {
+    "content": "",
+    "parts": None,
+    "tool_calls": None,
+    "tool_call_id": None,
+    "name": None,
+    "sources": None,
+    "error": None,
+    "rating_comment": None,
+    "metadata": {},
+    "extra": None,
+}
+
+
+def _is_emptied() -> Q:
+    """None among the columns of JSON would be JSON's null."""
+    nulls = {f"{name}__isnull": True for name, value in EMPTIED.items() if value is None}
+    return Q(**nulls) & Q(content="", metadata={})
 
 
 _JSON_SHAPES: list[tuple[str, str, Q]] = [
@@ -114,6 +135,8 @@ class Message(OwnedRow):
     extra = models.JSONField(null=True, blank=True)
     # The process that runs this answer while it is `streaming`; internal to the server.
     runner = models.CharField(max_length=32, null=True, blank=True, editable=False)
+    # When a retention rule emptied it: of what was said, nothing is left (`EMPTIED`).
+    emptied_at = models.DateTimeField(null=True, blank=True, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     updated_at = models.DateTimeField(default=timezone.now, editable=False)
 
@@ -142,15 +165,20 @@ class Message(OwnedRow):
             models.CheckConstraint(
                 name="message_cost_not_negative", condition=Q(cost__gte=0) | Q(cost=None)
             ),
-            # Content may be empty with tool calls or parts, for the result of a tool, and for an
-            # answer that is running or has failed.
+            # Content may be empty with tool calls or parts, for the result of a tool, for an answer
+            # that is running or has failed, and once it was emptied.
             models.CheckConstraint(
                 name="message_content_not_empty",
                 condition=~Q(content="")
                 | Q(jsonb_has_items("tool_calls"))
                 | Q(jsonb_has_items("parts"))
                 | Q(role=Role.TOOL)
-                | ~Q(status=Status.COMPLETE),
+                | ~Q(status=Status.COMPLETE)
+                | Q(emptied_at__isnull=False),
+            ),
+            models.CheckConstraint(
+                name="message_emptied_is_empty",
+                condition=Q(emptied_at=None) | _is_emptied(),
             ),
             *(
                 models.CheckConstraint(name=f"message_{column}_is_{kind}", condition=condition)

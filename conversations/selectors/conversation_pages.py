@@ -20,8 +20,8 @@ from conversations.models import Conversation
 # What responses have of a conversation, in this order.
 SHOWN_FIELDS = (
     *("id", "user_id", "title", "model_used", "metadata", "external_id", "tags", "message_count"),
-    *("path_length", "branch_count", "active_branch", "forked_from", "pinned", "archived"),
-    *("created_at", "updated_at"),
+    *("path_length", "branch_count", "active_branch", "forked_from", "emptied_through", "pinned"),
+    *("archived", "created_at", "updated_at"),
 )
 # The most rows that a page may have.
 MAX_ROWS = 201

@@ -146,6 +146,17 @@ def remove_old_changes() -> bool:
     return len(old) == BATCH
 
 
+def forget_some_changes_of(owner_id: int) -> bool:
+    """Remove a batch of what `forget_changes_of` removes, so that no reader of the feed waits long;
+    whether there may be more."""
+    sequence_changes()
+    own = Change.objects.filter(user_id=owner_id).exclude(kind=ChangeKind.CONVERSATION_DELETED)
+    with _feed_lock():
+        positions = list(own.order_by("position").values_list("position", flat=True)[:BATCH])
+        Change.objects.filter(user_id=owner_id, position__in=positions).delete()
+    return len(positions) == BATCH
+
+
 def forget_changes_of(user: User, owner_id: int) -> None:
     """Remove the changes of a user who has just been deleted, in the same transaction.
 

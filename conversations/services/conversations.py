@@ -31,6 +31,7 @@ from conversations.models.branch_path import FIRST_LINE
 from conversations.selectors.newest_branches import branch_through
 from conversations.services.audit import Detail, owner_of, record_act
 from conversations.services.conversation_values import check_conversation_values
+from conversations.services.deleting import delete_whole
 from conversations.services.errors import (
     NO_SUCH_BRANCH,
     NO_SUCH_CONVERSATION,
@@ -281,12 +282,7 @@ def delete_conversation(*, conversation_id: uuid.UUID, access: AccessContext) ->
         return {"messages": conversation.message_count}
 
     with conversation_to_change(conversation_id, access, AccessAction.DELETE, size) as conversation:
-        owner_id = conversation.user_id
-        Tombstone.objects.filter(user_id=owner_id, conversation_id=conversation_id).delete()
-        Tombstone.objects.create(
-            user_id=owner_id, conversation_id=conversation_id, id=conversation_id
-        )
-        Conversation.objects.owned_by(owner_id).filter(pk=conversation_id).delete()
+        delete_whole(conversation.user_id, [conversation_id])
 
 
 @contextmanager

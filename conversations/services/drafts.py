@@ -14,6 +14,7 @@ from django.utils import timezone
 from conversations.db.bulk_rows import Row
 from conversations.formats import COST_PLACES, DRAFT_FIELDS, MessageDraft
 from conversations.models import Message, Role, Status
+from conversations.models.message import EMPTIED
 from conversations.services.errors import InvalidValue, ServiceError
 from conversations.services.validators import (
     as_stored,
@@ -28,6 +29,7 @@ UNKNOWN_ROLE = "Unknown role. Roles are {roles} (in lower case)."
 UNKNOWN_STATUS = "Unknown status. Statuses are {statuses}."
 TOO_LONG = "Longer than {limit:,} characters."
 NOT_AN_ANSWER = "Only a message with the role `assistant` can be `streaming`."
+NOT_EMPTIED = "A message with `emptied_at` has nothing in this field."
 NOT_AN_OBJECT = "Not an object."
 SERVER_SETS_TIME = "The server sets this field; only a trusted client may."
 IN_THE_FUTURE = "More than a day in the future."
@@ -81,6 +83,7 @@ def check_draft(draft: MessageDraft, *, from_client: bool, by_person: bool = Fal
     for column in _COSTS:
         setattr(draft, column, _checked_cost(column, getattr(draft, column)))
     _check_time(draft.created_at)
+    _check_emptied(draft)
     check_metadata(draft.metadata)
     check_rating(draft.rating)
     if _is_empty(draft):
@@ -111,7 +114,17 @@ def _is_empty(draft: MessageDraft) -> bool:
         and not draft.parts
         and draft.role != Role.TOOL
         and draft.status == Status.COMPLETE
+        and draft.emptied_at is None
     )
+
+
+def _check_emptied(draft: MessageDraft) -> None:
+    """The condition of the constraint `message_emptied_is_empty`."""
+    if draft.emptied_at is None:
+        return
+    for name, value in EMPTIED.items():
+        if getattr(draft, name) != value:
+            raise InvalidValue(NOT_EMPTIED, field=name, code="not_emptied")
 
 
 def first_difference(row: Row, draft: MessageDraft, names: Iterable[str]) -> str | None:

@@ -15,7 +15,7 @@ NO_SUCH_MESSAGE = "No such message in this conversation."
 NO_SUCH_BRANCH = "No such branch in this conversation."
 CANNOT_CHANGE = "This conversation cannot be changed now."
 RUNNING = "A turn runs in this conversation. Wait for its end, or stop it."
-NO_QUESTION = "No question comes directly before this answer: it may have been deleted."
+NO_QUESTION = "No question comes directly before this answer: it may have been deleted or emptied."
 NOT_RUNNING_ANY_MORE = "This answer is not running any more."
 ON_HOLD = "This conversation is on legal hold: it cannot be changed or deleted."
 # The constraint name in the errors of the legal hold triggers (migration 0007).

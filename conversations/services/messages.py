@@ -32,6 +32,7 @@ from conversations.services.conversations import conversation_to_change
 from conversations.services.errors import (
     NO_SUCH_CONVERSATION,
     NO_SUCH_MESSAGE,
+    Conflict,
     NotFound,
     TurnRunning,
 )
@@ -39,6 +40,7 @@ from conversations.services.merge_patch import check_patch, merged_metadata
 from conversations.services.validators import check_metadata, check_rating, check_text
 
 CLEARED_AT_ONCE = 10_000
+EMPTIED = "This message was emptied by a retention rule: it cannot be changed."
 
 
 def add_message(
@@ -118,7 +120,7 @@ def update_message(
     """Change any of `rating`, `rating_comment` and `metadata`, the only mutable fields.
 
     With `merge`, `metadata` is a JSON merge patch of what is stored. Raises InvalidValue,
-    NotFound, NotAllowed, ReasonRequired, OnLegalHold.
+    NotFound, NotAllowed, ReasonRequired, OnLegalHold, and Conflict for an emptied message.
     """
     check_rating(changes.get("rating"))
     if (comment := changes.get("rating_comment")) is not None:
@@ -134,6 +136,8 @@ def update_message(
         conversation_id, access, AccessAction.CHANGE, detail
     ) as conversation:
         stored = Message.objects.of(conversation.user_id, conversation_id).filter(id=message_id)
+        if stored.filter(emptied_at__isnull=False).exists():
+            raise Conflict(EMPTIED, code="emptied")
         if merges:
             held = stored.values_list("metadata", flat=True).first()
             values["metadata"] = merged_metadata(held or {}, values["metadata"])

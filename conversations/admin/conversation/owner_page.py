@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import urlencode
 
 from django.conf import settings
@@ -23,10 +24,19 @@ from conversations.selectors.usage import MAX_CONVERSATIONS, usage_of
 from conversations.services import ServiceError, erase_user
 from conversations.services.accounts import BEYOND_YOUR_RIGHTS, may_change_account
 from conversations.services.erasure import why_not_erasable
+from conversations.services.erasure_certificate import certify
 from conversations.services.tokens import valid_tokens
 
 TEMPLATE = "admin/conversations/conversation/owner.html"
 SHOWN = 20
+# For each table that is searched for traces.
+SEARCH_SECONDS = 5
+CERTIFIED = (
+    "{columns:,} columns of {tables:,} tables were searched for traces. The audit log has the "
+    "certificate, with the owner {pseudonym}."
+)
+UNREAD = " Not searched, since it would take too long: {tables}."
+FOUND = "Traces were found in {found} where none should be."
 NOT_CONFIRMED = "Type the username exactly as shown to confirm."
 
 
@@ -76,13 +86,27 @@ def _erase(request: HttpRequest, owner: User) -> HttpResponse:
         shown = {owner.username, visible_text(owner.username)}
         if request.POST.get("confirm", "") not in shown:
             raise ServiceError(NOT_CONFIRMED)
-        gone = erase_user(user_id=owner.pk, access=access)
+        erasure = erase_user(user_id=owner.pk, access=access)
     except ServiceError as refusal:
         messages.error(request, refusal.detail)
         return HttpResponseRedirect(f"{owner_url(owner.username)}#erase")
+    gone = erasure.erased
     with_them = counted(gone["conversations"], "conversation"), counted(gone["messages"], "message")
     messages.success(request, f"User erased, with {with_them[0]} and {with_them[1]}.")
+    _say_what_is_left(request, certify(erasure, access=access, seconds=SEARCH_SECONDS))
     return HttpResponseRedirect(reverse("admin:conversations_conversation_changelist"))
+
+
+def _say_what_is_left(request: HttpRequest, certificate: dict[str, Any]) -> None:
+    check = certificate["check"]
+    text = CERTIFIED.format(pseudonym=certificate["pseudonym"], **check)
+    if unread := check["unread_tables"]:
+        text += UNREAD.format(tables=", ".join(unread))
+    found = len(check["unexpected"])
+    if found:
+        messages.error(request, f"{FOUND.format(found=counted(found, 'column'))} {text}")
+    else:
+        messages.success(request, text)
 
 
 def _why_kept(request: HttpRequest, owner: User) -> str | None:

@@ -28,6 +28,7 @@ def test_the_sidebar_has_every_list_once(root):
         "Users": False,
         "Groups": False,
         "Audit log": False,
+        "Retention rules": False,
         "API tokens": False,
     }
     assert text_of(page).count('href="/admin/auth/user/"') == 1
@@ -42,6 +43,7 @@ def test_the_sidebar_has_every_list_once(root):
         ("view_group", "Groups"),
         ("view_accessrecord", "Audit log"),
         ("view_apitoken", "API tokens"),
+        ("view_retentionrule", "Retention rules"),
     ],
 )
 def test_the_sidebar_has_what_one_may_see(browser, staff, right, entry):

@@ -42,6 +42,10 @@ NOTHING_OF_A_CONVERSATION = {
     "conversations_accessrecord_history",
     "conversations_accessrecord_delete",
     "conversations_accessrecord_change",
+    *(
+        f"conversations_retentionrule_{page}"
+        for page in ("changelist", "add", "history", "delete", "change")
+    ),
     "conversations_apitoken_changelist",
     "conversations_apitoken_add",
     "conversations_apitoken_history",
@@ -63,6 +67,7 @@ NOTHING_OF_A_CONVERSATION = {
             "conversations_apitoken",
             "conversations_conversation",
             "conversations_importrun",
+            "conversations_retentionrule",
         )
         for page in ("known_values", "save_view", "delete_view")
     ),

@@ -272,9 +272,15 @@ def test_erasing_takes_all_and_leaves_a_record(eraser, alice, bob, conversation)
     assert not User.objects.filter(pk=alice.pk).exists()
     assert Conversation.objects.get().user_id == bob.pk
     assert Message.objects.count() == 1
-    record = AccessRecord.objects.get()
-    assert (record.action, record.owner_name, record.reason) == ("delete", "alice", "Asked for it")
-    assert record.detail == {"erased": True, "conversations": 1, "messages": 1}
+    record = AccessRecord.objects.get(detail__erased=True)
+    assert (record.action, record.reason) == ("delete", "Asked for it")
+    counts = {"conversations": 1, "messages": 1, "tokens": 0, "sessions": 0}
+    assert record.detail == {"erased": True, **counts}
+    certificate = AccessRecord.objects.get(
+        owner_name=record.owner_name, detail__has_key="certificate"
+    )
+    assert certificate.detail["certificate"]["check"]["unexpected"] == []
+    assert "alice" not in str(list(AccessRecord.objects.values()))
 
 
 def test_a_hold_keeps_everything(eraser, alice, conversation):

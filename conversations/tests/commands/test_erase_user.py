@@ -10,17 +10,17 @@ def test_erases_and_leaves_a_record(alice, bob, capsys):
     make_conversation(alice, 3)
     make_conversation(bob, 1)
     call_command("erase_user", "alice", reason="Asked for it")
-    assert "Erased alice with 1 conversations and 3 messages." in capsys.readouterr().out
+    assert "Erased alice with 1 conversations and 3 messages." in capsys.readouterr().err
     assert list(User.objects.all()) == [bob]
     assert Message.objects.count() == 1
-    record = AccessRecord.objects.get()
+    record = AccessRecord.objects.get(detail__erased=True)
     assert (record.staff_name, record.reason) == ("manage.py", "Asked for it")
 
 
 def test_a_dry_run_takes_nothing(alice, capsys):
     make_conversation(alice, 3)
     call_command("erase_user", "alice", dry_run=True)
-    assert "Would erase alice" in capsys.readouterr().out
+    assert "Would erase alice" in capsys.readouterr().err
     assert Message.objects.count() == 3
 
 

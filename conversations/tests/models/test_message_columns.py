@@ -16,7 +16,7 @@ from conversations.services.drafts import OUT_OF_RANGE
 
 # What a message has only once it is stored: whose it is, its place, and when it last changed.
 PLACE = {"user", "conversation", "sequence", "branch", "updated_at"}
-NEVER_SENT = {"rating", "rating_comment"}
+NEVER_SENT = {"rating", "rating_comment", "emptied_at"}
 
 
 def test_the_list_names_every_column_of_the_model():

@@ -21,6 +21,7 @@ LOCAL = {
     "conversations_apitoken",
     "conversations_changefeed",
     "conversations_installationsecret",
+    "conversations_retentionrule",
     "conversations_savedview",
     "conversations_streamticket",
     "conversations_writeposition",

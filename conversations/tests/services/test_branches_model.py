@@ -25,6 +25,7 @@ from conversations.services import (
     update_conversation,
 )
 from conversations.services.branches import delete_branch, fork_conversation
+from conversations.services.deleting import delete_first_messages
 from conversations.tests.factories import make_conversation, make_user
 from conversations.tests.services.branch_tree import Tree, check
 
@@ -110,6 +111,19 @@ class BranchMachine(RuleBasedStateMachine):
         if not node.deleted:
             delete_message(conversation_id=self.chat.pk, message_id=node.id, access=SCRIPT)
             node.deleted = True
+
+    @rule(count=st.integers(1, 6))
+    def shorten(self, count):
+        """Without the oldest messages, as a removal in parts leaves it."""
+        self.chat.refresh_from_db()
+        if count >= self.chat.message_count:
+            return
+        sequences = dict(Message.objects.values_list("id", "sequence"))
+        left = [node for node in self.tree.nodes if node.id in sequences]
+        for node in sorted(left, key=lambda node: sequences[node.id])[:count]:
+            node.deleted = True
+        part = delete_first_messages(self.chat, count)
+        assert (part.messages, part.is_last) == (count, False)
 
     @rule()
     def clear(self):

@@ -265,7 +265,7 @@ def test_the_migration_counts_what_is_there_and_what_others_write_meanwhile(
     def write(user):
         written = 0
         while not stop.is_set():
-            insert(user, user)
+            copy(user, user)  # the columns that there were
             written += 2
         return written
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from conversations.formats import RECORDED_FIELDS, WRITERS
 from conversations.models import AccessRecord, Conversation, Message
+from conversations.models.message import EMPTIED
 from conversations.services import (
     SCRIPT,
     MessageDraft,
@@ -107,8 +108,12 @@ MESSAGES = st.fixed_dictionaries(
         "rating_comment": NAMES,
         "metadata": OBJECTS,
         "extra": st.none() | OBJECTS,
+        "emptied_at": st.none(),
         "created_at": TIMES,
     }
+)
+EMPTIED_MESSAGES = st.builds(
+    lambda message, at: message | EMPTIED | {"emptied_at": at}, MESSAGES, TIMES
 )
 CHATS = st.fixed_dictionaries(
     {
@@ -131,7 +136,9 @@ MANY = settings(
 
 
 @MANY
-@given(chats=st.lists(st.tuples(CHATS, st.lists(MESSAGES, max_size=3)), max_size=3))
+@given(
+    chats=st.lists(st.tuples(CHATS, st.lists(MESSAGES | EMPTIED_MESSAGES, max_size=3)), max_size=3)
+)
 def test_the_database_writes_the_bytes_of_the_writer(chats, alice, monkeypatch):
     assert set(MESSAGES.wrapped_strategy.mapping) == set(RECORDED_FIELDS)
     Conversation.objects.all().delete()

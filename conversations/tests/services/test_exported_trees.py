@@ -210,7 +210,7 @@ def test_a_line_is_written_as_before_there_were_branches(alice):
         '"finish_reason": null, "error": null, "prompt_tokens": null, "completion_tokens": null, '
         '"cached_tokens": null, "reasoning_tokens": null, "cost": null, "latency_ms": null, '
         '"first_token_ms": null, "rating": null, "rating_comment": null, "metadata": {}, '
-        f'"extra": null, "created_at": {at}, "reviews": []'
+        f'"extra": null, "emptied_at": null, "created_at": {at}, "reviews": []'
     )
     assert export(chat) == (
         f'{{"id": "{UUID(int=1)}", "owner": "alice", "title": "T", "model_used": "", '
