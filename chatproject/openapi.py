@@ -2,7 +2,7 @@
 
 from typing import Any
 
-SPECTACULAR_SETTINGS: dict[str, Any] = {
+SETTINGS: dict[str, Any] = {
     "TITLE": "Conversations API",
     "DESCRIPTION": "A self-hosted system of record for LLM conversations.",
     "VERSION": "1",

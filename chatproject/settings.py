@@ -14,7 +14,7 @@ from corsheaders.defaults import default_headers
 from django.templatetags.static import static
 
 from chatproject import chat_settings as chat
-from chatproject import database_limits, database_replicas, embedded_postgres, logs
+from chatproject import database_limits, database_replicas, embedded_postgres, logs, openapi
 from chatproject.secret_key import load_or_create
 from conversations import tracing
 
@@ -297,6 +297,7 @@ DRF_STANDARDIZED_ERRORS = {
 }
 # The default validity of an API token in days.
 TOKEN_DAYS = env.int("TOKEN_DAYS", default=90)
+SPECTACULAR_SETTINGS = openapi.SETTINGS
 
 UNFOLD = {
     "SITE_TITLE": "Conversations",
