@@ -95,13 +95,16 @@ def _started(provider: Provider) -> Provider:
 
 def client_for(provider: Provider) -> AsyncOpenAI:
     """A client that never retries by itself: the caller decides, and a turn is asked once."""
-    from openai import AsyncOpenAI, Timeout
+    from httpx import Limits
+    from openai import AsyncOpenAI, DefaultAsyncHttpxClient, Timeout
 
     client = AsyncOpenAI(
         base_url=provider.base_url,
         api_key=provider.api_key or "none",
         max_retries=0,
         timeout=Timeout(provider.timeout, connect=provider.connect),
+        # WEB_STREAMS limits the answers that run; the library would let no more than 1,000 begin.
+        http_client=DefaultAsyncHttpxClient(limits=Limits(max_connections=None)),
     )
     if (tracer := tracing.tracer()) is None:
         return client
