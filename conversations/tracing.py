@@ -33,6 +33,8 @@ NOT_INSTALLED = (
 )
 _OPERATION = re.compile(r"\s*([A-Za-z]+)")
 _TABLE = re.compile(r"\b(?:FROM|INTO|UPDATE|JOIN)\s+(?:ONLY\s+)?\"?([a-z_0-9]+)")
+# The text of an exception of the database has values of the row.
+_WITHOUT_TEXT = {"record_exception": False, "set_status_on_exception": False}
 _FUNCTION = re.compile(r"conversations_f_([a-z_]+)_[0-9a-f]{12}$")
 
 _tracer: Tracer | None = None
@@ -114,7 +116,7 @@ def span(name: str, **attributes: Any) -> Iterator[None]:
     if _tracer is None:
         yield
         return
-    with _tracer.start_as_current_span(name, attributes=attributes, record_exception=False):
+    with _tracer.start_as_current_span(name, attributes=attributes, **_WITHOUT_TEXT):
         yield
 
 
@@ -125,7 +127,7 @@ def _trace_statements(connection: Any, **_: Any) -> None:
 
 def _statement(execute: Callable[..., Any], sql: Any, *rest: Any) -> Any:
     """A span of a statement of a traced request or turn; others have none."""
-    from opentelemetry.trace import SpanKind, get_current_span
+    from opentelemetry.trace import SpanKind, StatusCode, get_current_span
 
     if _tracer is None or not get_current_span().is_recording():
         return execute(sql, *rest)
@@ -134,7 +136,7 @@ def _statement(execute: Callable[..., Any], sql: Any, *rest: Any) -> Any:
     attributes |= {"db.collection.name": table} if table else {}
     name = f"{operation} {table}".strip()
     with _tracer.start_as_current_span(
-        name, kind=SpanKind.CLIENT, attributes=attributes, record_exception=False
+        name, kind=SpanKind.CLIENT, attributes=attributes, **_WITHOUT_TEXT
     ) as current_span:
         alias = rest[-1]["connection"].alias
         current_span.set_attribute("db.namespace", alias)
@@ -143,6 +145,7 @@ def _statement(execute: Callable[..., Any], sql: Any, *rest: Any) -> Any:
         except Exception as error:
             code = getattr(error.__cause__, "pgcode", None) or type(error).__name__
             current_span.set_attribute("error.type", code)
+            current_span.set_status(StatusCode.ERROR)
             raise
 
 
