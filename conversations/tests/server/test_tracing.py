@@ -205,8 +205,7 @@ def test_a_statement_that_fails_is_an_error_without_its_text():
         done = subprocess.run(
             [sys.executable, "-c", code],
             cwd=settings.BASE_DIR,
-            env=os.environ
-            | {"DATABASE_URL": database_url(), "OTEL_EXPORTER_OTLP_ENDPOINT": url},
+            env=os.environ | {"DATABASE_URL": database_url(), "OTEL_EXPORTER_OTLP_ENDPOINT": url},
             capture_output=True,
             text=True,
         )
