@@ -33,8 +33,6 @@ NOT_INSTALLED = (
 )
 _OPERATION = re.compile(r"\s*([A-Za-z]+)")
 _TABLE = re.compile(r"\b(?:FROM|INTO|UPDATE|JOIN)\s+(?:ONLY\s+)?\"?([a-z_0-9]+)")
-# The text of an exception of the database has values of the row.
-_WITHOUT_TEXT = {"record_exception": False, "set_status_on_exception": False}
 _FUNCTION = re.compile(r"conversations_f_([a-z_]+)_[0-9a-f]{12}$")
 
 _tracer: Tracer | None = None
@@ -116,8 +114,19 @@ def span(name: str, **attributes: Any) -> Iterator[None]:
     if _tracer is None:
         yield
         return
-    with _tracer.start_as_current_span(name, attributes=attributes, **_WITHOUT_TEXT):
+    with _start(_tracer, name, attributes):
         yield
+
+
+def _start(tracer: Tracer, name: str, attributes: dict[str, Any], **options: Any) -> Any:
+    """Without the text of an exception: that of the database has values of the row."""
+    return tracer.start_as_current_span(
+        name,
+        attributes=attributes,
+        record_exception=False,
+        set_status_on_exception=False,
+        **options,
+    )
 
 
 def _trace_statements(connection: Any, **_: Any) -> None:
@@ -135,9 +144,7 @@ def _statement(execute: Callable[..., Any], sql: Any, *rest: Any) -> Any:
     attributes = {"db.system.name": "postgresql", "db.operation.name": operation}
     attributes |= {"db.collection.name": table} if table else {}
     name = f"{operation} {table}".strip()
-    with _tracer.start_as_current_span(
-        name, kind=SpanKind.CLIENT, attributes=attributes, **_WITHOUT_TEXT
-    ) as current_span:
+    with _start(_tracer, name, attributes, kind=SpanKind.CLIENT) as current_span:
         alias = rest[-1]["connection"].alias
         current_span.set_attribute("db.namespace", alias)
         try:
