@@ -114,8 +114,19 @@ def span(name: str, **attributes: Any) -> Iterator[None]:
     if _tracer is None:
         yield
         return
-    with _tracer.start_as_current_span(name, attributes=attributes, record_exception=False):
+    with _start(_tracer, name, attributes):
         yield
+
+
+def _start(tracer: Tracer, name: str, attributes: dict[str, Any], **options: Any) -> Any:
+    """Without the text of an exception: that of the database has values of the row."""
+    return tracer.start_as_current_span(
+        name,
+        attributes=attributes,
+        record_exception=False,
+        set_status_on_exception=False,
+        **options,
+    )
 
 
 def _trace_statements(connection: Any, **_: Any) -> None:
@@ -125,7 +136,7 @@ def _trace_statements(connection: Any, **_: Any) -> None:
 
 def _statement(execute: Callable[..., Any], sql: Any, *rest: Any) -> Any:
     """A span of a statement of a traced request or turn; others have none."""
-    from opentelemetry.trace import SpanKind, get_current_span
+    from opentelemetry.trace import SpanKind, StatusCode, get_current_span
 
     if _tracer is None or not get_current_span().is_recording():
         return execute(sql, *rest)
@@ -133,9 +144,7 @@ def _statement(execute: Callable[..., Any], sql: Any, *rest: Any) -> Any:
     attributes = {"db.system.name": "postgresql", "db.operation.name": operation}
     attributes |= {"db.collection.name": table} if table else {}
     name = f"{operation} {table}".strip()
-    with _tracer.start_as_current_span(
-        name, kind=SpanKind.CLIENT, attributes=attributes, record_exception=False
-    ) as current_span:
+    with _start(_tracer, name, attributes, kind=SpanKind.CLIENT) as current_span:
         alias = rest[-1]["connection"].alias
         current_span.set_attribute("db.namespace", alias)
         try:
@@ -143,6 +152,7 @@ def _statement(execute: Callable[..., Any], sql: Any, *rest: Any) -> Any:
         except Exception as error:
             code = getattr(error.__cause__, "pgcode", None) or type(error).__name__
             current_span.set_attribute("error.type", code)
+            current_span.set_status(StatusCode.ERROR)
             raise
 
 

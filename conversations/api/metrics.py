@@ -14,6 +14,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from conversations import metrics
+from conversations.api.middleware import forwarded_address
 from conversations.selectors.database_figures import DatabaseFigures, read_figures
 
 NOT_ALLOWED = (
@@ -21,7 +22,10 @@ NOT_ALLOWED = (
     "machine of the server itself.\n"
 )
 # What a proxy in front says of whom it asks for.
-FORWARDING = ("X-Forwarded-For", "Forwarded", "X-Real-IP")
+FORWARDING = (
+    *("X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"),
+    *("Forwarded", "X-Real-IP", "Via"),
+)
 PREFIX = "conversations_"
 
 
@@ -58,12 +62,12 @@ def _may_read(request: HttpRequest) -> bool:
 
 
 def _is_from_this_machine(request: HttpRequest) -> bool:
-    """A proxy on this machine asks for others: what it forwards counts only where TRUSTED_PROXIES
-    says so, as the middleware has put it into REMOTE_ADDR then."""
-    if not settings.TRUSTED_PROXIES and any(name in request.headers for name in FORWARDING):
-        return False
+    """A proxy on this machine asks for others: of what it forwards, only the address counts that
+    the outermost of TRUSTED_PROXIES has seen."""
+    is_forwarded = any(name in request.headers for name in FORWARDING)
+    sent = forwarded_address(request) if is_forwarded else request.META.get("REMOTE_ADDR")
     try:
-        address = ipaddress.ip_address(request.META.get("REMOTE_ADDR", ""))
+        address = ipaddress.ip_address(sent or "")
     except ValueError:
         return False
     mapped = getattr(address, "ipv4_mapped", None)

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import structlog
 from django.conf import settings
@@ -41,7 +41,6 @@ _statements: ContextVar[Counter[str] | None] = ContextVar("statements", default=
 _log = structlog.get_logger("chatproject.requests")
 
 View = Callable[[HttpRequest], HttpResponseBase]
-Request = TypeVar("Request", bound=HttpRequest)
 
 
 def current_request_id() -> str:
@@ -81,15 +80,11 @@ def client_address(get_response: View) -> View:
     """
 
     def middleware(request: HttpRequest) -> HttpResponseBase:
-        return get_response(with_client_address(request))
+        if address := forwarded_address(request):
+            request.META["REMOTE_ADDR"] = address
+        return get_response(request)
 
     return middleware
-
-
-def with_client_address(request: Request) -> Request:
-    if address := _forwarded_address(request):
-        request.META["REMOTE_ADDR"] = address
-    return request
 
 
 def access_log(get_response: View) -> View:
@@ -141,7 +136,8 @@ def _count(execute: Callable[..., Any], *statement: Any) -> Any:
 def _count_statements(connection: BaseDatabaseWrapper, **_: Any) -> None:
     """On each connection once, when it is made, instead of at each request."""
     if _count not in connection.execute_wrappers:
-        connection.execute_wrappers.append(_count)
+        # First: a block of `execute_wrapper` takes off the last one at its end.
+        connection.execute_wrappers.insert(0, _count)
 
 
 def log_refused(method: str, status: int, seconds: float) -> None:
@@ -170,7 +166,8 @@ def replica_scope(get_response: View) -> View:
     return middleware
 
 
-def _forwarded_address(request: HttpRequest) -> str | None:
+def forwarded_address(request: HttpRequest) -> str | None:
+    """None where no proxy is trusted, or it says none."""
     count: int = settings.TRUSTED_PROXIES
     seen = request.headers.get("X-Forwarded-For", "").split(",")
     if not 0 < count <= len(seen):

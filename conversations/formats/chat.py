@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from conversations.formats.message import MessageDraft, RecordedMessage
@@ -149,7 +150,7 @@ def content_hash(chat: Chat) -> str:
         "branches": chat.branches,
     }
     hashed |= {name: value for name, value in added_later.items() if value}
-    text = json.dumps(hashed, sort_keys=True, separators=(",", ":"), default=_isoformat)
+    text = json.dumps(hashed, sort_keys=True, separators=(",", ":"), default=_as_text)
     return f"v1:sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
@@ -162,8 +163,9 @@ def _hashed(message: MessageDraft) -> dict[str, Any]:
     }
 
 
-def _isoformat(value: datetime) -> str:
-    return value.isoformat()
+def _as_text(value: datetime | Decimal) -> str:
+    """Of a time, and of a cost."""
+    return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
 def printable(text: str) -> str:

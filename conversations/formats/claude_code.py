@@ -149,7 +149,7 @@ def _title(titles: list[_Object], messages: list[Message]) -> str | None:
     ids = {line.id for message in messages for line in message.lines}
     for kind, key in TITLES.items():
         lines = [line for line in titles if line["type"] == kind]
-        here = [line for line in lines if line.get("leafUuid") in ids] or lines
+        here = [line for line in lines if str(line.get("leafUuid")) in ids] or lines
         texts = [line[key].strip() for line in here if isinstance(line.get(key), str)]
         if text := next(filter(None, reversed(texts)), None):
             return text if len(text) <= MAX_TITLE_CHARS else f"{text[: MAX_TITLE_CHARS - 1]}…"

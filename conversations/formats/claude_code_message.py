@@ -97,11 +97,16 @@ def _rest(line: Line, shared: _Object, more: set[str] | frozenset[str] = frozens
 def _answer(lines: Sequence[Line], shared: _Object) -> MessageDraft:
     """The message of the API whose parts the lines have; the last one says how it ended."""
     parts: list[Any] = []
+    calls: dict[str, list[Any]] = {}  # by their ids: a call may be in several lines
     for line in lines:
         content = as_object("message", line.data.get("message")).get("content")
         for part in _parts(content):
-            if part not in parts or part["type"] != "tool_use":
-                parts.append(part)
+            same = calls.setdefault(str(part.get("id")), [])
+            if part["type"] == "tool_use":
+                if part in same:
+                    continue
+                same.append(part)
+            parts.append(part)
     message = lines[-1].data["message"]
     draft = as_draft("message", message | {"role": "assistant", "content": parts})
     add_extra(draft, _rest(lines[0], shared))

@@ -18,6 +18,8 @@ from conversations.formats.tree import REPEATED_ID
 # The lines that name a session, by type: the key of the name; the first one counts most.
 TITLES = {"custom-title": "customTitle", "summary": "summary", "ai-title": "aiTitle"}
 
+_CIRCLE = ""  # no line has it as its id
+
 
 @dataclass(slots=True)
 class Message:
@@ -79,15 +81,15 @@ class Session:
 
     def _agent(self, line: Line) -> str | None:
         """The agent of a line: the one that it names, or that of the line that it follows."""
-        path: list[str] = []
+        path: dict[str, None] = {}
         while line.id not in self._agents and line.id not in path:
-            path.append(line.id)
+            path[line.id] = None
             if line.data.get("isSidechain") is not True:
                 self._agents[line.id] = None
             elif isinstance(named := line.data.get("agentId"), str) and named:
                 self._agents[line.id] = named
             else:
-                parent = self._named_parent(line)
+                parent = self._named(line, "parentUuid")
                 if parent is None or parent.data.get("isSidechain") is not True:
                     self._agents[line.id] = line.id
                 else:
@@ -96,8 +98,8 @@ class Session:
         self._agents |= dict.fromkeys(path, agent)
         return agent
 
-    def _named_parent(self, line: Line) -> Line | None:
-        named = line.data.get("parentUuid")
+    def _named(self, line: Line, key: str) -> Line | None:
+        named = line.data.get(key)
         return self._lines.get(named) if isinstance(named, str) else None
 
     def _parents(self, own: Iterable[Line]) -> dict[str, str | None]:
@@ -111,28 +113,30 @@ class Session:
             follows[line.id] = self._parent(line, before)
             before = line.id
         parents: dict[str, str | None] = {}
+        known: dict[str | None, str | None] = {}  # of lines without messages, each passed once
         for id_ in follows:
             if not is_message(self._lines[id_].data):
                 continue
-            parent, passed = follows[id_], {id_}
-            while parent is not None and not is_message(self._lines[parent].data):
-                passed.add(parent)
-                parent = follows[parent]
-                if parent in passed:
-                    parent = id_
+            parent, passed = follows[id_], dict[str, None]()
+            while parent is not None and parent not in known and parent not in passed:
+                if is_message(self._lines[parent].data):
                     break
-            parents[id_] = parent
+                passed[parent] = None
+                parent = follows[parent]
+            end = _CIRCLE if parent in passed else known.get(parent, parent)
+            known |= dict.fromkeys(passed, end)
+            parents[id_] = id_ if end == _CIRCLE else end
         return parents
 
     def _parent(self, line: Line, before: str | None) -> str | None:
         """The id of the line that a line follows; `before` is the one before it in the file."""
         data = line.data
         if "parentUuid" in data and data["parentUuid"] is None:
-            logical = data.get("logicalParentUuid")
-            if isinstance(logical, str) and logical in self._lines:
-                return logical
+            logical = self._named(line, "logicalParentUuid")
+            if logical is not None and self._agent(logical) == self._agent(line):
+                return logical.id
             return before if data.get("subtype") == "compact_boundary" else None
-        parent = self._named_parent(line)
+        parent = self._named(line, "parentUuid")
         same = parent is not None and self._agent(parent) == self._agent(line)
         return parent.id if parent is not None and same else before
 
@@ -162,6 +166,7 @@ def _joined(lines: list[Line], parents: dict[str, str | None]) -> list[Message]:
             joined[line.id] = of_api.setdefault(line.api_id, line.id)
     results: dict[str, str] = {}  # by the id of an answer, that of the results of its calls
     answers: dict[str, str] = {}  # the other way round
+    answered: dict[str, set[str]] = {}  # by the same id, the calls that these results are of
     for line in lines:
         parent = parents[line.id]
         before = messages.get(joined.get(parent, parent)) if parent is not None else None
@@ -169,10 +174,13 @@ def _joined(lines: list[Line], parents: dict[str, str | None]) -> list[Message]:
         if line.results and before is not None:
             answer = before.id if before.is_answer else answers.get(before.id, before.id)
             known = messages.get(results.get(answer, ""))
-            if known is not None and not _answers_again(known, line):
+            # A call that has a result already has another one after a step back.
+            if known is not None and line.results.isdisjoint(answered[known.id]):
                 first = joined[line.id] = known.id
+                answered[known.id] |= line.results
             else:
                 results[answer], answers[line.id] = line.id, answer
+                answered[line.id] = set(line.results)
         if first in messages:
             messages[first].lines.append(line)
         else:
@@ -181,8 +189,3 @@ def _joined(lines: list[Line], parents: dict[str, str | None]) -> list[Message]:
         if message.parent is not None:
             message.parent = joined[message.parent]
     return list(messages.values())
-
-
-def _answers_again(results: Message, line: Line) -> bool:
-    """Whether a line has the result of a call that has one already, as after a step back."""
-    return any(not line.results.isdisjoint(each.results) for each in results.lines)

@@ -148,7 +148,11 @@ def _parts(response: list[Any], calls: dict[str, _Object], results: _Object) -> 
 def _is_text(part: Any) -> bool:
     if not isinstance(part, dict) or part.get("kind") not in _TEXT_KINDS:
         return False
-    return part.get("kind") == "inlineReference" or isinstance(_markdown(part), str)
+    return _is_link(part) or isinstance(_markdown(part), str)
+
+
+def _is_link(part: _Object) -> bool:
+    return part.get("kind") == "inlineReference"
 
 
 def _markdown(part: _Object) -> Any:
@@ -158,8 +162,8 @@ def _markdown(part: _Object) -> Any:
 
 
 def _text(pieces: list[_Object]) -> Iterator[_Object]:
-    links = [piece for piece in pieces if piece.get("kind") == "inlineReference"]
-    text = "".join(_name(piece) if piece in links else _markdown(piece) for piece in pieces)
+    links = [piece for piece in pieces if _is_link(piece)]
+    text = "".join(_name(piece) if _is_link(piece) else _markdown(piece) for piece in pieces)
     if text or links:
         yield {"type": "text", "text": text} | ({"references": links} if links else {})
 

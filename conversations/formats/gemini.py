@@ -39,6 +39,7 @@ from conversations.formats.lines import NOT_AN_OBJECT, TOO_DEEP
 from conversations.formats.message import MessageDraft
 from conversations.formats.unmapped import unmapped
 
+SURROGATE = "A lone surrogate (U+D800 to U+DFFF) is no character."
 NOT_KNOWN = "Neither known as a prompt nor with an answer."
 
 # English, and Japanese.
@@ -168,6 +169,8 @@ def _markdown(at: str, item: object) -> str:
         return str(markdownify(html, heading_style="ATX", code_language_callback=_language)).strip()
     except RecursionError:
         raise Malformed(f"{at}.html", TOO_DEEP) from None
+    except UnicodeEncodeError:
+        raise Malformed(f"{at}.html", SURROGATE) from None
 
 
 def _language(element: Any) -> str:

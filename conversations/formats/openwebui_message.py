@@ -30,7 +30,8 @@ _NOT_EXTRA = frozenset(
 )
 
 # What the interface shows folded: `<details type="reasoning" …><summary>…</summary>…</details>`.
-_DETAILS = re.compile(r'<details\s+(type="[^>]*)>(.*?)</details>\n?', re.DOTALL)
+_DETAILS = re.compile(r'<details\s+(?=type=")')
+_END = "</details>"
 _SUMMARY = re.compile(r"\s*<summary>(.*?)</summary>\n?", re.DOTALL)
 _ATTRIBUTE = re.compile(r'([\w-]+)="([^"]*)"')
 _QUOTED = re.compile(r"^> ?", re.MULTILINE)
@@ -105,7 +106,11 @@ def _one_text(text: str) -> list[_Object]:
 
 
 def _shown(content: str) -> str:
-    return _squeezed(_DETAILS.sub("", content))
+    at, shown = 0, []
+    for begin, end, *_ in _details(content):
+        shown.append(content[at:begin])
+        at = end
+    return _squeezed("".join([*shown, content[at:]]))
 
 
 def _squeezed(text: str) -> str:
@@ -126,11 +131,25 @@ def _unwrapped(item: Any) -> list[Any]:
 def _parts_of_text(text: str) -> Iterator[_Object]:
     """The texts of an answer, and what its HTML folds away, in their order."""
     at = 0
-    for found in _DETAILS.finditer(text):
-        yield from _one_text(text[at : found.start()].strip("\n"))
-        yield from _folded(found[1], found[2])
-        at = found.end()
+    for begin, end, attributes, body in _details(text):
+        yield from _one_text(text[at:begin].strip("\n"))
+        yield from _folded(attributes, body)
+        at = end
     yield from _one_text(text[at:].strip("\n") if at else text)
+
+
+def _details(text: str) -> Iterator[tuple[int, int, str, str]]:
+    """Begin, end, attributes and body of each. One pass: a regular expression of a whole element
+    would look for an end that is missing once for each begin."""
+    at = 0
+    while found := _DETAILS.search(text, at):
+        head = text.find(">", found.end())
+        end = text.find(_END, head + 1) if head >= 0 else -1
+        if end < 0:
+            return
+        at = end + len(_END)
+        at += text.startswith("\n", at)
+        yield found.start(), at, text[found.end() : head], text[head + 1 : end]
 
 
 def _folded(attributes: str, body: str) -> Iterator[_Object]:

@@ -41,4 +41,8 @@ def as_metadata(values: Values, drafts: Sequence[MessageDraft]) -> Values:
 def _is_large(value: Any) -> bool:
     if isinstance(value, int | float):
         return False
-    return len(value if isinstance(value, str) else json.dumps(value)) > MAX_METADATA_CHARS
+    try:
+        text = value if isinstance(value, str) else json.dumps(value)
+    except RecursionError:  # the services refuse it, and name its place
+        return True
+    return len(text) > MAX_METADATA_CHARS

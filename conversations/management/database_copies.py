@@ -14,6 +14,8 @@ from django.core.management.base import CommandError
 from django.db import connection
 from psycopg2 import sql
 
+from conversations.management.arguments import USAGE_ERROR
+
 # Rows of each table whose contents are compared, those with the highest keys.
 NEWEST_ROWS = 1_000
 
@@ -40,20 +42,40 @@ State = dict[str, TableState]
 
 @contextmanager
 def scratch_database(prefix: str) -> Iterator[str]:
-    """An empty database, which is dropped at the end of the block if it still has this name.
+    """An empty database with the encoding and the locale of Django's, which is dropped at the end
+    of the block if it still has this name.
 
     Raises CommandError.
     """
     name = f"{prefix}_{uuid.uuid4().hex[:12]}"
     try:
-        on_server(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        on_server(_creation(name))
     except psycopg2.Error as error:
         reason, role = str(error).strip(), connection.settings_dict["USER"]
-        raise CommandError(NO_SCRATCH.format(reason=reason, role=role)) from error
+        text = NO_SCRATCH.format(reason=reason, role=role)
+        raise CommandError(text, returncode=USAGE_ERROR) from error
     try:
         yield name
     finally:
         drop_database(name)
+
+
+def _creation(name: str) -> sql.Composable:
+    """From template0, as pg_dump leaves out what that has."""
+    with connection.cursor() as cursor:
+        cursor.execute(_LOCALE)
+        encoding, collate, ctype, provider, locale = cursor.fetchone()
+    options = {"ENCODING": encoding, "LC_COLLATE": collate, "LC_CTYPE": ctype}
+    options |= {"LOCALE_PROVIDER": provider}
+    if provider != "libc":
+        options[f"{provider.upper()}_LOCALE"] = locale
+    return sql.SQL("CREATE DATABASE {} TEMPLATE template0 {}").format(
+        sql.Identifier(name),
+        sql.SQL(" ").join(
+            sql.SQL(f"{option} {{}}").format(sql.Literal(value))
+            for option, value in options.items()
+        ),
+    )
 
 
 def drop_database(name: str) -> None:
@@ -111,6 +133,13 @@ def differences(ours: State, theirs: State) -> list[str]:
     ]
 
 
+# The name of `datlocale` before PostgreSQL 17 was `daticulocale`.
+_LOCALE = """
+    SELECT pg_encoding_to_char(encoding), datcollate, datctype,
+        CASE datlocprovider WHEN 'i' THEN 'icu' WHEN 'b' THEN 'builtin' ELSE 'libc' END,
+        coalesce(to_jsonb(ours) ->> 'datlocale', to_jsonb(ours) ->> 'daticulocale')
+    FROM pg_database ours WHERE datname = current_database()
+"""
 _TABLES = """
     SELECT table_.relname, coalesce((
         SELECT array_agg(attname::text ORDER BY place)

@@ -21,6 +21,7 @@ from psycopg2.extensions import make_dsn
 
 from chatproject.embedded_postgres import EmbeddedPostgresError
 from chatproject.embedded_postgres.programs import shipped
+from conversations.management.arguments import USAGE_ERROR
 
 NO_PROGRAM = (
     "{name} of PostgreSQL {version} or newer is needed, and there is {found}. Install it, as by "
@@ -52,7 +53,8 @@ def find_program(name: str) -> Program:
     fitting = [one for one in known if one.version >= server]
     if not fitting:
         found = ", ".join(str(one.version) for one in known) or "none"
-        raise CommandError(NO_PROGRAM.format(name=name, version=server, found=found))
+        text = NO_PROGRAM.format(name=name, version=server, found=found)
+        raise CommandError(text, returncode=USAGE_ERROR)
     return min(fitting, key=lambda one: one.version)
 
 
@@ -89,7 +91,7 @@ def run_program(
         process.stderr.close()
     if process.returncode:
         text = FAILED.format(name=program.path.name, status=process.returncode, reason=said)
-        raise CommandError(text)
+        raise CommandError(text, returncode=USAGE_ERROR)
 
 
 def contents(program: Program, archive: Path) -> str:
@@ -105,9 +107,8 @@ def contents(program: Program, archive: Path) -> str:
     )
     if done.returncode:
         reason = done.stderr.strip()
-        raise CommandError(
-            FAILED.format(name=program.path.name, status=done.returncode, reason=reason)
-        )
+        text = FAILED.format(name=program.path.name, status=done.returncode, reason=reason)
+        raise CommandError(text, returncode=USAGE_ERROR)
     return done.stdout
 
 

@@ -70,7 +70,7 @@ def _metrics_folder(host: str, port: int) -> dict[str, str]:
     folder = Path(given) if given else settings.DATA_DIR / "metrics" / f"{host}-{port}"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for pattern in ("*.db", "*.lock"):
+        for pattern in ("[a-z]*_[0-9]*.db", "[0-9]*.lock"):  # a given folder may have other files
             for path in folder.glob(pattern):
                 path.unlink()
     except OSError as error:

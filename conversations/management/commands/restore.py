@@ -208,10 +208,11 @@ def _swap(name: str, new: str, *, keep: bool) -> str | None:
 
 @contextmanager
 def _not_stopped() -> Iterator[None]:
-    """Ctrl-C and SIGTERM wait for the end of the block, so that it is known what was done."""
-    signals = {signal.SIGINT, signal.SIGTERM}
-    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    """Ctrl-C and SIGTERM do nothing in the block, so that it is known what was done."""
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, signal.SIG_IGN) for number in signals]
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
+        for number, handler in zip(signals, before, strict=True):
+            signal.signal(number, handler)

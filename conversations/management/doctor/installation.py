@@ -21,7 +21,7 @@ from conversations.management.doctor.finding import Finding, ok, problem, warnin
 GIGABYTE = 1 << 30
 LITTLE_SPACE, NO_SPACE = 5 * GIGABYTE, GIGABYTE
 PROVIDER_SECONDS = 10.0
-SYSTEM_CHECKS = "See the system checks in Django's documentation."
+SYSTEM_CHECKS = "See Django's system checks."
 LOCAL_HOSTS = {"localhost", "127.0.0.1", "[::1]", "::1"}
 EMBEDDED = "chatproject.embedded_model.provider.start"
 
@@ -32,7 +32,7 @@ def check_settings() -> Iterator[Finding]:
     unsafe = unsafe_settings()
     for text in unsafe:
         what, _, remedy = text.partition(": ")
-        yield (problem if settings.HTTPS else warning)(subject, what, f"{remedy}")
+        yield (problem if settings.HTTPS else warning)(subject, what, remedy)
     if not unsafe:
         yield ok(subject, "DEBUG, SECRET_KEY and ALLOWED_HOSTS are safe")
     if settings.HTTPS and not settings.TRUSTED_PROXIES:
@@ -49,9 +49,7 @@ def check_settings() -> Iterator[Finding]:
         )
     for found in checks.run_checks(include_deployment_checks=settings.HTTPS):
         level = problem if found.level >= checks.ERROR else warning
-        yield level(
-            subject, f"{found.id}: {found.msg}", found.hint or "See Django's system checks."
-        )
+        yield level(subject, f"{found.id}: {found.msg}", found.hint or SYSTEM_CHECKS)
 
 
 def check_disk() -> Iterator[Finding]:
@@ -116,6 +114,13 @@ def _check_started(name: str, start: str) -> Iterator[Finding]:
         yield ok("provider", f"{name} is started with the first question")
 
 
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """One would be followed with the key, to any host."""
+
+    def redirect_request(self, *_: object) -> None:
+        return None
+
+
 def _asked(name: str, base_url: str, key: str) -> Finding:
     """The list of models, which every such endpoint has; any answer but a refused key is fine."""
     if not base_url.startswith(("http://", "https://")):
@@ -123,7 +128,8 @@ def _asked(name: str, base_url: str, key: str) -> Finding:
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     request = urllib.request.Request(f"{base_url.rstrip('/')}/models", headers=headers)  # noqa: S310
     try:
-        with urllib.request.urlopen(request, timeout=PROVIDER_SECONDS) as answer:  # noqa: S310
+        opener = urllib.request.build_opener(_NoRedirects)
+        with opener.open(request, timeout=PROVIDER_SECONDS) as answer:
             return ok("provider", f"{name} answers with {answer.status}")
     except urllib.error.HTTPError as error:
         if error.code in (401, 403):

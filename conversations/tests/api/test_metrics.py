@@ -7,6 +7,7 @@ from django.test import Client
 from prometheus_client.parser import text_string_to_metric_families
 
 from conversations import metrics
+from conversations.api.metrics import FORWARDING
 from conversations.models import PendingChange, Status
 from conversations.models.ids import new_id
 from conversations.models.turn import Step, Turn
@@ -52,7 +53,7 @@ def test_without_a_token_they_are_read_from_the_same_machine_only(address, statu
     assert get(address=address).status_code == status
 
 
-@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "X-Real-IP"])
+@pytest.mark.parametrize("header", FORWARDING)
 def test_what_a_proxy_on_the_same_machine_forwards_is_refused(header):
     assert get(**{header: "127.0.0.1"}).status_code == 403
 
@@ -62,6 +63,12 @@ def test_behind_a_trusted_proxy_the_address_is_what_it_has_seen(settings):
     assert get(**{"X-Forwarded-For": "127.0.0.1, 192.0.2.1"}).status_code == 403
     assert get(**{"X-Forwarded-For": "127.0.0.1"}).status_code == 200
     assert get().status_code == 200
+
+
+@pytest.mark.parametrize("sent", [{"X-Forwarded-For": "unknown"}, {"X-Forwarded-Proto": "https"}])
+def test_a_trusted_proxy_that_does_not_say_for_whom_it_asks_is_refused(settings, sent):
+    settings.TRUSTED_PROXIES = 1
+    assert get(**sent).status_code == 403
 
 
 def test_with_a_token_only_who_has_it_reads_them(settings):

@@ -17,6 +17,7 @@ from django.core.management import CommandError
 
 from chatproject.embedded_postgres.server import PORT, socket_folder
 from conversations.management import postgres_tools
+from conversations.management.commands.restore import _not_stopped
 from conversations.management.database_copies import differences, state_of
 from conversations.management.postgres_tools import find_program
 from conversations.tests.chat.fixtures import wait_until
@@ -185,6 +186,31 @@ def test_a_database_that_is_not_empty_is_replaced_only_when_told_to(full, dump, 
     assert empty.databases() == sorted(["chatproject", kept, "postgres"])
 
 
+def test_a_database_that_replaces_another_has_its_locale(dump, empty):
+    locale = (
+        "SELECT concat(datlocprovider, datcollate) FROM pg_database WHERE datname = 'chatproject'"
+    )
+    assert empty.value(locale).startswith("b")
+    with empty.connect("postgres") as raw:
+        raw.autocommit = True
+        with raw.cursor() as cursor:
+            cursor.execute("DROP DATABASE chatproject WITH (FORCE)")
+            cursor.execute(
+                "CREATE DATABASE chatproject TEMPLATE template0"
+                " LOCALE_PROVIDER libc LC_COLLATE 'C' LC_CTYPE 'C'"
+            )
+    empty.run("migrate", "-v0")
+    empty.run("restore", str(dump), "--replace", "--no-input")
+    assert empty.value(locale) == "cC"
+
+
+def test_a_signal_while_databases_are_renamed_does_not_hide_what_was_done():
+    with _not_stopped():
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
 def test_a_database_in_use_is_not_replaced(dump, empty):
     empty.run("migrate", "-v0")
     with empty.connect():
@@ -307,6 +333,21 @@ def test_a_restore_that_is_stopped_leaves_an_empty_database(dump, empty):
 @pytest.mark.parametrize("arguments", [("-o", "-", "--verify"), ("-o", "-", "--json")])
 def test_what_standard_output_cannot_do_is_refused(full, arguments):
     assert "name one with -o" in full.run("backup", *arguments, code=2)
+
+
+def test_a_dump_that_fails_leaves_no_file_and_ends_with_2(full, tmp_path):
+    version = int(full.value("SHOW server_version_num")) // 10_000
+    program, path = tmp_path / "pg_dump", tmp_path / "chats.dump"
+    program.write_text(
+        "#!/bin/sh\n"
+        f'test "$1" = --version && echo "pg_dump (PostgreSQL) {version}.0" && exit\n'
+        "echo cut; echo no space left >&2; exit 1\n"
+    )
+    program.chmod(0o755)
+    search = os.pathsep.join([str(tmp_path), os.environ["PATH"]])
+    said = full.run("backup", "-o", str(path), code=2, PATH=search)
+    assert "pg_dump has failed (status 1): no space left" in said
+    assert list(tmp_path.iterdir()) == [program]
 
 
 def test_a_folder_that_is_not_there(full, tmp_path):

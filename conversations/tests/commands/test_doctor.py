@@ -198,12 +198,14 @@ def test_unsafe_settings_are_problems_where_others_reach_the_server(
 
 @pytest.fixture
 def endpoint(settings):
-    """The URL of a provider that answers with the status in its list."""
+    """What a provider is asked for, after the status that it answers with."""
     statuses = [200]
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
+            statuses.append(self.path)
             self.send_response(statuses[0])
+            self.send_header("Location", "/elsewhere")
             self.end_headers()
 
         def log_message(self, *args):
@@ -225,6 +227,12 @@ def test_the_provider_is_asked(examine, endpoint, status, fine):
     code, found = examine()
     assert code == (0 if fine else 1)
     assert ("provider" not in found) == fine
+
+
+def test_the_key_of_a_provider_is_sent_to_no_other_place(examine, endpoint):
+    endpoint[0] = 302
+    assert examine()[0] == 0
+    assert endpoint[1:] == ["/v1/models"]
 
 
 def test_a_provider_that_does_not_answer_is_found(examine, settings, nobody_listens):

@@ -3,7 +3,7 @@ import socket
 import pytest
 from django.core.management.base import CommandError
 
-from conversations.management.serving import check_address, threads_per_worker
+from conversations.management.serving import _metrics_folder, check_address, threads_per_worker
 
 
 @pytest.fixture
@@ -39,3 +39,12 @@ def test_threads_stay_below_the_connections_of_the_database():
     assert threads_per_worker(2, 40) == 4
     assert threads_per_worker(20, 200) == 3
     assert threads_per_worker(50, 200) == 0
+
+
+def test_a_given_folder_of_metrics_loses_only_those_of_earlier_processes(monkeypatch, tmp_path):
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    for name in ("counter_0.db", "gauge_livesum_0.db", "0.lock", "chats.db", "apt.lock"):
+        (tmp_path / name).touch()
+    environment = _metrics_folder("127.0.0.1", 8000)
+    assert environment == {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+    assert {path.name for path in tmp_path.iterdir()} == {"chats.db", "apt.lock"}

@@ -287,3 +287,38 @@ def test_the_format_is_recognised():
     assert all(map(looks_like_claude_code, sample(SAMPLE)[:4]))
     assert not looks_like_claude_code({"type": "session_meta", "payload": {}})
     assert not looks_like_claude_code({"type": "message", "role": "user"})
+
+
+def test_a_line_that_names_a_parent_of_another_agent_follows_none():
+    for first in (line("u1", None, "Hello"), {"type": "progress", "uuid": "u1"}):
+        other = line("u2", None, "Task", isSidechain=True, agentId="a", logicalParentUuid="u1")
+        *_, agent = read("claude_code", (first, other))
+        assert ids(agent) == ["u2"]
+
+
+def test_a_title_of_a_message_whose_id_is_no_text_is_read():
+    summary = {"type": "summary", "summary": "Prices", "leafUuid": ["u1"]}
+    (chat,) = read("claude_code", (summary, line("u1", None, "Hello")))
+    assert chat.title == "Prices"
+
+
+def test_lines_without_messages_are_passed_once_each():
+    """However many messages follow them: this would take minutes otherwise."""
+    number = 20_000
+    records = [
+        {"type": "progress", "uuid": f"r{i}", "parentUuid": f"r{i - 1}" if i else "u"}
+        for i in range(number)
+    ]
+    last = f"r{number - 1}"
+    answers = [line(f"a{i}", last, "x", "assistant", id=f"m{i}") for i in range(number)]
+    (chat,) = read("claude_code", (line("u", None, "Hello"), *records, *answers))
+    assert set(chat.parents) == {None, 0}
+
+
+def test_results_of_many_calls_are_joined_in_one_pass():
+    number = 20_000
+    calls = [{"type": "tool_use", "id": f"c{i}", "name": "f", "input": {}} for i in range(number)]
+    results = [result(f"r{i}", "a", f"c{i}") for i in range(number)]
+    (chat,) = read("claude_code", (line("a", None, calls, "assistant", id="m"), *results))
+    assert len(chat.messages) == 1 + number
+    assert not chat.parents

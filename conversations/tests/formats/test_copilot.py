@@ -177,3 +177,20 @@ def test_changes_set_push_and_delete():
 def test_the_format_is_recognised():
     assert all(looks_like_copilot(sample(name)[0]) for name in SAMPLES["copilot"])
     assert not looks_like_copilot({"kind": 0, "v": {}})
+
+
+def test_changes_that_nest_too_deeply_to_be_metadata_are_left_to_the_services():
+    deep = [{"kind": 1, "k": ["a"] * depth, "v": {}} for depth in range(1, 2_000)]
+    push = {"kind": 2, "k": ["requests"], "v": [request()]}
+    (chat,) = read("copilot", (START, push, *deep))
+    assert "a" not in chat.metadata
+    assert "a" in chat.messages[0].extra["conversation"]
+
+
+def test_many_names_in_a_text_are_read_in_one_pass():
+    pieces = [
+        {"value": "x "} if i % 2 else {"kind": "inlineReference", "name": f"n{i}"}
+        for i in range(20_000)
+    ]
+    (said,) = answer(*pieces)
+    assert said.content.startswith("n0x n2x ")

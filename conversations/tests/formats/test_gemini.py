@@ -98,3 +98,8 @@ def test_an_entry_that_is_none_says_why_and_loses_no_other(value, expected):
 def test_the_format_is_recognised():
     assert all(map(looks_like_gemini, sample(SAMPLE)))
     assert not looks_like_gemini({"title": "x", "time": "y", "header": "YouTube"})
+
+
+def test_half_a_character_in_an_answer_is_refused_with_its_place():
+    (refused,) = read("gemini", [entry("Prompted Hello", "fine", "\ud800")])
+    assert refused.reason.startswith("safeHtmlItem.1.html: A lone surrogate")

@@ -210,3 +210,19 @@ def test_a_time_before_1970_is_read():
 def test_the_format_is_recognised():
     assert all(map(looks_like_openwebui, sample(SAMPLE)))
     assert not looks_like_openwebui({"chat": "text"})
+
+
+def test_details_without_an_end_are_text_and_are_looked_at_once():
+    text = '<details type="reasoning">' * 100_000
+    for content in (text, '<details type="' * 100_000 + "</details>"):
+        assert [(each.content, each.parts) for each in answer(content)] == [(content, None)]
+
+
+def test_a_chat_without_an_id_has_a_key_with_the_cost_of_its_answers():
+    def key_of(cost):
+        values = chat_of(said("a", role="assistant", usage={"cost": cost})) | {"id": None}
+        (chat,) = read("openwebui", [values])
+        return chat.key
+
+    assert key_of(0.25) == key_of(0.25)
+    assert key_of(0.25) != key_of(0.5)

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from django.conf import settings
 from conversations.tests.chat.clients import names_of
 from conversations.tests.chat.fixtures import wait_until
 from conversations.tests.chat.scripted_behaviours import SECRET, unauthorized
-from conversations.tests.chat.servers import serving
+from conversations.tests.chat.servers import database_url, serving
 from conversations.tests.factories import make_token, make_user
 
 pytest.importorskip("opentelemetry.sdk", reason="requirements-extras.txt is not installed")
@@ -186,6 +187,34 @@ def test_a_model_that_fails_is_an_error_without_its_text(provider, token):
         assert call.attributes["error.type"] == "AuthenticationError"
         assert not call.events
         assert SECRET.encode() not in raw
+
+
+def test_a_statement_that_fails_is_an_error_without_its_text():
+    code = (
+        "import django; django.setup()\n"
+        "from django.db import connection, transaction\n"
+        "from conversations import tracing\n"
+        "tracing.start()\n"
+        "try:\n"
+        "    with tracing.span('outer'), transaction.atomic(), connection.cursor() as cursor:\n"
+        "        cursor.execute('SELECT %s::int', ['a marble jar'])\n"
+        "except Exception as error:\n"
+        "    print(error)\n"
+    )
+    with receiver() as (url, spans, raw):
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=settings.BASE_DIR,
+            env=os.environ | {"DATABASE_URL": database_url(), "OTEL_EXPORTER_OTLP_ENDPOINT": url},
+            capture_output=True,
+            text=True,
+        )
+        assert "a marble jar" in done.stdout, done.stderr
+        (failed,) = wait_for(spans, "SELECT")
+        wait_for(spans, "outer")
+    assert failed.has_error
+    assert failed.attributes["error.type"] == "22P02"
+    assert b"marble" not in raw
 
 
 def test_a_receiver_that_is_away_costs_no_request(provider, token, nobody_listens):
