@@ -95,7 +95,7 @@ def _started(provider: Provider) -> Provider:
 
 def client_for(provider: Provider) -> AsyncOpenAI:
     """A client that never retries by itself: the caller decides, and a turn is asked once."""
-    from httpx import Limits
+    from httpx2 import Limits
     from openai import AsyncOpenAI, DefaultAsyncHttpxClient, Timeout
 
     client = AsyncOpenAI(
