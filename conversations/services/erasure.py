@@ -75,11 +75,13 @@ class Erasure:
     """What is known of an erasure when it has been done.
 
     `erased` are numbers of what is gone, `replaced` of rows of others in which the pseudonym stands
-    now. `traces` are what a search for remains looks for.
+    now; `reason` is the one that was given, with the pseudonym too. `traces` are what a search for
+    remains looks for.
     """
 
     pseudonym: str
     traces: Traces
+    reason: str = ""
     held: int = 0
     erased: Counts = field(default_factory=dict)
     replaced: Counts = field(default_factory=dict)
@@ -183,6 +185,9 @@ def _erase_rest(
         )
         erasure.replaced = remove_names(traces, erasure.pseudonym)
         erasure.held = erasure.replaced.pop("held")
+        erasure.reason = AccessRecord.objects.get(
+            owner_name=erasure.pseudonym, detail__erased=True
+        ).reason
     return erasure
 
 

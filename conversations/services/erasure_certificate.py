@@ -81,7 +81,7 @@ def certify(
         "not_checked": "Backups, logs and replicas: see docs/retention.md.",
     }
     record_access(
-        replace(access, reason=""),  # which may name the person
+        replace(access, reason=erasure.reason),
         AccessAction.DELETE,
         owner=User(username=erasure.pseudonym),
         detail={"certificate": certificate},

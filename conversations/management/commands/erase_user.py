@@ -157,7 +157,7 @@ class Command(BaseCommand):
 
 def _export(owner: User, file: IO[bytes], exporting: ExitStack) -> None:
     conversations = Conversation.objects.owned_by(owner.pk)
-    pieces = export_conversations(conversations=conversations, file_format="json", access=SCRIPT)
+    pieces = export_conversations(conversations=conversations, file_format="jsonl", access=SCRIPT)
     for piece in pieces:
         file.write(piece.encode())
     exporting.close()

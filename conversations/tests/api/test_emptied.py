@@ -77,11 +77,11 @@ def test_staff_see_that_it_was_emptied(chat):
 
 def exported(chat):
     chosen = Conversation.objects.filter(pk=chat.pk)
-    return "".join(export_conversations(conversations=chosen, file_format="json", access=SCRIPT))
+    return "".join(export_conversations(conversations=chosen, file_format="jsonl", access=SCRIPT))
 
 
 def imported(text, owner):
-    chats = READERS["json"](io.BytesIO(text.encode()))
+    chats = READERS["jsonl"](io.BytesIO(text.encode()))
     return import_conversations(chats=chats, owner_id=owner.pk, source="import:json")
 
 
