@@ -1,7 +1,7 @@
 """Retention rules, emptied messages, and audit log entries that no longer name who was erased.
 
-Adding the two constraints reads all messages while the table is locked against writes: about a
-second for a million. The process of an earlier release that runs beside goes on as before.
+The two constraints hold for what is written from now on; migration 0033 looks at the rows that are
+there, without blocking writes. The process of an earlier release that runs beside goes on as before.
 
 An emptied message is no change of its own in the feed: `emptied_through` of its conversation is.
 
@@ -17,6 +17,7 @@ import django.db.models.functions.comparison
 import django.db.models.lookups
 import django.utils.timezone
 from django.conf import settings
+from django.contrib.postgres.operations import AddConstraintNotValid
 from django.db import migrations, models
 
 # What clients see of a conversation beside what an append writes.
@@ -209,11 +210,11 @@ class Migration(migrations.Migration):
             name='emptied_at',
             field=models.DateTimeField(blank=True, editable=False, null=True),
         ),
-        migrations.AddConstraint(
+        AddConstraintNotValid(
             model_name='message',
             constraint=models.CheckConstraint(condition=models.Q(models.Q(('content', ''), _negated=True), django.db.models.lookups.GreaterThan(django.db.models.functions.comparison.Coalesce(models.Func('tool_calls', function='jsonb_array_length', output_field=models.IntegerField()), models.Value(0)), 0), django.db.models.lookups.GreaterThan(django.db.models.functions.comparison.Coalesce(models.Func('parts', function='jsonb_array_length', output_field=models.IntegerField()), models.Value(0)), 0), ('role', 'tool'), models.Q(('status', 'complete'), _negated=True), ('emptied_at__isnull', False), _connector='OR'), name='message_content_not_empty'),
         ),
-        migrations.AddConstraint(
+        AddConstraintNotValid(
             model_name='message',
             constraint=models.CheckConstraint(condition=models.Q(('emptied_at', None), models.Q(('error__isnull', True), ('extra__isnull', True), ('name__isnull', True), ('parts__isnull', True), ('rating_comment__isnull', True), ('sources__isnull', True), ('tool_call_id__isnull', True), ('tool_calls__isnull', True), ('content', ''), ('metadata', {})), _connector='OR'), name='message_emptied_is_empty'),
         ),

@@ -125,7 +125,7 @@ def test_every_trigger_is_expected_and_exists():
             "INSERT INTO conversations_pendingchange (user_id, conversation_id, kind, created_at)"
             " VALUES (1, gen_random_uuid(), 'conversation.changed', now() - interval '1 hour')",
             "feed of changes",
-            "warning: 1 changes have no position yet, the oldest for 1:00:00",
+            "warning: 1 changes have no position yet, the oldest for 1:0",
         ),
     ],
 )
