@@ -136,8 +136,6 @@ def update_message(
         conversation_id, access, AccessAction.CHANGE, detail
     ) as conversation:
         stored = Message.objects.of(conversation.user_id, conversation_id).filter(id=message_id)
-        if stored.filter(emptied_at__isnull=False).exists():
-            raise Conflict(EMPTIED, code="emptied")
         if merges:
             held = stored.values_list("metadata", flat=True).first()
             values["metadata"] = merged_metadata(held or {}, values["metadata"])
@@ -146,8 +144,10 @@ def update_message(
             now = Case(
                 When(status=Status.STREAMING, then=F("updated_at")), default=Value(timezone.now())
             )
-            stored.update(**values, updated_at=now)
+            stored.filter(emptied_at=None).update(**values, updated_at=now)
         message = stored.first()
+        if message is not None and message.emptied_at is not None:
+            raise Conflict(EMPTIED, code="emptied")
     if message is None:
         raise NotFound(NO_SUCH_MESSAGE)
     return message

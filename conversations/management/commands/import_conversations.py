@@ -49,8 +49,8 @@ was rejected, 2 if the import could not run, 130 if it was stopped by Ctrl-C.
 Examples:
   manage.py import_conversations conversations.zip --user alice
   manage.py import_conversations backup.jsonl --format json --user-from owner --dry-run
-  manage.py import_conversations a.jsonl b.jsonl --format openai --user-from customer.id \\
-      --namespace crm --report rejected.jsonl
+  manage.py import_conversations a.jsonl b.jsonl --user-from customer.id --namespace crm
+  manage.py import_conversations chats.jsonl --user bot --report rejected.jsonl
   manage.py import_conversations ~/.codex/sessions --format codex --user bot
   zcat chats.jsonl.gz | manage.py import_conversations - --format openai --user bot --json
 """

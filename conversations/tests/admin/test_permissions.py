@@ -82,7 +82,7 @@ def test_no_form_of_the_page_holds_what_was_said(root, alice):
     page = text_of(root.get(transcript_url(make_conversation(alice, 101))))
     page = page[page.index('class="transcript"') :]
     named = set(re.findall(r'<(?:input|textarea|button)[^>]* name="(\w+)"', page))
-    acted = {"find", "at", "text", "do", "back", "csrfmiddlewaretoken"}
+    acted = {"find", "at", "text", "do", "back", "format", "csrfmiddlewaretoken"}
     acted |= {"message", "sequence", "score", "labels", "comment"}
     assert named - {"s"} == acted  # the theme searches by the name of "s"
     assert page.count("<textarea") == 51, "a note, and a review of each of 50 answers"

@@ -16,6 +16,7 @@ FIELDS = [
     "external_id",
     "tags",
     *("message_count", "path_length", "branch_count", "active_branch", "forked_from"),
+    "emptied_through",
     "pinned",
     "archived",
     "created_at",

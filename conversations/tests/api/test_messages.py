@@ -39,6 +39,7 @@ FIELDS = [
     "rating_comment",
     "metadata",
     "extra",
+    "emptied_at",
     "created_at",
     "updated_at",
 ]

@@ -65,7 +65,7 @@ def test_many_at_once_are_read_like_one(api, url, sdk):
 def own_form(stored):
     """What a client that copies conversations sends on."""
     place = ("id", "conversation_id", "sequence", "branch", "parent_id", "siblings")
-    later = ("rating", "rating_comment", "created_at", "updated_at")
+    later = ("rating", "rating_comment", "emptied_at", "created_at", "updated_at")
     return {name: value for name, value in stored.items() if name not in (*place, *later)}
 
 

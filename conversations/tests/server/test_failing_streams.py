@@ -6,7 +6,7 @@ import io
 import pytest
 from django.http import StreamingHttpResponse
 
-from conversations.formats import READERS, Rejected
+from conversations.formats import READERS, Files, Rejected, read_files
 from conversations.server.application import NOT_COMPLETE, Application
 
 SCOPE = {"type": "http", "method": "GET", "path": "/x", "query_string": b"", "headers": []}
@@ -44,7 +44,7 @@ def test_it_ends_with_a_line_that_says_so():
 
 @pytest.mark.parametrize("file_format", sorted(READERS))
 def test_no_reader_takes_that_line_for_data(file_format):
-    found = READERS[file_format](io.BytesIO(LINE + NOT_COMPLETE))
+    found = read_files(Files(io.BytesIO(LINE + NOT_COMPLETE)), file_format)
     assert [type(one) for one in found][-1] is Rejected
 
 
