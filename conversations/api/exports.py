@@ -38,7 +38,7 @@ BRANCHES_TO_WRITE = OpenApiParameter(
     ),
 )
 _FILE = {
-    (200, media_type): OpenApiTypes.STR
+    (200, media_type): OpenApiTypes.ANY if media_type.endswith("json") else OpenApiTypes.STR
     for media_type in sorted({writer.content_type for writer in WRITERS.values()})
 }
 
