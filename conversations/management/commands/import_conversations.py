@@ -55,8 +55,7 @@ Examples:
   manage.py import_conversations conversations.zip --user alice
   manage.py import_conversations backup.jsonl --format json --user-from owner --dry-run
   manage.py import_conversations everything.jsonl.gz --as-exported
-  manage.py import_conversations a.jsonl b.jsonl --format openai --user-from customer.id \\
-      --namespace crm --report rejected.jsonl
+  manage.py import_conversations a.jsonl b.jsonl --user-from customer.id --report rejected.jsonl
   manage.py import_conversations ~/.codex/sessions --format codex --user bot
   zcat chats.jsonl.gz | manage.py import_conversations - --format openai --user bot --json
 """
