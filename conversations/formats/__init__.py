@@ -1,6 +1,14 @@
 """Import and export formats, from and to plain dataclasses. Independent of Django."""
 
-from conversations.formats.chat import Chat, Malformed, RecordedBranch, RecordedChat, Rejected
+from conversations.formats.as_exported import exported_chats
+from conversations.formats.chat import (
+    AsExported,
+    Chat,
+    Malformed,
+    RecordedBranch,
+    RecordedChat,
+    Rejected,
+)
 from conversations.formats.files import Files
 from conversations.formats.message import (
     COST_PLACES,
@@ -14,7 +22,7 @@ from conversations.formats.message import (
 from conversations.formats.message_reader import as_own_fields
 from conversations.formats.reading import AUTO, read_files
 from conversations.formats.reasoning import reasoning_of, reasoning_part
-from conversations.formats.registry import FORMATS, Reader
+from conversations.formats.registry import AS_EXPORTED, FORMATS, Reader
 from conversations.formats.unpacking import Limits
 from conversations.formats.writers import WRITERS, Writer
 
@@ -22,6 +30,7 @@ from conversations.formats.writers import WRITERS, Writer
 READERS: dict[str, Reader] = {name: each.read for name, each in FORMATS.items()}
 
 __all__ = [
+    "AS_EXPORTED",
     "AUTO",
     "COST_PLACES",
     "DRAFT_FIELDS",
@@ -29,6 +38,7 @@ __all__ = [
     "READERS",
     "RECORDED_FIELDS",
     "WRITERS",
+    "AsExported",
     "Chat",
     "Files",
     "Limits",
@@ -43,6 +53,7 @@ __all__ = [
     "Writer",
     "as_own_fields",
     "cost_as_text",
+    "exported_chats",
     "read_files",
     "reasoning_of",
     "reasoning_part",

@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import json
+import uuid
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from conversations.formats.message import MessageDraft, RecordedMessage
+from conversations.formats.message import MessageDraft, RecordedMessage, RecordedReview
 
 MAX_REASON_CHARS = 300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AsExported:
+    """What an export of ours has of a conversation beyond a Chat, to store it as it was: its id and
+    source, and of each message the sequence and the reviews of staff, oldest first."""
+
+    id: uuid.UUID
+    source: str
+    sequences: tuple[int, ...]
+    reviews: tuple[tuple[RecordedReview, ...], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +42,8 @@ class Chat:
     follows, which is before it, or None for a beginning. `branches` are the numbers of the branches
     that they were written to, if the file has them, and `active` is the index of the last message
     of the active branch, by default of the last message. Without `parents` it is a line.
+
+    One that is to be stored as it was exported has `exported`, and its messages have their ids.
     """
 
     line: int
@@ -51,6 +65,7 @@ class Chat:
     parents: tuple[int | None, ...] = ()
     branches: tuple[int, ...] = ()
     active: int | None = None
+    exported: AsExported | None = None
 
     @property
     def key(self) -> str:

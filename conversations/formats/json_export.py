@@ -11,7 +11,7 @@ A conversation with branches has `active_branch`, and its messages have `parent_
 
 Ignored are `source` (set by the import), `id` of a message (but as a `parent_id`) and `sequence`
 (the order of the list counts), and `reviews` of staff, whose accounts belong to the exporting
-installation.
+installation. `as_exported.py` reads these too.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def _checks(record: type, ignored: frozenset[str]) -> dict[str, Check]:
 
 
 _OF_TREES = frozenset({"parents", "branches", "active"})
-_OF_READING = frozenset({"line", "file", "format", "file_id", "messages", "earlier"})
+_OF_READING = frozenset({"line", "file", "format", "file_id", "messages", "earlier", "exported"})
 CHAT_FIELDS = _checks(Chat, _OF_TREES | _OF_READING)
 CHAT_FIELDS_IGNORED = frozenset({"source"})
 _OF_OURS = frozenset(
@@ -91,10 +91,11 @@ def has_messages(value: dict[str, Any]) -> bool:
 
 def read_json(file: BinaryIO) -> Iterator[Chat | Rejected]:
     """Parse a file opened in binary mode, one conversation at a time."""
-    return read_chats(file, _chat)
+    return read_chats(file, chat_of)
 
 
-def _chat(number: int, data: dict[str, Any]) -> Chat:
+def chat_of(number: int, data: dict[str, Any]) -> Chat:
+    """The conversation of a line. Raises Malformed."""
     rest = dict(data)
     file_id = as_id("id", rest.pop("id", None))
     messages = as_list("messages", required("messages", rest.pop("messages", None)))
@@ -107,17 +108,17 @@ def _chat(number: int, data: dict[str, Any]) -> Chat:
         parents=parents,
         branches=branches,
         active=read_active(rest.pop("active_branch", None), messages),
-        **_fields("", rest, CHAT_FIELDS, CHAT_FIELDS_IGNORED),
+        **fields_of("", rest, CHAT_FIELDS, CHAT_FIELDS_IGNORED),
     )
 
 
 def _message(at: str, item: object) -> MessageDraft:
     data = as_object(at, item)
     required(f"{at}.role", data.get("role"))
-    return MessageDraft(**_fields(f"{at}.", data, MESSAGE_FIELDS, MESSAGE_FIELDS_IGNORED))
+    return MessageDraft(**fields_of(f"{at}.", data, MESSAGE_FIELDS, MESSAGE_FIELDS_IGNORED))
 
 
-def _fields(
+def fields_of(
     prefix: str, data: dict[str, Any], checks: Mapping[str, Check], ignored: frozenset[str]
 ) -> dict[str, Any]:
     """The checked values of the known fields; `prefix` is their path. Raises Malformed."""

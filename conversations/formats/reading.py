@@ -17,7 +17,7 @@ from dataclasses import replace
 from conversations.formats.chat import Chat, Rejected
 from conversations.formats.files import File, Files, Wanted, copied_to_disk
 from conversations.formats.recognition import format_of, is_read_on_disk, values_of
-from conversations.formats.registry import FORMATS, Format
+from conversations.formats.registry import AS_EXPORTED, EXPORTED, FORMATS, Format
 from conversations.formats.unpacking import Unreadable
 
 AUTO = "auto"
@@ -36,17 +36,21 @@ REST_NOT_READ = "The rest of the file is not read."
 
 def read_files(files: Files, format_name: str) -> Iterator[Chat | Rejected]:
     """The conversations of these files, one after the other, in the format of this name in FORMATS,
-    or each file in the one that it is recognised as: "auto".
+    or each file in the one that it is recognised as: "auto". AS_EXPORTED: each has its `exported`.
 
     A file that is recognised as another format than the named one is rejected as a whole, and so is
     the rest of a file that cannot be read on. KeyError for an unknown name.
     """
-    named = None if format_name == AUTO else FORMATS[format_name]
+    named = None if format_name == AUTO else _format_of(format_name)
     for file in files.open(named.wanted if named else _wanted_of_all()):
         if isinstance(file, Rejected):
             yield file
         else:
             yield from _read_file(file, named)
+
+
+def _format_of(name: str) -> Format:
+    return EXPORTED if name == AS_EXPORTED else FORMATS[name]
 
 
 def _wanted_of_all() -> Wanted:

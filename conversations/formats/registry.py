@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, NamedTuple
 
+from conversations.formats.as_exported import read_exported
 from conversations.formats.chat import Chat, Rejected
 from conversations.formats.chatgpt import looks_like_chatgpt, read_chatgpt
 from conversations.formats.claude import looks_like_claude, read_claude
@@ -77,3 +78,7 @@ ROWS = (
 # By the value of `import_conversations --format`.
 FORMATS = {row.name: row for row in ROWS}
 FORMATS["jsonl"] = FORMATS["json"]
+
+# Ours again, to be stored as it was: not for a file of somebody else, and so in no list of formats.
+AS_EXPORTED = "as exported"
+EXPORTED = Format("json", "an export of this project", read_exported, looks_like_json)

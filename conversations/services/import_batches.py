@@ -13,14 +13,26 @@ from itertools import groupby
 from typing import Any
 
 from django.db import IntegrityError, transaction
+from django.db.models import F
 
 from conversations.db.bulk_rows import Row, copy_rows
 from conversations.db.owners import is_distributed
 from conversations.formats import Chat, MessageDraft
-from conversations.models import Branch, Conversation, Message, Tombstone
-from conversations.services.conversations import DELETED_CONVERSATION, TAKEN_EXTERNAL_ID
+from conversations.models import Branch, Conversation, Message, Review, Tombstone
+from conversations.services.conversations import (
+    ANOTHER_CONVERSATION,
+    DELETED_CONVERSATION,
+    TAKEN_EXTERNAL_ID,
+    insert_conversation,
+)
 from conversations.services.database_errors import not_found_from
 from conversations.services.errors import Conflict, Deleted, ServiceError
+from conversations.services.import_as_exported import (
+    ANOTHERS,
+    check_stored_as_exported,
+    rows_as_exported,
+    stored_as_exported,
+)
 from conversations.services.import_dry_run import Seen
 from conversations.services.import_one import (
     STORED_COLUMNS,
@@ -47,15 +59,27 @@ class Item:
     ids: list[uuid.UUID] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.ids = ids_of(self.chat, self.owner_id, self.source)
+        if self.chat.exported is not None:
+            self.ids = [self.chat.exported.id]
+        else:
+            self.ids = ids_of(self.chat, self.owner_id, self.source)
 
     @property
     def external_key(self) -> tuple[int, str] | None:
         external_id = self.chat.external_id
         return None if external_id is None else (self.owner_id, external_id)
 
+    @property
+    def goes_along(self) -> bool:
+        """Whether it is stored with others."""
+        if is_distributed():
+            return False
+        return self.chat.exported is not None or can_be_made(self.chat, self.drafts)
+
     def new_rows(self) -> NewRows:
         """Raises InvalidValue for too many branches."""
+        if self.chat.exported is not None:
+            return rows_as_exported(self.chat, self.chat.exported, self.drafts, self.owner_id)
         new = new_conversation(self.chat, self.ids[0], self.owner_id, self.source)
         return rows_of(self.chat, self.drafts, new)
 
@@ -69,7 +93,7 @@ def store_batch(items: Sequence[Item]) -> list[Outcome]:
         try:
             if known.is_stored(item):
                 outcomes[place] = False
-            elif known.claim(item) and not is_distributed() and can_be_made(item.chat, item.drafts):
+            elif known.claim(item) and item.goes_along:
                 new[place] = item.new_rows()
         except ServiceError as error:
             outcomes[place] = error
@@ -110,7 +134,23 @@ def _outcome(store: Callable[..., bool], *given: Any) -> Outcome:
 
 
 def _stored_alone(item: Item) -> Outcome:
+    if item.chat.exported is not None:
+        return _outcome(_store_as_exported, item)
     return _outcome(store_alone, item.chat, item.drafts, item.ids, item.owner_id, item.source)
+
+
+def _store_as_exported(item: Item) -> bool:
+    """True if stored now, False if it was stored before, just so."""
+    if _Known([item]).is_stored(item):
+        return False
+    rows = item.new_rows()
+    with transaction.atomic():
+        if insert_conversation(Conversation(**rows.conversation)):
+            _copy_parts([rows])
+            return True
+    if _Known([item]).is_stored(item):  # by another process, this moment
+        return False
+    raise Conflict(ANOTHER_CONVERSATION, field="id")
 
 
 def _copied(new: Sequence[NewRows]) -> bool:
@@ -119,16 +159,21 @@ def _copied(new: Sequence[NewRows]) -> bool:
         return True
     # Two imports of the same conversations wait for each other, in the same order.
     ordered = sorted(new, key=lambda rows: str(rows.conversation["id"]))
-    branches = [branch for rows in new for branch in rows.branches]
     try:
         with transaction.atomic():
             copy_rows(Conversation, [rows.conversation for rows in ordered])
-            if branches:
-                copy_rows(Branch, branches)
-            copy_rows(Message, (message for rows in new for message in rows.messages))
+            _copy_parts(new)
     except IntegrityError:  # stored by another process meanwhile, or their owner erased
         return False
     return True
+
+
+def _copy_parts(new: Sequence[NewRows]) -> None:
+    if branches := [branch for rows in new for branch in rows.branches]:
+        copy_rows(Branch, branches)
+    copy_rows(Message, (message for rows in new for message in rows.messages))
+    if reviews := [review for rows in new for review in rows.reviews]:
+        copy_rows(Review, reviews)
 
 
 class _Known:
@@ -142,15 +187,20 @@ class _Known:
             (owner_id, id_): count
             for owner_id, id_, count in stored.values_list("user_id", "pk", "message_count")
         }
-        tombstones = Tombstone.objects.filter(id__in=ids)
+        self._owners = {id_: owner_id for owner_id, id_ in self._counts}
+        tombstones = Tombstone.objects.filter(id__in=ids, conversation_id=F("id"))
         self._deleted = set(tombstones.values_list("user_id", "id"))
+        self._deleted_ids = {id_ for _, id_ in self._deleted}
         self._claimed: set[object] = set()
         self._external = _with_external_ids(keys) if keys else {}
         self._messages = self._messages_of(items)
+        self._exported = self._exported_of(items)
 
     def is_stored(self, item: Item) -> bool:
         """Whether it is, with these messages. Raises Conflict and Deleted, as `store_alone`."""
         id_ = self._stored_id(item)
+        if item.chat.exported is not None:
+            self._check_id(item)
         if id_ is None and any((item.owner_id, id_) in self._deleted for id_ in item.ids):
             raise Deleted(DELETED_CONVERSATION)
         taken_by = self._external.get(item.external_key) if item.external_key else None
@@ -158,8 +208,18 @@ class _Known:
             raise Conflict(TAKEN_EXTERNAL_ID, field="external_id")
         if id_ is None:
             return False
+        if item.chat.exported is not None:
+            check_stored_as_exported(item.chat, item.drafts, self._exported.get(id_))
+            return True
         check_stored(item.owner_id, id_, item.chat, item.drafts, self._messages.get(id_))
         return True
+
+    def _check_id(self, item: Item) -> None:
+        """An id of ours is one for all owners, and was, where its conversation is deleted."""
+        if self._owners.get(item.ids[0], item.owner_id) != item.owner_id:
+            raise Conflict(ANOTHERS, field="id")
+        if item.ids[0] in self._deleted_ids:
+            raise Deleted(DELETED_CONVERSATION, field="id")
 
     def claim(self, item: Item) -> bool:
         """Whether no other conversation of the batch has one of its ids."""
@@ -177,7 +237,7 @@ class _Known:
         """The stored messages to compare with, of conversations that have not grown since."""
         wanted: dict[int, list[uuid.UUID]] = defaultdict(list)
         for item in items:
-            id_ = self._stored_id(item)
+            id_ = None if item.chat.exported else self._stored_id(item)
             if id_ and self._counts[item.owner_id, id_] <= len(item.drafts):
                 wanted[item.owner_id].append(id_)
         found: dict[uuid.UUID, list[Row]] = {}
@@ -187,6 +247,18 @@ class _Known:
             columns = rows.values("conversation_id", *STORED_COLUMNS)
             for id_, group in groupby(columns, key=lambda row: row["conversation_id"]):
                 found[id_] = list(group)
+        return found
+
+    def _exported_of(self, items: Sequence[Item]) -> dict[uuid.UUID, Chat]:
+        """The stored conversations to compare with whole, of those with as many messages."""
+        wanted: dict[int, list[uuid.UUID]] = defaultdict(list)
+        for item in items:
+            id_ = item.ids[0]
+            if item.chat.exported and self._counts.get((item.owner_id, id_)) == len(item.drafts):
+                wanted[item.owner_id].append(id_)
+        found: dict[uuid.UUID, Chat] = {}
+        for owner_id, ids in wanted.items():
+            found |= stored_as_exported(owner_id, ids)
         return found
 
 

@@ -11,6 +11,7 @@ import orjson
 from conversations.formats import Chat, MessageDraft
 from conversations.services.conversations import TAKEN_EXTERNAL_ID
 from conversations.services.errors import Conflict
+from conversations.services.import_as_exported import IN_FILE_TWICE, digest_of
 from conversations.services.import_one import COMPARED, STORED_DIFFERS, STORED_IS_SHORTER
 from conversations.services.validators import as_stored
 
@@ -56,7 +57,10 @@ class Seen:
         own = found[0][0] if found else keys[0]
         if external_key and self._find(_bytes_of(external_key)) not in (None, own):
             raise Conflict(TAKEN_EXTERNAL_ID, field="external_id")
-        if found:
+        if found and chat.exported is not None:
+            if found[0][1] != _digests(chat, drafts):
+                raise Conflict(IN_FILE_TWICE, field="id")
+        elif found:
             _compare(found[0][1], _digests(chat, drafts))
         return bool(found)
 
@@ -73,7 +77,9 @@ def _bytes_of(external_key: tuple[int, str]) -> bytes:
 
 
 def _digests(chat: Chat, drafts: Sequence[MessageDraft]) -> bytes:
-    """Of each message, with what it follows."""
+    """Of each message, with what it follows; or one of all of it, as it was exported."""
+    if chat.exported is not None:
+        return digest_of(chat, drafts)
     parents = chat.parents or [None] * len(drafts)
     branches = chat.branches or [None] * len(drafts)
     values = (

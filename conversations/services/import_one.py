@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 from django.conf import settings
 from django.db import transaction
@@ -18,10 +20,12 @@ from conversations.models import (
     DEFAULT_TITLE,
     Conversation,
     Message,
+    Status,
     Tombstone,
     derived_id,
     id_from_key,
 )
+from conversations.models.interrupted import INTERRUPTED_COLUMNS
 from conversations.services.appending import MAX_BATCH, append_drafts
 from conversations.services.audit import SCRIPT
 from conversations.services.conversation_values import (
@@ -65,6 +69,19 @@ def ids_of(chat: Chat, owner_id: int, source: str) -> list[uuid.UUID]:
     keys = [f"{source}:{form.key}" for form in (chat, chat.earlier) if form is not None]
     ids = [make(owner_id, key) for key in keys for make in (id_from_key, derived_id)]
     return list(dict.fromkeys(ids))
+
+
+def as_imported(chat: Chat) -> list[MessageDraft]:
+    """Its messages as they are stored."""
+    return [_interrupted_if_streaming(message) for message in chat.messages]
+
+
+def _interrupted_if_streaming(draft: MessageDraft) -> MessageDraft:
+    """An answer that was streaming at its export is interrupted: no process here runs it."""
+    if draft.status != Status.STREAMING:
+        return draft
+    columns: dict[str, Any] = INTERRUPTED_COLUMNS
+    return replace(draft, **columns)
 
 
 def check_chat(chat: Chat, drafts: Sequence[MessageDraft]) -> None:

@@ -28,12 +28,13 @@ NOT_A_NAME = "Not the name of a user: a text or a whole number."
 class OwnersFrom:
     """Owners that a file names: in `owner`, or in its metadata under a path (`customer.id`).
 
-    They are users of the namespace, made where there are none; never staff. Without a namespace a
-    name may say its own, as exports do.
+    They are users of the namespace, made where there are none; never staff, unless `with_staff`.
+    Without a namespace a name may say its own, as exports do.
     """
 
     field: str
     namespace: str = ""
+    with_staff: bool = False
 
     @property
     def path(self) -> str:
@@ -74,20 +75,23 @@ def owner_to_import_for(user_id: str, *, namespace: str = "", dry_run: bool = Fa
     return _nobody(user_id) if user is None else user.pk
 
 
-def ids_of_owners(usernames: Collection[str], *, dry_run: bool = False) -> dict[str, int]:
-    """The ids of these users, who are created where there are none; without those of staff.
+def ids_of_owners(
+    usernames: Collection[str], *, with_staff: bool = False, dry_run: bool = False
+) -> dict[str, int]:
+    """The ids of these users, who are created where there are none; without those of staff, unless
+    `with_staff`.
 
     In a dry run nobody is created: whom there is not has an id that no user has.
     """
     found = _stored(usernames)
     missing = set(usernames) - found.keys()
     if missing and dry_run:
-        return _not_of_staff(found) | {name: _nobody(name) for name in missing}
+        return _ids_of(found, with_staff) | {name: _nobody(name) for name in missing}
     if missing:
         new = [User(username=name, password=make_password(None)) for name in sorted(missing)]
         User.objects.bulk_create(new, ignore_conflicts=True)
         found |= _stored(missing)
-    return _not_of_staff(found)
+    return _ids_of(found, with_staff)
 
 
 def _stored(usernames: Collection[str]) -> dict[str, User]:
@@ -97,9 +101,11 @@ def _stored(usernames: Collection[str]) -> dict[str, User]:
     }
 
 
-def _not_of_staff(users: dict[str, User]) -> dict[str, int]:
+def _ids_of(users: dict[str, User], with_staff: bool) -> dict[str, int]:
     return {
-        name: user.pk for name, user in users.items() if not user.is_staff and not user.is_superuser
+        name: user.pk
+        for name, user in users.items()
+        if with_staff or not (user.is_staff or user.is_superuser)
     }
 
 

@@ -7,7 +7,7 @@ Nothing is stored here, and nothing read: a conversation that is new has its who
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from django.utils import timezone
@@ -32,6 +32,7 @@ class NewRows:
     conversation: Row
     branches: list[Row]
     messages: list[Row]
+    reviews: list[Row] = field(default_factory=list)
 
 
 def can_be_made(chat: Chat, drafts: Sequence[MessageDraft]) -> bool:
@@ -52,23 +53,27 @@ def rows_of(chat: Chat, drafts: Sequence[MessageDraft], conversation: Conversati
     Raises InvalidValue for too many branches.
     """
     messages = [
-        _message(conversation, index, draft, draft.created_at or timezone.now())
+        message_row(conversation, index, draft, draft.created_at or timezone.now())
         for index, draft in enumerate(drafts)
     ]
-    branches = _place(chat, messages, conversation)
+    branches = place(chat, messages, conversation)
     conversation.message_count = conversation.last_sequence = len(messages)
     for end in range(MAX_BATCH, len(messages) + MAX_BATCH, MAX_BATCH):
         last_of_request = messages[min(end, len(messages)) - 1]
         conversation.updated_at = max(conversation.updated_at, last_of_request["created_at"])
     if conversation.title == DEFAULT_TITLE:
         conversation.title = title_from(drafts) or DEFAULT_TITLE
-    row = {column: getattr(conversation, column) for column in columns_of(Conversation)}
-    return NewRows(row, [_branch_row(branch) for branch in branches], messages)
+    return NewRows(row_of(conversation), branches, messages)
 
 
-def _message(
+def row_of(conversation: Conversation) -> Row:
+    return {column: getattr(conversation, column) for column in columns_of(Conversation)}
+
+
+def message_row(
     conversation: Conversation, index: int, draft: MessageDraft, created_at: datetime
 ) -> Row:
+    """A message as one that is imported anew has it, on the first line."""
     row: Row = {name: getattr(draft, name) for name in _DRAFT_COLUMNS}
     row |= {
         "id": message_id(conversation.pk, index),
@@ -82,8 +87,9 @@ def _message(
     return row
 
 
-def _place(chat: Chat, messages: Sequence[Row], conversation: Conversation) -> list[Branch]:
-    """Put the branch into each message, and what is known of branches into the conversation."""
+def place(chat: Chat, messages: Sequence[Row], conversation: Conversation) -> list[Row]:
+    """The branches. Puts its branch into each message, and what is known of all of them into the
+    conversation. Raises InvalidValue for too many branches."""
     if not chat.parents:
         return []
     placement = Placement(conversation)
@@ -97,7 +103,7 @@ def _place(chat: Chat, messages: Sequence[Row], conversation: Conversation) -> l
     conversation.active_branch = placement.current
     if chat.active is not None:
         conversation.active_branch = number_of(messages[chat.active]["branch"])
-    return placement.new_branches
+    return [_branch_row(branch) for branch in placement.new_branches]
 
 
 def _branch_row(branch: Branch) -> Row:

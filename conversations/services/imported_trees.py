@@ -36,7 +36,7 @@ def parents_of(conversation_id: uuid.UUID, chat: Chat) -> list[Parent]:
         length = 0 if follows is None else lengths[follows]
         begins_after: uuid.UUID | Literal["root"] = "root"
         if follows is not None:
-            begins_after = message_id(conversation_id, follows)
+            begins_after = chat.messages[follows].id or message_id(conversation_id, follows)
         parents.append(OnBranch(number, begins_after, length))
         lengths.append(length + 1)
     return parents

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
 
 import orjson
 
 from conversations.db import replicas
 from conversations.formats import Chat, MessageDraft, Rejected
-from conversations.models import Status
-from conversations.models.interrupted import INTERRUPTED_COLUMNS
 from conversations.services.errors import InvalidValue, ServiceError
+from conversations.services.import_as_exported import check_exported
 from conversations.services.import_batches import Item, Outcome, look_at_batch, store_batch
 from conversations.services.import_dry_run import Seen
-from conversations.services.import_one import check_chat
+from conversations.services.import_one import as_imported, check_chat
 from conversations.services.import_owners import NOT_FOR_STAFF, OwnersFrom, ids_of_owners
 
 # A batch ends with the conversation that makes it so large.
@@ -78,7 +76,8 @@ class Importer:
     ("import:openai", which is stored) and the key of a conversation determine its id, so that a
     repeated import finds the stored rows. These are not changed: a conversation counts as already
     stored if the stored one begins with the same messages (title and metadata may have changed
-    since), else it is rejected. So an import that was killed is completed by running it again.
+    since), else it is rejected. So an import that was killed is completed by running it again. One
+    with `exported` has its own id, and is already stored only if it is stored just so.
 
     A dry run stores nothing, and has the same report. `on_rejected` is called with the place that
     was given to `add` and why it is refused, in the order of the file; `on_progress` after each
@@ -121,6 +120,8 @@ class Importer:
         read.drafts = as_imported(read.chat)
         try:
             check_chat(read.chat, read.drafts)
+            if read.chat.exported is not None:
+                check_exported(read.chat, read.chat.exported)
             owners = self._owners
             read.owner = owners if isinstance(owners, int) else owners.username_of(read.chat)
         except ServiceError as error:
@@ -157,7 +158,8 @@ class Importer:
         if isinstance(self._owners, int):
             return {self._owners: self._owners}
         names = {str(read.owner) for read in batch if isinstance(read.chat, Chat)}
-        ids = ids_of_owners(names, dry_run=self._seen is not None)
+        with_staff, dry_run = self._owners.with_staff, self._seen is not None
+        ids = ids_of_owners(names, with_staff=with_staff, dry_run=dry_run)
         return dict(ids.items())
 
     def _not_for_staff(self) -> InvalidValue:
@@ -187,19 +189,6 @@ class Importer:
 
 def _rejected(chat: Chat, error: ServiceError) -> Rejected:
     return Rejected.at(chat.line, error.field, error.detail, file=chat.file)
-
-
-def as_imported(chat: Chat) -> list[MessageDraft]:
-    """Its messages as they are stored."""
-    return [_interrupted_if_streaming(message) for message in chat.messages]
-
-
-def _interrupted_if_streaming(draft: MessageDraft) -> MessageDraft:
-    """An answer that was streaming at its export is interrupted: no process here runs it."""
-    if draft.status != Status.STREAMING:
-        return draft
-    columns: dict[str, Any] = INTERRUPTED_COLUMNS
-    return replace(draft, **columns)
 
 
 def _size_of(drafts: list[MessageDraft]) -> int:

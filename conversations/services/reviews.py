@@ -33,7 +33,7 @@ def review_message(
 
     Raises InvalidValue, NotFound, NotAllowed, ReasonRequired, OnLegalHold.
     """
-    _check(score, labels, comment)
+    check_review(score, labels, comment)
     with _message_to_review(conversation_id, message_id, access) as owner_id:
         reviewer = _reviewer(access)
         review, _ = Review.objects.update_or_create(
@@ -87,7 +87,8 @@ def _reviewer(access: AccessContext) -> tuple[int, str]:
     return access.caller.user.pk, access.caller.user.username
 
 
-def _check(score: int, labels: Sequence[str], comment: str) -> None:
+def check_review(score: int, labels: Sequence[str], comment: str) -> None:
+    """Raise InvalidValue, naming the field."""
     if score not in (-1, 1):
         raise InvalidValue(BAD_SCORE, field="score")
     check_text("comment", comment)

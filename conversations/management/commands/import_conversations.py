@@ -10,7 +10,7 @@ from typing import IO, Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from conversations.formats import AUTO, FORMATS, Files, Rejected
+from conversations.formats import AS_EXPORTED, AUTO, FORMATS, Files, Rejected
 from conversations.management.arguments import (
     INCOMPLETE,
     INTERRUPTED,
@@ -20,15 +20,17 @@ from conversations.management.arguments import (
     print_json,
 )
 from conversations.management.progress import progress_bar
-from conversations.services.errors import ServiceError
+from conversations.services.errors import InvalidValue, ServiceError
 from conversations.services.import_files import add_files
-from conversations.services.import_owners import OwnersFrom, owner_to_import_for
+from conversations.services.import_owners import OWNER, OwnersFrom, owner_to_import_for
 from conversations.services.imports import Importer, ImportReport
 from conversations.services.users import check_namespace
 
 STANDARD_INPUT = "-"
 SHOWN_REJECTIONS = 20
 
+OUR_FORMATS = ("jsonl", "json")
+NOT_OURS = f"With --as-exported only {' or '.join(OUR_FORMATS)}."
 DRY_RUN = "Dry run: nothing was stored. The result of an import would be:"
 MORE_REJECTED = "… and {count} more rejected; --report FILE writes all of them."
 STOPPED = "Stopped."
@@ -43,14 +45,18 @@ idempotent: a conversation is identified by its owner, the format, and its id in
 without one, its content. So an import that was stopped or killed is completed by the same command.
 --user-from names whose conversations they are: `owner`, where the format has it, or a path into
 their metadata, such as customer.id. The users are made in --namespace, as by the first write of a
-trusted client; a name of staff is rejected. Exit status: 0 if nothing was rejected, 1 if something
-was rejected, 2 if the import could not run, 130 if it was stopped by Ctrl-C.
+trusted client; a name of staff is rejected.
+--as-exported reads what export_conversations wrote as jsonl or json, and stores it just so: for the
+same owners, staff too, with the same ids, sequences, branches, times and reviews. An id that is
+stored with other values, or was deleted, is rejected. Exit status: 0 if nothing was rejected, 1 if
+something was rejected, 2 if the import could not run, 130 if it was stopped by Ctrl-C.
 
 Examples:
   manage.py import_conversations conversations.zip --user alice
   manage.py import_conversations backup.jsonl --format json --user-from owner --dry-run
   manage.py import_conversations a.jsonl b.jsonl --user-from customer.id --namespace crm
   manage.py import_conversations chats.jsonl --user bot --report rejected.jsonl
+  manage.py import_conversations everything.jsonl.gz --as-exported
   manage.py import_conversations ~/.codex/sessions --format codex --user bot
   zcat chats.jsonl.gz | manage.py import_conversations - --format openai --user bot --json
 """
@@ -83,6 +89,11 @@ class Command(BaseCommand):
             metavar="FIELD",
             help="the owners are those whom the file names here; created where there are none",
         )
+        owners.add_argument(
+            "--as-exported",
+            action="store_true",
+            help="store an export of this project as it was, with its owners, ids and reviews",
+        )
         parser.add_argument("--namespace", default="", help="the namespace of the users, if any")
         parser.add_argument("--dry-run", action="store_true", help="only report, store nothing")
         parser.add_argument(
@@ -102,7 +113,7 @@ class Command(BaseCommand):
                     dry_run=options["dry_run"],
                     on_rejected=rejections.add,
                 )
-                _import(importer, files, options["format"])
+                _import(importer, files, _format(options))
         except ServiceError as error:
             option = "--user" if error.field == "user_id" else f"--{error.field}"
             raise CommandError(f"{option}: {error.detail}", returncode=USAGE_ERROR) from error
@@ -169,9 +180,20 @@ def _owners(options: dict[str, Any]) -> int | OwnersFrom:
     """Raises InvalidValue."""
     namespace = options["namespace"]
     check_namespace(namespace)
+    if options["as_exported"]:
+        return OwnersFrom(OWNER, namespace, with_staff=True)
     if options["user"] is None:
         return OwnersFrom(options["user_from"], namespace)
     return owner_to_import_for(options["user"], namespace=namespace, dry_run=options["dry_run"])
+
+
+def _format(options: dict[str, Any]) -> str:
+    """Raises InvalidValue."""
+    if not options["as_exported"]:
+        return str(options["format"])
+    if options["format"] not in {AUTO, *OUR_FORMATS}:
+        raise InvalidValue(NOT_OURS, field="format")
+    return AS_EXPORTED
 
 
 def _import(importer: Importer, given: Mapping[str, Files], file_format: str) -> None:

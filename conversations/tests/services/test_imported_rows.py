@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from conversations.formats import Chat, MessageDraft
 from conversations.services import import_batches
 from conversations.services.import_batches import Item
-from conversations.services.import_one import check_chat, store_alone
-from conversations.services.imports import as_imported, import_conversations
+from conversations.services.import_one import as_imported, check_chat, store_alone
+from conversations.services.imports import import_conversations
 from conversations.tests.factories import make_user
 
 pytestmark = [
