@@ -53,9 +53,11 @@ __all__ = [
     "export_files",
 ]
 
-# Of conversations, and of messages that the database writes at once.
+# Of conversations, and of messages that the database writes at once: of one conversation, and of
+# several, whose text is best not larger than the caches of a processor.
 BATCH = 500
 WRITTEN_AT_ONCE = 5_000
+WRITTEN_TOGETHER = 1_000
 UNKNOWN_FORMAT = "Unknown format. Formats are {formats}."
 UNKNOWN_BRANCHES = "Must be `active` or `all`."
 # As ListedChat has them.
@@ -212,12 +214,14 @@ def _chunks(export: _Export) -> Iterator[Iterator[str]]:
         reviewed = _reviewed_among(export, batch)
         plain = _plain_among(export, batch)
         for is_plain, group in groupby(batch, plain.__contains__):
-            if is_plain:
-                for text, count in _written(export, list(group), reviewed):
-                    yield iter([text])
-                    done = _told(export, done + count)
-            else:
-                for _, chats in _recorded(export, list(group), reviewed):
+            for part in within(group, WRITTEN_TOGETHER if is_plain else WRITTEN_AT_ONCE):
+                text = _written(export, part, reviewed) if is_plain else None
+                if text is not None:
+                    if text:  # they may all be deleted
+                        yield iter([text])
+                    done = _told(export, done + len(part))
+                    continue
+                for _, chats in _recorded(export, part, reviewed):
                     yield from map(export.writer.write, chats)
                     done = _told(export, done + 1)
 
@@ -282,25 +286,21 @@ def _of_batch(model: type[Message | Review], batch: list[ListedChat]) -> QuerySe
     return model._default_manager.filter(user_id__in=owners, conversation_id__in=ids)
 
 
-def _written(
-    export: _Export, batch: list[ListedChat], reviewed: set[uuid.UUID]
-) -> Iterator[tuple[str, int]]:
-    """The text of as many conversations as are written at once, and their number."""
-    for part in within(batch, WRITTEN_AT_ONCE):
-        lines = [
-            Line(
-                one.user_id,
-                one.pk,
-                one.last_sequence,
-                export.name_of(one.username),
-                one.pk in reviewed,
-            )
-            for one in part
-        ]
-        with reads_on(export.reading):
-            text = objects_of(lines, end=export.writer.between or "\n")
-        if text:  # they may all be deleted
-            yield text.removesuffix(export.writer.between), len(part)
+def _written(export: _Export, part: list[ListedChat], reviewed: set[uuid.UUID]) -> str | None:
+    """The text of these as the database writes it, or None where it is too long for that."""
+    lines = [
+        Line(
+            one.user_id,
+            one.pk,
+            one.last_sequence,
+            export.name_of(one.username),
+            one.pk in reviewed,
+        )
+        for one in part
+    ]
+    with reads_on(export.reading):
+        text = objects_of(lines, end=export.writer.between or "\n")
+    return text and text.removesuffix(export.writer.between)
 
 
 def _recorded(
