@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
+from functools import cache
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -19,7 +20,7 @@ from django.db import OperationalError, models
 from django.db.models import CharField, DateTimeField, DecimalField, TextField, UUIDField
 from psycopg2.errors import ProgramLimitExceeded
 
-from conversations.db.functions import DatabaseFunction
+from conversations.db.replicas import read_connection
 from conversations.formats.writers.jsonl import CHAT_FIELDS, MESSAGE_FIELDS
 from conversations.models import Conversation, Message, Review
 
@@ -48,6 +49,58 @@ class _Column(NamedTuple):
     column: str
     value: str
     is_null: bool
+
+
+def objects_of(conversations: Sequence[Line], *, end: str) -> list[str] | None:
+    """Their JSON objects in the given order, each followed by `end`; deleted ones are left out.
+
+    One statement; all of their messages are in memory. None if a conversation is longer than a
+    value of PostgreSQL (1 GB).
+    """
+    arrays: list[list[Any]] = [list(column) for column in zip(*conversations, strict=True)]
+    try:
+        with read_connection().cursor() as cursor:
+            cursor.execute(_statement(), [end, *arrays])
+            return [text for (text,) in cursor.fetchall()]
+    except OperationalError as error:
+        if isinstance(error.__cause__, ProgramLimitExceeded):
+            return None
+        raise
+
+
+@cache
+def _statement() -> str:
+    """`k` are the conversations, for each of which its messages are read in the order of the index
+    by sequence: what is LATERAL leaves the planner nothing but a nested loop (OFFSET 0 keeps it
+    from making a join of it)."""
+    chat = _members(_columns(Conversation, _same(CHAT_FIELDS), "c", owner="to_json(k.owner)::text"))
+    review = _members(_columns(Review, _REVIEW_COLUMNS, "r"))
+    message = _members(_columns(Message, _same(MESSAGE_FIELDS), "m"))
+    # No value comes from outside: names are those of fields.
+    reviews = f"""CASE WHEN k.has_reviews THEN COALESCE((
+        SELECT string_agg({_object(review)}, ', ' ORDER BY r.created_at, r.id)
+        FROM conversations_review r
+        WHERE r.user_id = k.owner_id AND r.conversation_id = k.id AND r.message_id = m.id
+    ), '') ELSE '' END"""  # noqa: S608
+    messages = f"""COALESCE((
+        SELECT string_agg(one.text, ', ') FROM (
+            SELECT {_object([*message, *_array("reviews", reviews)])} AS text
+            FROM conversations_message m
+            WHERE m.user_id = k.owner_id AND m.conversation_id = k.id
+                AND m.sequence <= k.last_sequence
+            ORDER BY m.sequence
+        ) AS one), '')"""  # noqa: S608
+    return f"""
+        SELECT {_object([*chat, *_array("messages", messages)])} || %s
+        FROM (
+            SELECT *
+            FROM unnest(%s::integer[], %s::uuid[], %s::integer[], %s::text[], %s::boolean[])
+                WITH ORDINALITY AS k (owner_id, id, last_sequence, owner, has_reviews, place)
+            ORDER BY place OFFSET 0) AS k
+        CROSS JOIN LATERAL (
+            SELECT * FROM conversations_conversation
+            WHERE user_id = k.owner_id AND id = k.id OFFSET 0) AS c
+        ORDER BY k.place"""  # noqa: S608
 
 
 def _same(names: Sequence[str]) -> dict[str, str]:
@@ -130,61 +183,3 @@ def _time(column: str) -> str:
     digits = f"""to_char({column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US')"""
     return f"""CASE WHEN {column}::timestamptz(5) <> {column} OR {column}::timestamptz(0) = {column}
         THEN to_json({column})::text ELSE '"' || {digits} || '+00:00"' END"""
-
-
-def _query() -> str:
-    """`k` are the conversations, for each of which its messages are read in the order of the index
-    by sequence: what is LATERAL leaves the planner nothing but a nested loop (OFFSET 0 keeps it
-    from making a join of it)."""
-    chat = _members(_columns(Conversation, _same(CHAT_FIELDS), "c", owner="to_json(k.owner)::text"))
-    review = _members(_columns(Review, _REVIEW_COLUMNS, "r"))
-    message = _members(_columns(Message, _same(MESSAGE_FIELDS), "m"))
-    # No value comes from outside: names are those of fields.
-    reviews = f"""CASE WHEN k.has_reviews THEN COALESCE((
-        SELECT string_agg({_object(review)}, ', ' ORDER BY r.created_at, r.id)
-        FROM conversations_review r
-        WHERE r.user_id = k.owner_id AND r.conversation_id = k.id AND r.message_id = m.id
-    ), '') ELSE '' END"""  # noqa: S608
-    messages = f"""COALESCE((
-        SELECT string_agg(one.text, ', ') FROM (
-            SELECT {_object([*message, *_array("reviews", reviews)])} AS text
-            FROM conversations_message m
-            WHERE m.user_id = k.owner_id AND m.conversation_id = k.id
-                AND m.sequence <= k.last_sequence
-            ORDER BY m.sequence
-        ) AS one), '')"""  # noqa: S608
-    return f"""
-        SELECT string_agg({_object([*chat, *_array("messages", messages)])} || ending, ''
-            ORDER BY k.place)
-        FROM unnest(owner_ids, ids, last_sequences, owners, with_reviews)
-            WITH ORDINALITY AS k (owner_id, id, last_sequence, owner, has_reviews, place)
-        CROSS JOIN LATERAL (
-            SELECT * FROM conversations_conversation
-            WHERE user_id = k.owner_id AND id = k.id OFFSET 0) AS c"""  # noqa: S608
-
-
-_ARGUMENTS = (
-    *("ending text", "owner_ids integer[]", "ids uuid[]", "last_sequences integer[]"),
-    *("owners text[]", "with_reviews boolean[]"),
-)
-OBJECTS = DatabaseFunction(
-    "conversation_objects",
-    arguments=_ARGUMENTS,
-    returns="text",
-    body=f"BEGIN RETURN ({_query()}); END",
-)
-
-
-def objects_of(conversations: Sequence[Line], *, end: str) -> str | None:
-    """Their JSON objects in the given order, each followed by `end`; deleted ones are left out.
-
-    One value of one statement, or None if it would be larger than PostgreSQL's limit (1 GB).
-    """
-    arrays: list[list[Any]] = [list(column) for column in zip(*conversations, strict=True)]
-    try:
-        [(text,)] = OBJECTS.rows(end, *arrays)
-    except OperationalError as error:
-        if isinstance(error.__cause__, ProgramLimitExceeded):
-            return None
-        raise
-    return text or ""

@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 from conversations.db.functions import install, missing
-from conversations.selectors import (
-    conversation_lines,
-    conversation_pages,
-    message_pages,
-    token_holders,
-)
+from conversations.selectors import conversation_pages, message_pages, token_holders
 from conversations.services import append_at_end
 
 FUNCTIONS = (
@@ -16,7 +11,6 @@ FUNCTIONS = (
     conversation_pages.CONVERSATIONS,
     conversation_pages.CONVERSATION,
     message_pages.MESSAGES,
-    conversation_lines.OBJECTS,
     append_at_end.APPEND,
 )
 
