@@ -56,6 +56,8 @@ __all__ = [
 # Of conversations, and of messages that the database writes at once.
 BATCH = 500
 WRITTEN_AT_ONCE = 5_000
+# Conversations whose texts are joined: larger ones take more time in memory that is new each time.
+JOINED = 50
 UNKNOWN_FORMAT = "Unknown format. Formats are {formats}."
 UNKNOWN_BRANCHES = "Must be `active` or `all`."
 # As ListedChat has them.
@@ -212,14 +214,20 @@ def _chunks(export: _Export) -> Iterator[Iterator[str]]:
         reviewed = _reviewed_among(export, batch)
         plain = _plain_among(export, batch)
         for is_plain, group in groupby(batch, plain.__contains__):
-            if is_plain:
-                for text, count in _written(export, list(group), reviewed):
-                    yield iter([text])
-                    done = _told(export, done + count)
-            else:
-                for _, chats in _recorded(export, list(group), reviewed):
+            for part in within(group, WRITTEN_AT_ONCE):
+                texts = _written(export, part, reviewed) if is_plain else None
+                if texts is not None:
+                    if texts:  # they may all be deleted
+                        yield _joined(texts)
+                    done = _told(export, done + len(part))
+                    continue
+                for _, chats in _recorded(export, part, reviewed):
                     yield from map(export.writer.write, chats)
                     done = _told(export, done + 1)
+
+
+def _joined(texts: list[str]) -> Iterator[str]:
+    return ("".join(texts[at : at + JOINED]) for at in range(0, len(texts), JOINED))
 
 
 def _files(export: _Export) -> Iterator[tuple[str, Iterator[str]]]:
@@ -282,25 +290,24 @@ def _of_batch(model: type[Message | Review], batch: list[ListedChat]) -> QuerySe
     return model._default_manager.filter(user_id__in=owners, conversation_id__in=ids)
 
 
-def _written(
-    export: _Export, batch: list[ListedChat], reviewed: set[uuid.UUID]
-) -> Iterator[tuple[str, int]]:
-    """The text of as many conversations as are written at once, and their number."""
-    for part in within(batch, WRITTEN_AT_ONCE):
-        lines = [
-            Line(
-                one.user_id,
-                one.pk,
-                one.last_sequence,
-                export.name_of(one.username),
-                one.pk in reviewed,
-            )
-            for one in part
-        ]
-        with reads_on(export.reading):
-            text = objects_of(lines, end=export.writer.between or "\n")
-        if text:  # they may all be deleted
-            yield text.removesuffix(export.writer.between), len(part)
+def _written(export: _Export, part: list[ListedChat], reviewed: set[uuid.UUID]) -> list[str] | None:
+    """The texts of these as the database writes them, or None where one is too long for that."""
+    lines = [
+        Line(
+            one.user_id,
+            one.pk,
+            one.last_sequence,
+            export.name_of(one.username),
+            one.pk in reviewed,
+        )
+        for one in part
+    ]
+    between = export.writer.between
+    with reads_on(export.reading):
+        texts = objects_of(lines, end=between or "\n")
+    if texts:
+        texts[-1] = texts[-1].removesuffix(between)
+    return texts
 
 
 def _recorded(
