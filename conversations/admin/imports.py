@@ -59,10 +59,15 @@ class ImportForm(forms.Form):
     without the script it is in the form.
     """
 
-    file = forms.FileField(label="File", required=False, allow_empty_file=True)
+    file = forms.FileField(
+        label="File",
+        required=False,
+        allow_empty_file=True,
+        help_text="An export of another application or of this one: plain, or as gzip or zip.",
+    )
     format = forms.ChoiceField(
         label="Format",
-        choices=[(AUTO, "recognised by its content"), *((name, name) for name in FORMATS)],
+        choices=[(AUTO, "Recognised by its content"), *((name, name) for name in sorted(FORMATS))],
     )
     owner = forms.CharField(
         label="Owner",
@@ -73,8 +78,8 @@ class ImportForm(forms.Form):
     owner_field = forms.CharField(
         label="Or: where the file names the owners",
         required=False,
-        help_text="`owner`, or a path into the metadata such as customer.id. Users are created "
-        "where there are none; accounts of staff are refused.",
+        help_text="The word owner, where the format names one, or a path into the metadata such as "
+        "customer.id. Users are created where there are none; accounts of staff are refused.",
     )
     namespace = forms.CharField(
         label="Namespace", required=False, help_text="Of the owner or owners, if they are in one."

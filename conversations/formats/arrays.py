@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 from conversations.formats.chat import Malformed, Rejected
-from conversations.formats.lines import NOT_JSON, TOO_DEEP, UNREADABLE_NUMBER, unique_names
+from conversations.formats.lines import TOO_DEEP, UNREADABLE_NUMBER, not_json, unique_names
 
 MAX_VALUE_CHARS = 64 * 1024 * 1024
 CHUNK_BYTES = 1024 * 1024
@@ -97,9 +97,7 @@ class _Text:
             except json.JSONDecodeError as error:
                 too_long = len(self._text) - begin > MAX_VALUE_CHARS
                 if too_long or not self._read_on():
-                    position = error.pos - begin + 1
-                    detail = NOT_JSON.format(reason=error.msg, position=position)
-                    raise Malformed(None, detail) from None
+                    raise Malformed(None, not_json(error, begin)) from None
             except ValueError:  # Python's limit on the digits of an integer
                 raise Malformed(None, UNREADABLE_NUMBER) from None
             except RecursionError:

@@ -23,6 +23,12 @@ _BOM = b"\xef\xbb\xbf"
 _SKIP_BYTES = 1024 * 1024
 
 
+def not_json(error: json.JSONDecodeError, begin: int = 0) -> str:
+    """What is wrong, and where: from 1 on, in the value that begins at `begin` of the text."""
+    reason = error.msg.removesuffix(" at")  # as some of Python's messages end
+    return NOT_JSON.format(reason=reason, position=error.pos - begin + 1)
+
+
 def read_lines(
     file: BinaryIO, *, max_bytes: int = MAX_LINE_BYTES
 ) -> Iterator[tuple[int, bytes] | Rejected]:
@@ -54,7 +60,7 @@ def parse_object(line: bytes) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise Malformed(None, NOT_UTF8.format(position=error.start + 1)) from None
     except json.JSONDecodeError as error:
-        raise Malformed(None, NOT_JSON.format(reason=error.msg, position=error.pos + 1)) from None
+        raise Malformed(None, not_json(error)) from None
     except ValueError:  # Python's limit on the digits of an integer
         raise Malformed(None, UNREADABLE_NUMBER) from None
     except RecursionError:

@@ -28,7 +28,7 @@ MAX_REFUSED = 100_000
 
 NOTHING_READ = "None of the last {limit:,} can be read."
 LONG_MESSAGE = "Longer than {limit:,} characters."
-LOOKS_LIKE = "This looks like {label}, not like {name}."
+LOOKS_LIKE = "This looks like {label} (format {found}), not like {name}."
 UNKNOWN_FORMAT = "Not recognised as one of the formats that can be read."
 EMPTY = "The file is empty: its format cannot be recognised."
 REST_NOT_READ = "The rest of the file is not read."
@@ -97,7 +97,7 @@ def _format_for(file: File, named: Format | None) -> Format | str:
         return named
     found = format_of(values)
     if named and found:
-        return LOOKS_LIKE.format(label=found.label, name=named.name)
+        return LOOKS_LIKE.format(label=found.label, found=found.name, name=named.name)
     if not named and not file.beginning.strip():
         file.stream.peek()  # raises what is wrong with it, if so
         return EMPTY

@@ -35,6 +35,8 @@ _PARAMETERS = {
     "archived": "archived",
 }
 
+_RATINGS = ("1", "-1")
+
 
 def add_choosing_arguments(parser: CommandParser) -> None:
     """They narrow each other down; without any, all conversations are chosen."""
@@ -48,11 +50,11 @@ def add_choosing_arguments(parser: CommandParser) -> None:
     group.add_argument("--until", metavar="TIME", help=text.format("before this time"))
     group.add_argument("--model", help="the conversation's model, exactly")
     group.add_argument("--mode", help="the detected mode of one of its messages")
-    group.add_argument("--rating", help="1 or -1: one of its messages has this rating")
+    group.add_argument("--rating", choices=_RATINGS, help="one of its messages has this rating")
     group.add_argument(
         "--min-rating",
-        metavar="RATING",
-        help="its messages have ratings, and none is lower than this: 1 or -1",
+        choices=_RATINGS,
+        help="its messages have ratings, and none is lower than this",
     )
     group.add_argument("--tag", action="append", help="repeated: it has all of these tags")
     group.add_argument("--pinned", action="store_const", const="true", help="it is pinned")

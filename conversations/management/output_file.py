@@ -61,9 +61,7 @@ class _Whole:
 
 @contextmanager
 def _renamed_to(target: Path) -> Iterator[IO[bytes]]:
-    with NamedTemporaryFile(
-        dir=target.parent, prefix=f".{target.name}.", suffix=".part", delete=False
-    ) as file:
+    with _beside(target) as file:
         try:
             yield file
             file.flush()
@@ -72,6 +70,16 @@ def _renamed_to(target: Path) -> Iterator[IO[bytes]]:
         except BaseException:
             os.unlink(file.name)
             raise
+
+
+def _beside(target: Path) -> IO[bytes]:
+    try:
+        return NamedTemporaryFile(
+            dir=target.parent, prefix=f".{target.name}.", suffix=".part", delete=False
+        )
+    except OSError as error:
+        error.filename = str(target)  # the name that was asked for
+        raise
 
 
 def close_standard_output() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
+from conversations.admin.formatting import counted
 from conversations.models import RetentionAct
 from conversations.services.removal import Removed
 
@@ -23,8 +24,8 @@ def say_waiting(command: BaseCommand) -> Callable[[], None]:
 def shown_removed(removed: Removed, act: str) -> str:
     left = f"; {removed.left:,} left, in use meanwhile" if removed.left else ""
     return (
-        f"{_DONE[act]} {removed.conversations:,} conversations with "
-        f"{removed.messages:,} messages{left}"
+        f"{_DONE[act]} {counted(removed.conversations, 'conversation')} with "
+        f"{counted(removed.messages, 'message')}{left}"
     )
 
 
@@ -32,7 +33,8 @@ def shown_preview(found: Mapping[str, Any], act: str) -> str:
     """Of what `count_due` returns."""
     oldest = f", the oldest of {found['oldest']:%Y-%m-%d}" if found["oldest"] else ""
     return (
-        f"{found['conversations']:,} conversations with {found['messages']:,} messages would be "
+        f"{counted(found['conversations'], 'conversation')} with "
+        f"{counted(found['messages'], 'message')} would be "
         f"{_DONE[act]}{oldest}. Left out: {found['pinned']:,} pinned, {found['held']:,} on legal "
         "hold."
     )

@@ -27,8 +27,9 @@ from conversations.models.user_names import NAMESPACE_SEPARATOR, namespace_of
 IDS, EXCERPTS = 50, 20
 # A shorter name is only looked for as the whole value of a column.
 MIN_NAME_CHARS = 3
-# Four to seven words of one line, without characters that JSON escapes.
-_EXCERPT = re.compile(r"\w+(?: \w+){3,6}", re.ASCII)
+# Four to seven words of one line, without characters that JSON escapes. Between blanks: part of a
+# word or number, as of "2.5" or "fünf", is no word of the index, by which others' are looked at.
+_EXCERPT = re.compile(r"(?<!\S)\w+(?: \w+){3,6}(?=[.,;:!?]?(?:\s|$))", re.ASCII)
 _MIN_EXCERPT_CHARS = 20
 # Kinds of traces.
 NAME, ACCOUNT, IDENTIFIER, TOKEN, WORDS = "name", "account id", "id", "token", "words"
@@ -126,7 +127,7 @@ def _ends(rows: Any, column: str) -> list[Any]:
 
 
 def _excerpts(user: User) -> list[str]:
-    """Words of messages, one after the other, that are in nobody else's messages."""
+    """Words of messages, one after the other, that are in nobody else's messages and titles."""
     found: list[str] = []
     texts = _messages(user).order_by("-created_at").values_list("content", flat=True)
     for text in texts[: 5 * EXCERPTS]:
@@ -142,8 +143,10 @@ def _said_by_others(user: User, excerpt: str) -> bool:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT EXISTS (SELECT FROM conversations_message WHERE search @@"
-            " (phraseto_tsquery('simple', %s) && !! %s::tsquery))",
-            [excerpt, f"'owner={user.pk}'"],
+            " (phraseto_tsquery('simple', %s) && !! %s::tsquery)) OR EXISTS (SELECT FROM"
+            " conversations_conversation WHERE search @@ phraseto_tsquery('simple', %s)"
+            " AND user_id <> %s)",
+            [excerpt, f"'owner={user.pk}'", excerpt, user.pk],
         )
         return bool(cursor.fetchone()[0])
 

@@ -66,7 +66,7 @@ _LISTED = (
     *("message_count", "last_sequence", "last_branch", "branch_count"),
 )
 MAY_NOT_EXPORT = "You may read this conversation, and may not export it."
-ONE_A_FILE = "This format has one conversation a file."
+ONE_A_FILE = "A file of this format has one conversation: export to a folder, such as -o DIR/."
 
 Progress = Callable[[int], None]
 Sign = Callable[[str], str]

@@ -66,13 +66,18 @@ def _file(request: HttpRequest, conversations: QuerySet[Conversation]) -> HttpRe
     }
     now = f"{timezone.now():%Y%m%d-%H%M%S}"
     writer = WRITERS.get(file_format)
-    if writer is not None and writer.one_a_file:
+    if writer is not None and writer.one_a_file and not _is_one_page(request):
         archive = zipped(export_files(**given))
         return _download(archive, "application/zip", f"conversations-{now}.zip")
     pieces = export_conversations(**given)
     writer = WRITERS[file_format]
     content_type = f"{writer.content_type}; charset=utf-8"
     return _download(pieces, content_type, f"conversations-{now}.{writer.extension}")
+
+
+def _is_one_page(request: HttpRequest) -> bool:
+    one = len(chosen_ids(request) or []) == 1
+    return one and request.POST.get("branches", ACTIVE) == ACTIVE
 
 
 def _access(request: HttpRequest) -> AccessContext:

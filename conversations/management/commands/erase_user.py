@@ -10,6 +10,7 @@ from typing import IO, Any
 from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from conversations.admin.formatting import counted
 from conversations.management.arguments import (
     INCOMPLETE,
     INTERRUPTED,
@@ -132,15 +133,16 @@ class Command(BaseCommand):
         return proof
 
     def _say(self, owner: User, counts: dict[str, int], verb: str) -> None:
-        what = f"{counts['conversations']:,} conversations and {counts['messages']:,} messages"
-        held = f"; refused: {counts['held']:,} are on legal hold" if counts["held"] else ""
+        conversations = counted(counts["conversations"], "conversation")
+        what = f"{conversations} and {counted(counts['messages'], 'message')}"
+        held = f"; refused: {counts['held']:,} on legal hold" if counts["held"] else ""
         self.stderr.write(f"{verb} {owner.username} with {what}{held}.")
 
     def _show(self, check: dict[str, Any]) -> None:
-        looked = ", ".join(f"{count} {kind}" for kind, count in check["looked_for"].items())
+        looked = ", ".join(f"{kind}: {count}" for kind, count in check["looked_for"].items())
         self.stderr.write(
-            f"Looked for {looked} in {check['columns']:,} columns of {check['tables']:,} tables "
-            f"with {check['rows']:,} rows."
+            f"Searched {check['columns']:,} columns of {check['tables']:,} tables with "
+            f"{check['rows']:,} rows for traces ({looked})."
         )
         for hit in check["remaining"]:
             self.stderr.write(

@@ -55,7 +55,7 @@ status: 0 if all is written, 2 if the export could not run, 130 if it is interru
 Examples:
   manage.py export_conversations --format jsonl -o everything.jsonl.gz
   manage.py export_conversations --format html --user alice -o alice/
-  manage.py export_conversations --format vcon --sign-key key.pem --sign-certificates chain.pem \
+  manage.py export_conversations --format vcon --sign-key key.pem --sign-certificates chain.pem \\
       --user alice -o vcons/
   manage.py export_conversations --format openai --min-rating 1 --model llama3.2 -o good.jsonl
   manage.py export_conversations --format csv --since 2026-01-01 --until 2026-02-01 -o january.csv

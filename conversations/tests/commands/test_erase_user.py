@@ -10,7 +10,7 @@ def test_erases_and_leaves_a_record(alice, bob, capsys):
     make_conversation(alice, 3)
     make_conversation(bob, 1)
     call_command("erase_user", "alice", reason="Asked for it")
-    assert "Erased alice with 1 conversations and 3 messages." in capsys.readouterr().err
+    assert "Erased alice with 1 conversation and 3 messages." in capsys.readouterr().err
     assert list(User.objects.all()) == [bob]
     assert Message.objects.count() == 1
     record = AccessRecord.objects.get(detail__erased=True)

@@ -236,7 +236,7 @@ def test_a_page_for_several_conversations_is_refused(run, tmp_path, alice):
     chat = make_conversation(alice, 1)
     make_conversation(alice, 1)
     path = tmp_path / "chats.html"
-    with pytest.raises(CommandError, match="--format: This format has one"):
+    with pytest.raises(CommandError, match="--format: A file of this format has one"):
         run(output=str(path), format="html")
     assert not path.exists()
     run(output=str(path), format="html", id=[chat.pk])
@@ -327,3 +327,20 @@ def test_a_process_that_is_killed_leaves_the_file_of_before(many, path):
             time.sleep(0.005)
         export.send_signal(signal.SIGKILL)
     assert path.read_text() == "before"
+
+
+def test_a_folder_that_is_not_there_is_named_as_it_was_given(run, tmp_path):
+    path = tmp_path / "missing" / "chats.jsonl"
+    with pytest.raises(CommandError) as caught:
+        run(output=str(path))
+    assert str(caught.value) == f"{path}: No such file or directory"
+
+
+def test_a_rating_that_there_is_not_is_refused_with_those_that_there_are(run, path):
+    with pytest.raises(CommandError, match=r"--rating: invalid choice: '4' .*'1', '-1'"):
+        run("--rating", "4", "--output", str(path))
+
+
+def test_ratings_below_zero_are_taken(run, path, alice):
+    make_conversation(alice, 1)
+    assert run("--rating", "-1", "--min-rating=-1", "--output", str(path))[1] == "exported 0\n"

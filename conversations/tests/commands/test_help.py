@@ -23,7 +23,7 @@ def test_there_are_commands():
 @pytest.mark.parametrize("name", NAMES)
 def test_it_has_examples_of_itself(name):
     _, _, examples = help_of(name).partition("\nExamples:\n")
-    lines = [line for line in examples.splitlines() if line.strip()]
+    lines = [line for line in examples.replace("\\\n", "").splitlines() if line.strip()]
     assert lines
     assert all(re.search(rf"manage\.py {name}\b", line) for line in lines)
 

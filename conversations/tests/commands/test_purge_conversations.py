@@ -39,7 +39,7 @@ def test_it_deletes_the_old_ones_of_a_user(alice, bob, capsys):
     purge("--user", "alice", "--reason", "asked", "--json")
     out, err = capsys.readouterr()
     assert json.loads(out) == {"dry_run": False, "conversations": 1, "messages": 2, "left": 0}
-    assert "deleted 1 conversations with 2 messages" in err
+    assert "deleted 1 conversation with 2 messages" in err
     assert Conversation.objects.count() == 2
     assert AccessRecord.objects.get().reason == "asked"
 

@@ -242,5 +242,5 @@ def test_a_value_without_an_end_is_not_held_whole(monkeypatch):
 
     file = Endless()
     (rejected,) = READERS["chatgpt"](file)
-    assert rejected.reason.startswith("Not JSON: Unterminated string")
+    assert rejected.reason.startswith("Not JSON: Unterminated string starting at character ")
     assert file.given < 10_000

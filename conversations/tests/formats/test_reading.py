@@ -75,14 +75,17 @@ def test_a_file_of_another_format_is_refused_once_and_named(name, other):
         return
     text = (json.dumps(VALUES[name]) + "\n").encode() * 3
     (rejected,) = read(text, other)
-    assert rejected.reason == f"This looks like {FORMATS[name].label}, not like {other}."
+    assert rejected.reason == (
+        f"This looks like {FORMATS[name].label} (format {FORMATS[name].name}), not like {other}."
+    )
 
 
 @pytest.mark.parametrize("indent", [None, 0, 4])
 def test_another_format_over_several_lines_is_refused_once(indent):
     whole = json.dumps([VALUES["sharegpt"]] * 3, indent=indent).encode()
     (rejected,) = read(whole, "openai")
-    assert (rejected.line, rejected.reason) == (1, "This looks like ShareGPT, not like openai.")
+    assert rejected.line == 1
+    assert rejected.reason == "This looks like ShareGPT (format sharegpt), not like openai."
 
 
 def test_what_is_nothing_known_is_refused():

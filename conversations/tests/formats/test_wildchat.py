@@ -132,7 +132,7 @@ def test_parquet_is_read_as_json_lines(pyarrow, tmp_path):
 def test_parquet_of_another_format_is_named(pyarrow):
     data = in_parquet(pyarrow, [CHAT])
     (rejected,) = read_files(Files(io.BytesIO(data)), "openai")
-    assert rejected.reason == "This looks like WildChat, not like openai."
+    assert rejected.reason == "This looks like WildChat (format wildchat), not like openai."
 
 
 def test_parquet_that_is_cut_is_refused(pyarrow):

@@ -311,6 +311,29 @@ def plant(statement):
         cursor.execute(statement)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "the price of it is 2.5 euros",
+        "the price of it is zwölf euros",
+        "said twice in a half-dark room",
+    ],
+)
+def test_words_that_others_have_written_too_are_no_trace(text, alice, bob):
+    for user in (alice, bob):
+        chat = make_conversation(user, title=text)
+        add_message(conversation_id=chat.pk, role="user", content=text)
+    assert traces_of(alice).excerpts == []
+
+
+def test_words_that_are_in_the_title_of_another_are_no_trace(alice, bob):
+    chat = make_conversation(alice)
+    add_message(conversation_id=chat.pk, role="user", content=WORDS)
+    assert traces_of(alice).excerpts == ["my wombatphrase is known to nobody else"]
+    make_conversation(bob, title=WORDS)
+    assert traces_of(alice).excerpts == []
+
+
 @pytest.mark.parametrize("type_", PLANTED)
 @pytest.mark.parametrize("kind", ["name", "words", "id", "token"])
 def test_a_trace_in_a_table_that_nobody_knows_is_found(person, no_planted_table, type_, kind):

@@ -227,7 +227,7 @@ def test_a_web_page_has_one_conversation(alice):
     make_conversation(alice, 2)
     assert exported("html").endswith("</html>\n")
     make_conversation(alice, 2)
-    with pytest.raises(InvalidValue, match="one conversation a file"):
+    with pytest.raises(InvalidValue, match="has one conversation: export to a folder"):
         exported("html")
 
 
