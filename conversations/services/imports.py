@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -27,7 +28,8 @@ OnRejected = Callable[[str, Rejected], None]
 class ImportReport:
     """Counts of conversations by result; `messages` and `tool_calls` count those created.
 
-    `rejected` has the first REJECTIONS_KEPT of the `rejections`.
+    `rejected` has the first REJECTIONS_KEPT of the `rejections`, `formats` how many conversations
+    were read in each format.
     """
 
     read: int = 0
@@ -37,6 +39,7 @@ class ImportReport:
     messages: int = 0
     tool_calls: int = 0
     rejected: list[Rejected] = field(default_factory=list)
+    formats: Counter[str] = field(default_factory=Counter)
 
 
 def import_conversations(
@@ -103,6 +106,8 @@ class Importer:
     def add(self, chat: Chat | Rejected, *, source: str, place: str = "") -> None:
         """`place` is where its file was, for `on_rejected`."""
         self.report.read += 1
+        if isinstance(chat, Chat) and chat.format:
+            self.report.formats[chat.format] += 1
         self._batch.append(self._checked(_Read(place, source, chat)))
         full = len(self._batch) >= BATCH_CONVERSATIONS or self._messages >= BATCH_MESSAGES
         if full or self._bytes >= BATCH_BYTES:

@@ -10,6 +10,7 @@ from typing import IO, Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from conversations.admin.formatting import counted
 from conversations.formats import AS_EXPORTED, AUTO, FORMATS, Files, Rejected
 from conversations.management.arguments import (
     INCOMPLETE,
@@ -140,8 +141,10 @@ class Command(BaseCommand):
             self.stderr.write(MORE_REJECTED.format(count=more))
         if options["dry_run"]:
             self.stdout.write(DRY_RUN)
-        created = f"{report.messages} messages, {report.tool_calls} tool calls"
-        self.stdout.write(f"read           {report.read}")
+        created = (
+            f"{counted(report.messages, 'message')}, {counted(report.tool_calls, 'tool call')}"
+        )
+        self.stdout.write(f"read           {report.read}{_as_formats(report)}")
         self.stdout.write(f"created        {report.created} ({created})")
         self.stdout.write(f"already stored {report.already_there}")
         self.stdout.write(f"rejected       {report.rejections}")
@@ -163,10 +166,20 @@ class _Rejections:
             self._file.write(json.dumps(record, ensure_ascii=False) + "\n")
 
 
+def _as_formats(report: ImportReport) -> str:
+    """In which formats, so that it is seen what a file was taken for."""
+    if len(report.formats) <= 1:
+        names = list(report.formats)
+    else:
+        names = [f"{name}: {count}" for name, count in sorted(report.formats.items())]
+    return f" ({', '.join(names)})" if names else ""
+
+
 def _as_json(report: ImportReport, rejections: _Rejections, dry_run: bool) -> dict[str, Any]:
     return {
         "dry_run": dry_run,
         "read": report.read,
+        "formats": dict(sorted(report.formats.items())),
         "created": report.created,
         "messages": report.messages,
         "tool_calls": report.tool_calls,

@@ -51,7 +51,7 @@ def test_the_report_is_exact(run):
     status, out, err = run(BOOKINGS_FILE)
     assert status == 0
     assert out.splitlines() == [
-        "read           5",
+        "read           5 (openai)",
         "created        5 (58 messages, 8 tool calls)",
         "already stored 0",
         "rejected       0",
@@ -81,8 +81,8 @@ def test_rejected_lines_are_named_on_standard_error_and_in_the_status(run, write
     status, out, err = run(write("Hello", json.dumps(GOOD), "{}"))
     assert status == 1
     assert out.splitlines() == [
-        "read           3",
-        "created        1 (1 messages, 0 tool calls)",
+        "read           3 (openai)",
+        "created        1 (1 message, 0 tool calls)",
         "already stored 0",
         "rejected       2",
     ]
@@ -123,7 +123,7 @@ def test_standard_input_is_a_file_too(run, monkeypatch):
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(pipe))
         status, out, _ = run("-")
     assert status == 0
-    assert "created        1 (1 messages, 0 tool calls)" in out
+    assert "created        1 (1 message, 0 tool calls)" in out
 
 
 @pytest.mark.parametrize("missing", ["nowhere.jsonl", "a/b.jsonl"])
@@ -169,8 +169,17 @@ def test_files_and_folders_are_recognised_and_named_in_rejections(run, tmp_path)
     (folder / "b.jsonl.gz").write_bytes(gzip.compress(json.dumps({**GOOD, "id": "b"}).encode()))
     status, out, err = run([folder, BOOKINGS_FILE], file_format="auto")
     assert status == 1
-    assert out.splitlines()[1].startswith("created        7 ")
+    read, created, *_ = out.splitlines()
+    assert (read, created[:17]) == ("read           8 (openai)", "created        7 ")
     assert err.splitlines() == [f"{folder}/a.jsonl, line 2: messages: Missing."]
+
+
+def test_the_format_that_each_file_was_recognised_as_is_said(run, write):
+    share = {"id": "s", "conversations": [{"from": "human", "value": "Hello"}]}
+    path = write(json.dumps(share))
+    other = path.rename(path.with_name("other.jsonl"))
+    _, out, _ = run([write(json.dumps(GOOD)), other], file_format="auto")
+    assert out.splitlines()[0] == "read           2 (openai: 1, sharegpt: 1)"
 
 
 def test_the_wrong_format_is_named(run):
@@ -187,8 +196,8 @@ def test_the_report_as_json(run, write):
         "file": "", "line": 2, "reason": "messages: Missing.",
     }  # fmt: skip
     assert report == {
-        "dry_run": True, "read": 2, "created": 1, "messages": 1, "tool_calls": 0,
-        "already_stored": 0, "rejected": 1,
+        "dry_run": True, "read": 2, "formats": {"openai": 1}, "created": 1, "messages": 1,
+        "tool_calls": 0, "already_stored": 0, "rejected": 1,
     }  # fmt: skip
 
 
