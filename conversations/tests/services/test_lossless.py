@@ -4,7 +4,7 @@ import json
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from functools import reduce
 
 import pytest
 from django.contrib.auth.models import User
@@ -195,7 +195,7 @@ DRAFTS = st.lists(
         error=st.none() | WORDS,
         name=st.none() | WORDS,
         created_at=st.none()
-        | st.integers(-(2**31), 2**31).map(lambda n: AT + timedelta(microseconds=n * 377_777)),
+        | st.integers(-(2**33), 0).map(lambda n: AT + timedelta(microseconds=n * 377_777)),
     ),
     max_size=4,
 )
@@ -326,11 +326,8 @@ def test_what_is_stored_with_other_values_is_refused_and_stays(restore, path, va
     review(chat, make_user("support", is_staff=True))
     text = exported()
     changed = lines_of(text)[0]
-    at: Any = changed
     *names, last = path.split(".")
-    for name in names:
-        at = at[int(name) if name.isdigit() else name]
-    at[last] = value
+    reduce(lambda at, name: at[int(name) if name.isdigit() else name], names, changed)[last] = value
     refused = f"{path}: The conversation stored under this id has another value here."
     assert restore(text_of(changed)) == (0, 0, [refused])
     assert restore(text_of(changed), "--dry-run") == (0, 0, [refused])
