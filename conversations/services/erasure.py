@@ -23,7 +23,6 @@ from conversations.models import (
     AccessContext,
     AccessRecord,
     Conversation,
-    ImportRun,
     RetentionAct,
 )
 from conversations.selectors.retention import Due
@@ -37,6 +36,7 @@ from conversations.services.errors import (
     OnLegalHold,
     ReasonRequired,
 )
+from conversations.services.import_uploads import forget_imports_of
 from conversations.services.pseudonyms import Counts, end_logins, new_pseudonym, remove_names
 from conversations.services.removal import Removal
 
@@ -173,7 +173,7 @@ def _erase_rest(
             # One statement deletes all that is left of the user.
             cursor.execute("SET LOCAL statement_timeout = 0")
         note_write(access, user)
-        ImportRun.objects.filter(owner_id=user_id).delete()
+        forget_imports_of(user_id)
         user.delete()
         forget_changes_of(user, user_id)
         # Before names are removed: the reason may have one.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import uuid
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from django.conf import settings
@@ -23,6 +24,7 @@ from conversations.services.validators import check_text
 MAX_NAME_CHARS = 255
 # An upload that has stood still so long is given up.
 ABANDONED_AFTER = timedelta(days=1)
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 EMPTY_FILE = "The file is empty."
 LARGE_FILE = "The file is larger than {limit:,} bytes."
@@ -131,6 +133,16 @@ def stop_import(*, run_id: uuid.UUID) -> bool:
     return bool(stopped)
 
 
+def forget_imports_of(owner_id: int) -> None:
+    """Of an owner who is erased. A row without a name remains of each whose file may be there: by
+    it the machine that has the file removes it (`remove_abandoned_uploads`)."""
+    runs = ImportRun.objects.filter(owner_id=owner_id)
+    runs.filter(status__in=[ImportStatus.UPLOADING, *UNFINISHED_IMPORTS]).update(
+        status=ImportStatus.STOPPED, owner_id=None, file_name="", refused=[], error=""
+    )
+    runs.delete()
+
+
 def path_of(run: ImportRun) -> Path:
     """Where its file is, on the machine that received it."""
     return Path(settings.CHAT_IMPORTS_DIR) / str(run.pk)
@@ -138,15 +150,26 @@ def path_of(run: ImportRun) -> Path:
 
 def remove_abandoned_uploads() -> None:
     """Give up uploads that stand still, and remove the files of this machine that nothing waits
-    for."""
-    still = ImportRun.objects.filter(
-        status=ImportStatus.UPLOADING, updated_at__lt=timezone.now() - ABANDONED_AFTER
-    )
+    for: those of ended imports, and, after ABANDONED_AFTER, of imports that are not known here."""
+    limit = timezone.now() - ABANDONED_AFTER
+    still = ImportRun.objects.filter(status=ImportStatus.UPLOADING, updated_at__lt=limit)
     still.update(status=ImportStatus.STOPPED)
     folder = Path(settings.CHAT_IMPORTS_DIR)
     files = {path.name: path for path in folder.iterdir()} if folder.is_dir() else {}
     if not files:
         return
-    wanted = ImportRun.objects.filter(status__in=[ImportStatus.UPLOADING, *UNFINISHED_IMPORTS])
-    for name in files.keys() - {str(pk) for pk in wanted.values_list("pk", flat=True)}:
-        files[name].unlink(missing_ok=True)
+    waiting = {ImportStatus.UPLOADING, *UNFINISHED_IMPORTS}
+    runs = ImportRun.objects.filter(pk__in=[name for name in files if _UUID.fullmatch(name)])
+    statuses = {str(pk): status for pk, status in runs.values_list("pk", "status")}
+    for name, path in files.items():
+        # Another database may use the folder too: its files are not for this one to judge.
+        known = statuses.get(name)
+        if known not in waiting if known else _is_older(path, limit):
+            path.unlink(missing_ok=True)
+
+
+def _is_older(path: Path, limit: datetime) -> bool:
+    try:
+        return path.stat().st_mtime < limit.timestamp()
+    except FileNotFoundError:
+        return False

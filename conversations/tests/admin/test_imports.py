@@ -1,11 +1,13 @@
 """Staff import a file: its form, its pieces, its progress and its report."""
 
 import json
+import os
 import re
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from django.contrib.auth.models import User
@@ -289,10 +291,26 @@ def test_the_list_takes_the_same_statements_for_many(browser, importer, django_a
 
 def test_an_erased_owner_leaves_no_import(browser, alice):
     browser.post(ADD, form(GOOD))
+    path = path_of(ImportRun.objects.get())
+    assert path.exists()
     erase_user(user_id=alice.pk, access=SCRIPT)
-    assert not ImportRun.objects.exists()
+    run = ImportRun.objects.get()
+    assert (run.status, run.owner_id, run.file_name) == ("stopped", None, "")
     remove_abandoned_uploads()
+    assert not path.exists()
     assert run_waiting_imports() == 0
+
+
+def test_the_files_of_another_database_stay_for_a_day(browser, settings):
+    folder = Path(settings.CHAT_IMPORTS_DIR)
+    folder.mkdir(parents=True, exist_ok=True)
+    other = folder / "01a21a05-e49d-7738-b7ee-f42643226900"
+    other.write_bytes(b"[]")
+    remove_abandoned_uploads()
+    assert other.exists()
+    os.utime(other, (0, 0))
+    remove_abandoned_uploads()
+    assert not other.exists()
 
 
 @pytest.mark.django_db(transaction=True)
