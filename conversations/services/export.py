@@ -67,6 +67,7 @@ _LISTED = (
 )
 MAY_NOT_EXPORT = "You may read this conversation, and may not export it."
 ONE_A_FILE = "A file of this format has one conversation: export to a folder, such as -o DIR/."
+ONE_BRANCH_A_FILE = "A file of this format has one branch: leave out `branches`."
 
 Progress = Callable[[int], None]
 Sign = Callable[[str], str]
@@ -165,7 +166,7 @@ def export_conversation(
     export = _checked(rows, file_format, access, branches, owner.pk)
     one_file = WRITERS[file_format].one_a_file and branches == ALL
     if one_file and rows.filter(branch_count__gt=1).exists():
-        raise InvalidValue(ONE_A_FILE, field="branches")
+        raise InvalidValue(ONE_BRANCH_A_FILE, field="branches", code="one_a_file")
     return _one_file(replace(export, is_recorded=True))
 
 

@@ -56,6 +56,8 @@ BEYOND_THE_SCHEMA = {
     # At that offset it would be longer than a request may be.
     ("content", "max_length"),
     ("content", "string_too_long"),
+    # Of a conversation with several branches.
+    ("branches", "one_a_file"),
     # The value of a key, without the key.
     ("metadata_value", "invalid"),
     ("metadata_value", "value_error"),
