@@ -23,6 +23,8 @@ from chatproject.embedded_postgres import EmbeddedPostgresError
 from chatproject.embedded_postgres.programs import shipped
 from conversations.management.arguments import USAGE_ERROR
 
+# By which the sessions of these programs are found.
+APPLICATION_NAME = "chatproject backup"
 NO_PROGRAM = (
     "{name} of PostgreSQL {version} or newer is needed, and there is {found}. Install it, as by "
     "`apt install postgresql-client-{version}`, and have it on PATH."
@@ -158,4 +160,4 @@ def _connection(database: str | None) -> tuple[dict[str, Any], dict[str, str]]:
 
 def _environment(secrets: dict[str, str]) -> dict[str, str]:
     # A file of passwords or a service, which a URL without a password relies on, stays valid.
-    return {**os.environ, "LC_ALL": "C", "PGAPPNAME": "chatproject backup"} | secrets
+    return {**os.environ, "LC_ALL": "C", "PGAPPNAME": APPLICATION_NAME} | secrets

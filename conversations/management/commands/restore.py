@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,7 +31,12 @@ from conversations.management.database_copies import (
     scratch_database,
     state_of_database,
 )
-from conversations.management.postgres_tools import contents, find_program, run_program
+from conversations.management.postgres_tools import (
+    APPLICATION_NAME,
+    contents,
+    find_program,
+    run_program,
+)
 from conversations.management.unmigrated import remedy_for_missing_migrations
 
 # What each archive of pg_dump's custom format begins with.
@@ -48,6 +54,9 @@ IN_USE = (
 CONFIRM = "All that is in the database {name} will be gone. Type its name to go on: "
 NOT_CONFIRMED = "Not confirmed: nothing was changed."
 STOPPED = "Stopped: the database is as it was before."
+STOPPED_LATE = "Stopped when everything was restored already."
+# After a stop, for the session of pg_restore to end.
+ENDS_WITHIN = 10.0
 CANNOT = "Nothing was changed: {reason}"
 RESTORED = "Restored {file} into {database}: {tables} tables, {rows:,} rows."
 KEPT = "The database of before is there as {kept}."
@@ -73,6 +82,8 @@ class Command(BaseCommand):
     help = "Restore a backup."
     requires_migrations_checks = False
 
+    _was_empty = False
+
     def add_arguments(self, parser: CommandParser) -> None:
         add_epilog(parser, EPILOG)
         parser.add_argument("file", metavar="FILE", type=Path, help="what `backup` wrote")
@@ -96,7 +107,8 @@ class Command(BaseCommand):
             with stopped_by_signals():
                 kept = self._restore(path, name, options)
         except KeyboardInterrupt:
-            raise CommandError(STOPPED, returncode=INTERRUPTED) from None
+            text = STOPPED_LATE if self._was_empty and _is_restored() else STOPPED
+            raise CommandError(text, returncode=INTERRUPTED) from None
         except OSError as error:
             text = f"{path}: {error.strerror}"
             raise CommandError(text, returncode=USAGE_ERROR) from error
@@ -115,6 +127,7 @@ class Command(BaseCommand):
         arguments = () if options["owners"] else ("--no-owner", "--no-privileges")
         count = _number_of_tables()
         if not count:
+            self._was_empty = True
             _restore_into(name, path, arguments)
             return None
         if not options["replace"]:
@@ -151,6 +164,22 @@ def _check_archive(path: Path) -> None:
     for table in ("django_migrations", "conversations_message"):
         if not re.search(rf"\bTABLE DATA \S+ {table} ", listed):
             raise CommandError(NOT_OURS.format(path=path, table=table))
+
+
+def _is_restored() -> bool:
+    """Whether what was an empty database has tables now: pg_restore may have been committing."""
+    deadline = time.monotonic() + ENDS_WITHIN
+    sessions = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        " AND application_name = %s"
+    )
+    with connection.cursor() as cursor:
+        while time.monotonic() < deadline:
+            cursor.execute(sessions, [APPLICATION_NAME])
+            if cursor.fetchone() == (0,):
+                break
+            time.sleep(0.05)
+    return _number_of_tables() > 0
 
 
 def _number_of_tables() -> int:
