@@ -40,9 +40,9 @@ from conversations.formats.checks import (
     as_unix_time_or_none,
     required,
 )
-from conversations.formats.lines import NOT_AN_OBJECT
 from conversations.formats.message import MessageDraft
 from conversations.formats.tree import Parents, by_time, in_preorder, is_line
+from conversations.formats.values import chats_of, only_objects
 
 NO_SUCH_NODE = "No such node in the mapping."
 NO_BEGINNING = "Some of the nodes have no first one before them."
@@ -67,20 +67,10 @@ def read_chatgpt(file: BinaryIO) -> Iterator[Chat | Rejected]:
 
     The `line` of a conversation is its place in the file, from 1.
     """
-    for found in read_array(file):
-        if isinstance(found, Rejected):
-            yield found
-            continue
-        try:
-            yield _chat(*found)
-        except Malformed as error:
-            yield Rejected.at(found[0], error.field, error.detail)
+    return chats_of(only_objects(read_array(file)), _chat)
 
 
-def _chat(place: int, value: Any) -> Chat:
-    if not isinstance(value, dict):
-        raise Malformed(None, NOT_AN_OBJECT)
-    data: _Object = value
+def _chat(place: int, data: _Object) -> Chat:
     nodes = _nodes(as_object("mapping", required("mapping", data.get("mapping"))))
     messages, parents, index_of = _messages(nodes)
     id_ = as_id("id", data.get("id") or data.get("conversation_id"))

@@ -41,10 +41,10 @@ from conversations.formats.checks import (
     required,
 )
 from conversations.formats.content_parts import as_part, file_part, text_of
-from conversations.formats.lines import NOT_AN_OBJECT
 from conversations.formats.message import MessageDraft
 from conversations.formats.node_tree import Node, chat_of_tree
 from conversations.formats.unmapped import add_extra, unmapped
+from conversations.formats.values import chats_of, only_objects
 
 ROLES = {"human": "user", "assistant": "assistant"}
 UNKNOWN_SENDER = "Must be `human` or `assistant`."
@@ -69,20 +69,10 @@ def read_claude(file: BinaryIO) -> Iterator[Chat | Rejected]:
 
     The `line` of a conversation is its place in the export, from 1.
     """
-    for found in read_values(file):
-        if isinstance(found, Rejected):
-            yield found
-            continue
-        try:
-            yield _chat(*found)
-        except Malformed as error:
-            yield Rejected.at(found[0], error.field, error.detail)
+    return chats_of(only_objects(read_values(file)), _chat)
 
 
-def _chat(place: int, value: Any) -> Chat:
-    if not isinstance(value, dict):
-        raise Malformed(None, NOT_AN_OBJECT)
-    data: _Object = value
+def _chat(place: int, data: _Object) -> Chat:
     account = as_object_or_none("account", data.get("account")) or {}
     title = as_text_or_none("name", data.get("name"))
     messages = as_list("chat_messages", required("chat_messages", data.get("chat_messages")))

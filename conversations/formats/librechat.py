@@ -27,7 +27,7 @@ from typing import Any, BinaryIO
 
 from conversations.formats.answer_parts import drafts_of_parts, last_said
 from conversations.formats.arrays import read_values
-from conversations.formats.chat import Chat, Malformed, Rejected
+from conversations.formats.chat import Chat, Rejected
 from conversations.formats.checks import (
     as_id,
     as_list,
@@ -39,13 +39,13 @@ from conversations.formats.checks import (
     required,
 )
 from conversations.formats.content_parts import as_part, file_part, text_of
-from conversations.formats.lines import NOT_AN_OBJECT
 from conversations.formats.message import MessageDraft
 from conversations.formats.node_tree import Node, chat_of_tree
 from conversations.formats.reasoning import reasoning_part
 from conversations.formats.token_usage import LARGEST_COUNT
 from conversations.formats.tool_calls import as_json_text
 from conversations.formats.unmapped import add_extra, unmapped
+from conversations.formats.values import chats_of, only_objects
 
 RATINGS = {"thumbsUp": 1, "thumbsDown": -1}
 
@@ -73,20 +73,10 @@ def read_librechat(file: BinaryIO) -> Iterator[Chat | Rejected]:
 
     The `line` of a conversation is its place in the file, which has one.
     """
-    for found in read_values(file):
-        if isinstance(found, Rejected):
-            yield found
-            continue
-        try:
-            yield _chat(*found)
-        except Malformed as error:
-            yield Rejected.at(found[0], error.field, error.detail)
+    return chats_of(only_objects(read_values(file)), _chat)
 
 
-def _chat(place: int, value: Any) -> Chat:
-    if not isinstance(value, dict):
-        raise Malformed(None, NOT_AN_OBJECT)
-    data: _Object = value
+def _chat(place: int, data: _Object) -> Chat:
     title = as_text_or_none("title", data.get("title"))
     options = as_object_or_none("options", data.get("options")) or {}
     nodes = _nodes(data)

@@ -25,7 +25,7 @@ from datetime import datetime
 from typing import Any, BinaryIO
 
 from conversations.formats.arrays import read_values
-from conversations.formats.chat import Chat, Malformed, Rejected
+from conversations.formats.chat import Chat, Rejected
 from conversations.formats.checks import (
     as_id,
     as_list,
@@ -36,10 +36,10 @@ from conversations.formats.checks import (
     as_unix_time_or_none,
     required,
 )
-from conversations.formats.lines import NOT_AN_OBJECT
 from conversations.formats.node_tree import Node, chat_of_tree
 from conversations.formats.openwebui_message import read_message
 from conversations.formats.unmapped import unmapped
+from conversations.formats.values import chats_of, only_objects
 
 MAX_TAGS = 20
 MAX_TAG_CHARS = 50
@@ -63,20 +63,10 @@ def read_openwebui(file: BinaryIO) -> Iterator[Chat | Rejected]:
 
     The `line` of a conversation is its place in the export, from 1.
     """
-    for found in read_values(file):
-        if isinstance(found, Rejected):
-            yield found
-            continue
-        try:
-            yield _chat(*found)
-        except Malformed as error:
-            yield Rejected.at(found[0], error.field, error.detail)
+    return chats_of(only_objects(read_values(file)), _chat)
 
 
-def _chat(place: int, value: Any) -> Chat:
-    if not isinstance(value, dict):
-        raise Malformed(None, NOT_AN_OBJECT)
-    data: _Object = value
+def _chat(place: int, data: _Object) -> Chat:
     chat = as_object("chat", required("chat", data.get("chat")))
     history = as_object_or_none("chat.history", chat.get("history")) or {}
     title = as_text_or_none("title", data.get("title")) or ""

@@ -35,7 +35,7 @@ def read_objects(file: BinaryIO) -> Iterator[tuple[int, _Object] | Rejected]:
     if beginning.startswith(PARQUET_BEGINS):
         yield from _rows(stream)
     elif beginning.startswith(b"[") or _GOES_ON.match(beginning):
-        yield from _objects(read_values(stream))
+        yield from only_objects(read_values(stream))
     else:
         yield from _lines(stream)
 
@@ -44,7 +44,14 @@ def read_chats(
     file: BinaryIO, chat_of: Callable[[int, _Object], Chat]
 ) -> Iterator[Chat | Rejected]:
     """A conversation of each object. `chat_of` raises Malformed."""
-    for found in read_objects(file):
+    return chats_of(read_objects(file), chat_of)
+
+
+def chats_of(
+    objects: Iterator[tuple[int, _Object] | Rejected], chat_of: Callable[[int, _Object], Chat]
+) -> Iterator[Chat | Rejected]:
+    """The same of objects that were found in another way."""
+    for found in objects:
         if isinstance(found, Rejected):
             yield found
             continue
@@ -59,9 +66,10 @@ def _rows(file: BinaryIO) -> Iterator[tuple[int, _Object] | Rejected]:
         yield from read_rows(path)
 
 
-def _objects(
+def only_objects(
     values: Iterator[tuple[int, Any] | Rejected],
 ) -> Iterator[tuple[int, _Object] | Rejected]:
+    """Rejects the other values."""
     for found in values:
         if isinstance(found, Rejected) or isinstance(found[1], dict):
             yield found
