@@ -236,7 +236,7 @@ def test_what_goes_in_comes_out_and_goes_in_again(file):
         return [
             [
                 (row.role, row.content, row.parts, row.extra, row.branch)
-                for row in chat.messages.all()
+                for row in chat.messages.order_by("sequence")
             ]
             for chat in Conversation.objects.filter(user=user).order_by("title", "created_at")
         ]
