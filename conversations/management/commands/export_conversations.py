@@ -33,6 +33,7 @@ from conversations.services.audit import SCRIPT
 from conversations.services.errors import ServiceError
 from conversations.services.export import ACTIVE, BRANCHES, export_conversations, export_files
 
+MAX_JOBS = 16
 STOPPED = "Stopped: {path} is as it was before."
 STOPPED_IN_FOLDER = "Stopped: the files in {path} are complete, but not all are there."
 EXPORTED = "exported {count}"
@@ -54,6 +55,7 @@ status: 0 if all is written, 2 if the export could not run, 130 if it is interru
 
 Examples:
   manage.py export_conversations --format jsonl -o everything.jsonl.gz
+  manage.py export_conversations --format jsonl --jobs 4 -o everything.jsonl
   manage.py export_conversations --format html --user alice -o alice/
   manage.py export_conversations --format vcon --sign-key key.pem --sign-certificates chain.pem \\
       --user alice -o vcons/
@@ -87,6 +89,15 @@ class Command(BaseCommand):
         )
         parser.add_argument(
             "--sign-certificates", metavar="FILE", help="the chain of certificates of the key"
+        )
+        parser.add_argument(
+            "-j",
+            "--jobs",
+            type=int,
+            default=1,
+            choices=range(1, MAX_JOBS + 1),
+            metavar="N",
+            help=f"jsonl, json in one file: database sessions that read at once, 1 to {MAX_JOBS}",
         )
         add_json_argument(parser)
         add_choosing_arguments(parser)
@@ -156,7 +167,7 @@ def _export(options: dict[str, Any]) -> int:
             _write_folder(Path(options["output"]), given)
         else:
             with output_file(options["output"]) as file:
-                for piece in export_conversations(**given):
+                for piece in export_conversations(**given, jobs=options["jobs"]):
                     file.write(piece.encode())
     return counted.done
 
