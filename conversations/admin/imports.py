@@ -93,7 +93,7 @@ class ImportForm(forms.Form):
 class ImportRunAdmin(ReadOnlyAdmin):
     """The list of imports; a page of each, and one that begins another."""
 
-    list_display = ["began", "file", "format", "state", "made", "known", "refusals", "by"]
+    list_display = ["began", "file", "format", "state", "made", "grown", "known", "refusals", "by"]
     list_display_links = ["began"]
     filters = [choice_filter("status", "status", dict(ImportStatus.choices))]
     # The order of the index importrun_created_idx.
@@ -248,6 +248,10 @@ class ImportRunAdmin(ReadOnlyAdmin):
     @admin.display(description="created")
     def made(self, run: ImportRun) -> str:
         return f"{run.created:,}"
+
+    @admin.display(description="extended")
+    def grown(self, run: ImportRun) -> str:
+        return f"{run.extended:,}"
 
     @admin.display(description="already stored")
     def known(self, run: ImportRun) -> str:

@@ -75,6 +75,7 @@ def test_a_file_is_imported_and_its_report_shown(browser, alice):
     assert numbers(page) == {
         "Conversations read": 3,
         "Created": 1,
+        "Extended, which had grown in the file": 0,
         "Messages created": 1,
         "Already stored": 1,
         "Rejected": 1,
