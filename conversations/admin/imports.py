@@ -224,6 +224,7 @@ class ImportRunAdmin(ReadOnlyAdmin):
             "staff": _name(run.staff_id),
             "refused": run.refused[:SHOWN],
             "kept": len(run.refused),
+            "formats": sorted(run.formats.items()),
             "percent": 100 * run.position // run.size,
             "may_be_stopped": run.is_unfinished or run.status == ImportStatus.UPLOADING,
         }
@@ -239,7 +240,8 @@ class ImportRunAdmin(ReadOnlyAdmin):
 
     @admin.display(description="format")
     def format(self, run: ImportRun) -> str:
-        return run.file_format
+        """What was recognised; before anything is, what was chosen."""
+        return ", ".join(sorted(run.formats)) or run.file_format
 
     @admin.display(description="status")
     def state(self, run: ImportRun) -> str:
