@@ -54,7 +54,7 @@ class Application:
         self._health = HealthChecks()
         self._requests = self._waiting = self._in_threads = 0
         self._shows_figures: asyncio.Task[None] | None = None
-        self._closes_connections = False
+        self._is_started = self._closes_connections = False
         self._gives_streams_away = asyncio.Event()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -74,7 +74,8 @@ class Application:
 
     def start(self) -> None:
         """What runs in the background, in the process that serves: it may be forked from the one
-        that has made this."""
+        that has made this. By the first request, under a server that does not tell of its start."""
+        self._is_started = True
         tracing.start()
         metrics.show_server(self._figures())
         start_reaping()
@@ -105,6 +106,8 @@ class Application:
                 return
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if not self._is_started:
+            self.start()
         if (answer := self._health.answer(scope)) is not None:
             await self._send(await answer, send)
             return
