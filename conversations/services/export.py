@@ -216,10 +216,8 @@ def _chunks(export: _Export) -> Iterator[Iterator[str]]:
         plain = _plain_among(export, batch)
         for is_plain, group in groupby(batch, plain.__contains__):
             for part in within(group, WRITTEN_AT_ONCE):
-                texts = _written(export, part, reviewed) if is_plain else None
-                if texts is not None:
-                    if texts:  # they may all be deleted
-                        yield _joined(texts)
+                if is_plain:
+                    yield from _written(export, part, reviewed)
                     done = _told(export, done + len(part))
                     continue
                 for _, chats in _recorded(export, part, reviewed):
@@ -291,8 +289,11 @@ def _of_batch(model: type[Message | Review], batch: list[ListedChat]) -> QuerySe
     return model._default_manager.filter(user_id__in=owners, conversation_id__in=ids)
 
 
-def _written(export: _Export, part: list[ListedChat], reviewed: set[uuid.UUID]) -> list[str] | None:
-    """The texts of these as the database writes them, or None where one is too long for that."""
+def _written(
+    export: _Export, part: list[ListedChat], reviewed: set[uuid.UUID]
+) -> Iterator[Iterator[str]]:
+    """The texts of these as the database writes them; of those too long for that, as the writer
+    does, with few messages in memory."""
     lines = [
         Line(
             one.user_id,
@@ -306,13 +307,23 @@ def _written(export: _Export, part: list[ListedChat], reviewed: set[uuid.UUID]) 
     between = export.writer.between
     with reads_on(export.reading):
         texts = objects_of(lines, end=between or "\n")
-    if texts:
-        texts[-1] = texts[-1].removesuffix(between)
-    return texts
+    if texts is None:
+        texts = [(one.pk, None) for one in part]
+    listed = {one.pk: one for one in part}
+    for is_long, group in groupby(texts, lambda text: text[1] is None):
+        some = list(group)
+        if is_long:
+            long = [listed[id_] for id_, _ in some]
+            for _, chats in _recorded(export, long, reviewed, by_size=True):
+                yield from map(export.writer.write, chats)
+        else:
+            found = [text or "" for _, text in some]
+            found[-1] = found[-1].removesuffix(between)
+            yield _joined(found)
 
 
 def _recorded(
-    export: _Export, batch: list[ListedChat], reviewed: set[uuid.UUID]
+    export: _Export, batch: list[ListedChat], reviewed: set[uuid.UUID], *, by_size: bool = False
 ) -> Iterator[tuple[str, Iterator[RecordedChat]]]:
     """By id the conversations, each as one or several."""
     rows = Conversation.objects.filter(
@@ -321,5 +332,7 @@ def _recorded(
     if export.writer.json_as_text:
         rows = rows.annotate(metadata_text=Cast("metadata", TextField()))
     found = fetch_on(export.reading, rows.select_related("user").order_by("pk"))
-    recorder = Recorder(export.writer, export.branches, export.reading, export.name_of, reviewed)
+    recorder = Recorder(
+        export.writer, export.branches, export.reading, export.name_of, reviewed, by_size=by_size
+    )
     return groupby(recorder.chats(found), attrgetter("id"))
