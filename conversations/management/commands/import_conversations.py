@@ -18,6 +18,7 @@ from conversations.management.arguments import (
     USAGE_ERROR,
     add_epilog,
     add_json_argument,
+    file_errors,
     print_json,
 )
 from conversations.management.progress import progress_bar
@@ -106,6 +107,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             with (
+                file_errors("The file"),
                 _opened(options["files"]) as files,
                 _report_file(options["report"]) as report_file,
             ):
@@ -119,9 +121,6 @@ class Command(BaseCommand):
         except ServiceError as error:
             option = "--user" if error.field == "user_id" else f"--{error.field}"
             raise CommandError(f"{option}: {error.detail}", returncode=USAGE_ERROR) from error
-        except OSError as error:
-            text = f"{error.filename or 'The file'}: {error.strerror or error}"
-            raise CommandError(text, returncode=USAGE_ERROR) from error
         except KeyboardInterrupt:
             text = STOPPED if options["dry_run"] else f"{STOPPED} {REST_REMAINS}"
             raise CommandError(text, returncode=INTERRUPTED) from None

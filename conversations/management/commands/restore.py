@@ -20,6 +20,7 @@ from conversations.management.arguments import (
     USAGE_ERROR,
     add_epilog,
     add_json_argument,
+    file_errors,
     print_json,
 )
 from conversations.management.commands.backup import stopped_by_signals
@@ -111,14 +112,11 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         path, name = options["file"], database_name()
         try:
-            with stopped_by_signals():
+            with stopped_by_signals(), file_errors(path):
                 kept = self._restore(path, name, options)
         except KeyboardInterrupt:
             text = STOPPED_LATE if self._was_empty and _is_restored() else STOPPED
             raise CommandError(text, returncode=INTERRUPTED) from None
-        except OSError as error:
-            text = f"{path}: {error.strerror}"
-            raise CommandError(text, returncode=USAGE_ERROR) from error
         except (DatabaseError, psycopg2.Error) as error:
             text = CANNOT.format(reason=str(error).strip())
             raise CommandError(text, returncode=USAGE_ERROR) from error
