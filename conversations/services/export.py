@@ -73,6 +73,8 @@ ONE_BRANCH_A_FILE = "A file of this format has one branch: leave out `branches`.
 
 Progress = Callable[[int], None]
 Sign = Callable[[str], str]
+# A conversation and what the database writes of it; None where that is too long for it.
+Text = tuple[uuid.UUID, str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,10 +235,9 @@ def _chunks(export: _Export) -> Iterator[Iterator[str]]:
             for _, chats in _recorded(export, part.chats, part.reviewed):
                 yield from map(export.writer.write, chats)
                 done = _told(export, done + 1)
-            continue
-        if texts:  # they may all be deleted
-            yield _joined(texts)
-        done = _told(export, done + len(part.chats))
+        else:
+            yield from _written(export, part, texts)
+            done = _told(export, done + len(part.chats))
 
 
 def _parts(export: _Export) -> Iterator[_Part]:
@@ -246,11 +247,6 @@ def _parts(export: _Export) -> Iterator[_Part]:
         for is_plain, group in groupby(batch, plain.__contains__):
             for chats in within(group, WRITTEN_AT_ONCE):
                 yield _Part(chats, is_plain, reviewed)
-
-
-def _texts_of(export: _Export, part: _Part) -> list[str] | None:
-    """None where Python writes them."""
-    return _written(export, part.chats, part.reviewed) if part.is_plain else None
 
 
 def _joined(texts: list[str]) -> Iterator[str]:
@@ -317,28 +313,43 @@ def _of_batch(model: type[Message | Review], batch: list[ListedChat]) -> QuerySe
     return model._default_manager.filter(user_id__in=owners, conversation_id__in=ids)
 
 
-def _written(export: _Export, part: list[ListedChat], reviewed: set[uuid.UUID]) -> list[str] | None:
-    """The texts of these as the database writes them, or None where one is too long for that."""
+def _texts_of(export: _Export, part: _Part) -> list[Text] | None:
+    """As the database writes them, those that are still there; None where Python does."""
+    if not part.is_plain:
+        return None
     lines = [
         Line(
             one.user_id,
             one.pk,
             one.last_sequence,
             export.name_of(one.username),
-            one.pk in reviewed,
+            one.pk in part.reviewed,
         )
-        for one in part
+        for one in part.chats
     ]
-    between = export.writer.between
     with reads_on(export.reading):
-        texts = objects_of(lines, end=between or "\n")
-    if texts:
-        texts[-1] = texts[-1].removesuffix(between)
-    return texts
+        texts = objects_of(lines, end=export.writer.between or "\n")
+    return [(one.pk, None) for one in part.chats] if texts is None else texts
+
+
+def _written(export: _Export, part: _Part, texts: list[Text]) -> Iterator[Iterator[str]]:
+    """The texts; of those too long for the database as the writer does, with few messages in
+    memory."""
+    listed = {one.pk: one for one in part.chats}
+    for is_long, group in groupby(texts, lambda text: text[1] is None):
+        some = list(group)
+        if is_long:
+            long = [listed[id_] for id_, _ in some]
+            for _, chats in _recorded(export, long, part.reviewed, by_size=True):
+                yield from map(export.writer.write, chats)
+        else:
+            found = [text or "" for _, text in some]
+            found[-1] = found[-1].removesuffix(export.writer.between)
+            yield _joined(found)
 
 
 def _recorded(
-    export: _Export, batch: list[ListedChat], reviewed: set[uuid.UUID]
+    export: _Export, batch: list[ListedChat], reviewed: set[uuid.UUID], *, by_size: bool = False
 ) -> Iterator[tuple[str, Iterator[RecordedChat]]]:
     """By id the conversations, each as one or several."""
     rows = Conversation.objects.filter(
@@ -347,5 +358,7 @@ def _recorded(
     if export.writer.json_as_text:
         rows = rows.annotate(metadata_text=Cast("metadata", TextField()))
     found = fetch_on(export.reading, rows.select_related("user").order_by("pk"))
-    recorder = Recorder(export.writer, export.branches, export.reading, export.name_of, reviewed)
+    recorder = Recorder(
+        export.writer, export.branches, export.reading, export.name_of, reviewed, by_size=by_size
+    )
     return groupby(recorder.chats(found), attrgetter("id"))

@@ -17,6 +17,8 @@ from conversations.management.arguments import (
     USAGE_ERROR,
     add_epilog,
     add_json_argument,
+    add_output_argument,
+    file_errors,
     print_json,
 )
 from conversations.management.chosen_conversations import (
@@ -70,13 +72,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         add_epilog(parser, EPILOG)
-        parser.add_argument(
-            "-o",
-            "--output",
-            required=True,
-            metavar="FILE",
-            help="path of the file or folder; - for standard output",
-        )
+        add_output_argument(parser, "path of the file or folder")
         parser.add_argument("--format", required=True, choices=sorted(WRITERS))
         parser.add_argument(
             "--branches",
@@ -107,15 +103,10 @@ class Command(BaseCommand):
         if options["json"] and path == STANDARD_OUTPUT:
             raise CommandError(JSON_TO_STDOUT, returncode=USAGE_ERROR)
         try:
-            count = _export(options)
+            with file_errors(path):
+                count = _exported(options)
         except ServiceError as error:
             text = f"--{error.field}: {error.detail}"
-            raise CommandError(text, returncode=USAGE_ERROR) from error
-        except BrokenPipeError:
-            close_standard_output()
-            sys.exit(OUTPUT_CLOSED)
-        except OSError as error:
-            text = f"{error.filename or path}: {error.strerror}"
             raise CommandError(text, returncode=USAGE_ERROR) from error
         except KeyboardInterrupt:
             raise CommandError(_stopped(path), returncode=INTERRUPTED) from None
@@ -147,6 +138,15 @@ def _signer(options: dict[str, Any]) -> VconSigner | None:
 
 def _is_folder(path: str) -> bool:
     return path != STANDARD_OUTPUT and (path.endswith("/") or Path(path).is_dir())
+
+
+def _exported(options: dict[str, Any]) -> int:
+    """The number of conversations. Ends the process where nobody reads its output any more."""
+    try:
+        return _export(options)
+    except BrokenPipeError:
+        close_standard_output()
+        sys.exit(OUTPUT_CLOSED)
 
 
 def _export(options: dict[str, Any]) -> int:
