@@ -33,6 +33,7 @@ class Migration(migrations.Migration):
                 models.F('user'),
                 models.F('conversation'),
                 SENT_ITEM_ID,
+                models.F('sequence'),
                 condition=models.Q(django.db.models.lookups.IsNull(SENT_ITEM_ID, False)),
                 name='message_item_id_idx',
             ),

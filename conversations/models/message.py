@@ -218,6 +218,7 @@ class Message(OwnedRow):
                 F("user"),
                 F("conversation"),
                 SENT_ITEM_ID,
+                F("sequence"),
                 condition=Q(IsNull(SENT_ITEM_ID, False)),
                 name="message_item_id_idx",
             ),
