@@ -4,8 +4,8 @@
 
 A client of POST /v1/chat/completions resends its whole history each time, as all of them do, on a
 connection that it keeps. The provider is on loopback and notes when it has read a request; what
-the same request takes directly to it is subtracted nowhere, and shown beside. One web worker, on a
-database of its own in a temporary folder.
+the same request takes directly to it is shown beside. One web worker, on a database of its own in
+a temporary folder.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 WARM_UP = 20
+# Of one chat, each two messages longer.
+TURNS = 10
 TEXT = "A sentence of a chat that is about as long as sentences are. " * 4
 
 
@@ -60,21 +62,23 @@ def measure(lengths: list[int], requests: int, stream: bool) -> None:
 def times(
     url: str, token: str, provider: Any, count: int, requests: int, stream: bool
 ) -> list[float]:
-    """Milliseconds from the first byte sent to the whole request received, by request."""
+    """Milliseconds from a request's being sent to the provider's having read it, by request."""
     client = Client(url, token, stream)
-    history = chat_of(count)
-    found = []
-    for number in range(WARM_UP + requests):
-        answer, sent_at = client.ask(history)
-        if number >= WARM_UP:
-            found.append((provider.chats[-1].at - sent_at) * 1_000)
-        provider.requests.clear()
-        history += [
-            {"role": "assistant", "content": answer},
-            {"role": "user", "content": f"{number}: {TEXT}"},
-        ]
-        # As long as before: the oldest turn but the first goes.
-        del history[1:3]
+    for number in range(WARM_UP):
+        client.ask([{"role": "user", "content": f"warm {number}"}])
+    found: list[float] = []
+    while len(found) < requests:
+        history = chat_of(count, len(found))
+        # Of a longer chat the first request stores all, and is not measured.
+        for turn in range(1 if count == 1 else 1 + TURNS):
+            provider.requests.clear()
+            answer, sent_at = client.ask(history)
+            if turn or count == 1:
+                found.append((provider.chats[-1].at - sent_at) * 1_000)
+            history += [
+                {"role": "assistant", "content": answer},
+                {"role": "user", "content": f"{turn}: {TEXT}"},
+            ]
     return found
 
 
@@ -102,12 +106,13 @@ class Client:
         return json.loads(text)["choices"][0]["message"]["content"], sent_at
 
 
-def chat_of(count: int) -> list[dict[str, str]]:
+def chat_of(count: int, number: int) -> list[dict[str, str]]:
+    """So many messages, or one more: it ends with a question."""
     roles = ("user", "assistant")
-    found = [{"role": roles[i % 2], "content": f"{i}: {TEXT}"} for i in range(count)]
-    if count % 2 == 0:
-        found.append({"role": "user", "content": TEXT})
-    return found
+    return [
+        {"role": roles[i % 2], "content": f"{number}, {i}: {TEXT}"}
+        for i in range(count // 2 * 2 + 1)
+    ]
 
 
 def show(count: int, recorded: list[float], direct: list[float]) -> None:
