@@ -191,7 +191,7 @@ def _said(row: Mapping[str, Any], extra: Item) -> Iterator[Item]:
     calls = [call for call in row["tool_calls"] or () if isinstance(call, dict)]
     held = list(_held(row, extra))
     told = {item.get("call_id") for item in held}
-    others = [_call(call, row, {}) for call in calls if call.get("id") not in told]
+    others = [_call(call, row, {}) for call in calls if _text(call.get("id")) not in told]
     if not held and not others:
         held = [_message(row, extra, [])]
     yield from held
