@@ -1,8 +1,10 @@
 """One item of each type as a client sends it, by name, and what strict readers make of answers."""
 
+from typing import Any
+
 from conversations.tests.sdk_messages import IMAGE, ITEMS, LOGPROB, PLACE
 
-SENT = {item["type"]: item for item in ITEMS}
+SENT: dict[str, dict[str, Any]] = {item["type"]: item for item in ITEMS}
 TEXT = [{"type": "input_text", "text": "24 °C"}]
 CALL = {"call_id": "call_1"}
 

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -11,7 +12,7 @@ from rest_framework.test import APIClient
 from conversations.api.openai import conversations as views
 from conversations.server.refusals import Refusal, refuse
 from conversations.services import MessageDraft, append_drafts, create_conversation
-from conversations.services.legal_holds import place_hold
+from conversations.services.legal_holds import set_legal_hold
 from conversations.tests.api.openai.conftest import Sdk, library
 from conversations.tests.factories import (
     access_of,
@@ -85,7 +86,8 @@ def test_a_conflict_is_not_repeated(strict_sdk, server):
 @pytest.mark.django_db
 def test_a_legal_hold_is_a_conflict(alice, v1):
     chat = make_conversation(alice, messages=1)
-    place_hold(conversation_id=chat.pk, access=access_of(make_superuser()), reason="x")
+    officer = replace(access_of(make_superuser(), reader=True, writer=True), reason="Case 7")
+    set_legal_hold(conversation_id=chat.pk, on_hold=True, access=officer)
     for method, path, body in (
         ("post", f"{PATH}/{chat.pk}", {"metadata": {}}),
         ("delete", f"{PATH}/{chat.pk}", None),
