@@ -2,8 +2,10 @@
 
 from django.urls import URLPattern, URLResolver, re_path
 
+from conversations.api.openai.chat_completions import ChatCompletionViewSet
 from conversations.api.openai.conversations import OpenAIConversationViewSet
 from conversations.api.openai.items import OpenAIItemViewSet
+from conversations.api.openai.models import ModelViewSet
 
 _CONVERSATION = r"^conversations/(?P<conversation_id>[^/]+)"
 
@@ -29,5 +31,26 @@ urlpatterns: list[URLPattern | URLResolver] = [
         rf"{_CONVERSATION}/items/(?P<item_id>[^/]+)/?$",
         OpenAIItemViewSet.as_view({"get": "retrieve", "delete": "destroy"}),
         name="openai-item-detail",
+    ),
+    re_path(
+        r"^chat/completions/?$",
+        ChatCompletionViewSet.as_view({"get": "list", "post": "create"}),
+        name="openai-chat-completions",
+    ),
+    re_path(
+        r"^chat/completions/(?P<completion_id>[^/]+)/?$",
+        ChatCompletionViewSet.as_view({"get": "retrieve", "post": "update", "delete": "destroy"}),
+        name="openai-chat-completion",
+    ),
+    re_path(
+        r"^chat/completions/(?P<completion_id>[^/]+)/messages/?$",
+        ChatCompletionViewSet.as_view({"get": "messages"}),
+        name="openai-chat-completion-messages",
+    ),
+    re_path(r"^models/?$", ModelViewSet.as_view({"get": "list"}), name="openai-models"),
+    re_path(
+        r"^models/(?P<model_id>.+?)/?$",
+        ModelViewSet.as_view({"get": "retrieve"}),
+        name="openai-model",
     ),
 ]
