@@ -10,7 +10,7 @@ import json
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -24,6 +24,11 @@ TurnPk = tuple[int, uuid.UUID, uuid.UUID]
 USAGE = ("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens", "cost")
 
 
+# The kinds of tools: a function has arguments, as JSON; a custom tool of OpenAI's has a text.
+FUNCTION, CUSTOM = "function", "custom"
+_ARGUMENTS = {FUNCTION: "arguments", CUSTOM: "input"}
+
+
 @dataclass(frozen=True, slots=True)
 class ToolCall:
     """A tool that the model calls, with `arguments` as the model wrote them."""
@@ -31,21 +36,22 @@ class ToolCall:
     id: str
     tool: str
     arguments: str
+    kind: str = FUNCTION
 
     @classmethod
     def from_json(cls, value: object) -> ToolCall:
         """From OpenAI's shape; of another shape, which older rows may hold, what fits it."""
         call = value if isinstance(value, dict) else {}
-        function = call.get("function")
-        function = function if isinstance(function, dict) else {}
-        return cls(
-            _text(call.get("id")), _text(function.get("name")), _text(function.get("arguments"))
-        )
+        kind = CUSTOM if call.get("type") == CUSTOM else FUNCTION
+        called = call.get(kind)
+        called = called if isinstance(called, dict) else {}
+        arguments = _text(called.get(_ARGUMENTS[kind]))
+        return cls(_text(call.get("id")), _text(called.get("name")), arguments, kind)
 
     def as_json(self) -> dict[str, Any]:
         """OpenAI's shape, in which calls are stored."""
-        function = {"name": self.tool, "arguments": self.arguments}
-        return {"id": self.id, "type": "function", "function": function}
+        called = {"name": self.tool, _ARGUMENTS[self.kind]: self.arguments}
+        return {"id": self.id, "type": self.kind, self.kind: called}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +67,15 @@ class ToolResult:
 class Step:
     """One answer of the model, stored as an assistant message: what it thought and said, the tools
     it calls, what those returned so far. `first_token_ms` belongs to the step with the turn's first
-    text. `extra`, which has what the model said beyond these, is not read back from rows."""
+    text. `items` are its parts in the words of a provider that speaks OpenAI's Responses API: all that
+    it gave. `extra`, which has what the model said beyond these, is not read back from rows."""
 
     message_id: uuid.UUID
     content: str = ""
     reasoning: str = ""
     calls: list[ToolCall] = field(default_factory=list)
     results: list[ToolResult] = field(default_factory=list)
+    items: list[Any] | None = None
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     cached_tokens: int | None = None
@@ -82,9 +90,10 @@ class Turn:
     """Grows only: text is appended, steps and results are added, and at last it ends.
 
     `id` is that of the first assistant message. Milliseconds count from the turn's begin.
-    `place` is the `branch` and the `sequence` of its first message; `silent_for` is how long ago
-    its last row changed, by the database's clock, where it was read from rows. One that is not
-    `stored` has no rows, and its own id in the place of its conversation's.
+    `place` is the `branch` and the `sequence` of its first message, `created_at` is when that was
+    made; `silent_for` is how long ago its last row changed, by the database's clock, where it was
+    read from rows. One that is not `stored` has no rows, and its own id in the place of its
+    conversation's.
     """
 
     id: uuid.UUID
@@ -101,6 +110,7 @@ class Turn:
     error: str | None = None
     latency_ms: int | None = None
     place: tuple[int, int] = field(default=(FIRST_LINE, 0), compare=False)
+    created_at: datetime | None = field(default=None, compare=False)
     silent_for: timedelta | None = field(default=None, compare=False)
     stored: bool = True
 

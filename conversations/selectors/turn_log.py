@@ -147,6 +147,7 @@ def _turn(pk: TurnPk, rows: _Rows, results: _Rows) -> Turn | None:
         model=last.model,
         steps=steps,
         place=(first.branch, first.sequence),
+        created_at=first.created_at,
         sources=last.sources,
         mode=last.detected_mode,
         status=last.status,

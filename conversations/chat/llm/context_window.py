@@ -16,10 +16,11 @@ from django.db.models import IntegerField
 from django.db.models.expressions import RawSQL
 
 from conversations.chat.llm.call_ids import unique_call_id
+from conversations.chat.llm.custom_tools import arguments_of
 from conversations.chat.llm.media_parts import UNREAD, content_of, size_of
 from conversations.models import Message, Role
 from conversations.models.branch_path import FIRST_LINE
-from conversations.models.turn import ToolCall
+from conversations.models.turn import CUSTOM, ToolCall
 from conversations.selectors.branches import latest_up_to
 
 # English text has about four characters a token; other scripts fewer, which the half that
@@ -154,7 +155,8 @@ def _said_with_calls(id_: str, text: str | list[Item]) -> Item:
 
 def _call(call: ToolCall, call_id: str) -> Item:
     named = {"type": "function_call", "call_id": call_id, "name": call.tool}
-    return named | {"arguments": call.arguments or "{}"}
+    arguments = arguments_of(call.arguments) if call.kind == CUSTOM else call.arguments or "{}"
+    return named | {"arguments": arguments}
 
 
 def _output(result: Message, call_id: str) -> Item:
