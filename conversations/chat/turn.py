@@ -15,6 +15,7 @@ from conversations.chat.errors import NotConfigured
 from conversations.chat.llm.providers import Provider, provider_named
 from conversations.chat.llm.tools import tool_names
 from conversations.chat.question import OPTIONS, Question
+from conversations.chat.runtime.live_turn import LiveTurn
 from conversations.chat.runtime.process_liveness import is_dead
 from conversations.chat.runtime.runner import runner
 from conversations.chat.runtime.watched_turn import WatchedTurn
@@ -144,7 +145,11 @@ def regenerate(
 
 
 def _watched(turn: Turn, created: bool, provider: Provider, question: Question) -> WatchedTurn:
-    return runner().start(turn, provider, question) if created else runner().watch(turn)
+    if not created:
+        return runner().watch(turn)
+    live = LiveTurn(turn, provider, question)
+    runner().start(live)
+    return live
 
 
 def _provider_and_model(

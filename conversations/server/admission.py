@@ -20,7 +20,7 @@ from conversations.server.handler import Scope
 CONVERSATION_SECONDS, THREAD_SECONDS = 5.0, 30.0
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 # What asks a model, or waits for what is to come.
-_ASKS = ("/api/chat", "/v1/")
+_ASKS = ("/api/chat", "/v1/chat", "/v1/responses")
 
 _UUID = r"[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}"
 _in_path = re.compile(_UUID, re.IGNORECASE)
