@@ -24,11 +24,6 @@ TurnPk = tuple[int, uuid.UUID, uuid.UUID]
 USAGE = ("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens", "cost")
 
 
-# The kinds of tools: a function has arguments, as JSON; a custom tool of OpenAI's has a text.
-FUNCTION, CUSTOM = "function", "custom"
-_ARGUMENTS = {FUNCTION: "arguments", CUSTOM: "input"}
-
-
 @dataclass(frozen=True, slots=True)
 class ToolCall:
     """A tool that the model calls, with `arguments` as the model wrote them."""
@@ -36,22 +31,21 @@ class ToolCall:
     id: str
     tool: str
     arguments: str
-    kind: str = FUNCTION
 
     @classmethod
     def from_json(cls, value: object) -> ToolCall:
         """From OpenAI's shape; of another shape, which older rows may hold, what fits it."""
         call = value if isinstance(value, dict) else {}
-        kind = CUSTOM if call.get("type") == CUSTOM else FUNCTION
-        called = call.get(kind)
-        called = called if isinstance(called, dict) else {}
-        arguments = _text(called.get(_ARGUMENTS[kind]))
-        return cls(_text(call.get("id")), _text(called.get("name")), arguments, kind)
+        function = call.get("function")
+        function = function if isinstance(function, dict) else {}
+        return cls(
+            _text(call.get("id")), _text(function.get("name")), _text(function.get("arguments"))
+        )
 
     def as_json(self) -> dict[str, Any]:
         """OpenAI's shape, in which calls are stored."""
-        called = {"name": self.tool, _ARGUMENTS[self.kind]: self.arguments}
-        return {"id": self.id, "type": self.kind, self.kind: called}
+        function = {"name": self.tool, "arguments": self.arguments}
+        return {"id": self.id, "type": "function", "function": function}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +61,13 @@ class ToolResult:
 class Step:
     """One answer of the model, stored as an assistant message: what it thought and said, the tools
     it calls, what those returned so far. `first_token_ms` belongs to the step with the turn's first
-    text. `items` are its parts in the words of a provider that speaks OpenAI's Responses API: all that
-    it gave. `extra`, which has what the model said beyond these, is not read back from rows."""
+    text. `extra`, which has what the model said beyond these, is not read back from rows."""
 
     message_id: uuid.UUID
     content: str = ""
     reasoning: str = ""
     calls: list[ToolCall] = field(default_factory=list)
     results: list[ToolResult] = field(default_factory=list)
-    items: list[Any] | None = None
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     cached_tokens: int | None = None

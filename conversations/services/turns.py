@@ -277,10 +277,6 @@ def _columns_at_end(turn: Turn) -> dict[str, Any]:
     )
 
 
-def parts_of(step: Step) -> list[Any] | None:
-    """The column `parts` of a step's message."""
-    return step.items or ([reasoning_part(step.reasoning)] if step.reasoning else None)
-
-
 def _parts(step: Step) -> dict[str, Any]:
-    return {"parts": parts} if (parts := parts_of(step)) else {}
+    """The column `parts` of a step with reasoning."""
+    return {"parts": [reasoning_part(step.reasoning)]} if step.reasoning else {}

@@ -53,6 +53,15 @@ _STATUSES = {
 }
 # Answers that are complete for the provider and not for their reader, by why they ended.
 _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
+# Why a Response is incomplete, in the words of chat completions.
+CHAT_REASONS = {reason: name for name, reason in _INCOMPLETE.items()}
+# What a provider's Response has that columns hold, or the same in all of them.
+_IN_COLUMNS = frozenset(
+    {
+        *("object", "created_at", "completed_at", "status", "error", "incomplete_details"),
+        *("model", "output", "output_text", "usage", "conversation"),
+    }
+)
 # OpenAI has a closed list of codes.
 _ERRORS = {"provider_busy": "rate_limit_exceeded", "provider_rejected": "invalid_prompt"}
 _SERVER_ERROR = "server_error"
@@ -104,6 +113,12 @@ def output_of(turn: Turn) -> list[Json]:
     return [item for number in range(len(turn.steps)) for item in _items_of_step(turn, number)]
 
 
+def beyond(response: Json) -> Json:
+    """What a provider's own Response says beyond columns and what it repeats of the request."""
+    known = _IN_COLUMNS | REPEATED.keys()
+    return {name: value for name, value in response.items() if name not in known and value}
+
+
 def _items_of_step(turn: Turn, number: int) -> Iterator[Json]:
     step = turn.steps[number]
     is_last = number == len(turn.steps) - 1
@@ -122,7 +137,11 @@ def _row(turn: Turn, step: Step, status: str) -> Json:
         "content": step.content,
         "parts": parts_of(step),
         "tool_calls": [call.as_json() for call in step.calls] or None,
+        "tool_call_id": None,
+        "name": None,
+        "sources": None,
         "status": status,
+        "extra": step.extra,
     }
 
 
@@ -131,9 +150,13 @@ def _result_row(turn: Turn, result: ToolResult, id_: uuid.UUID) -> Json:
         "id": id_,
         "role": Role.TOOL.value,
         "content": result.content,
+        "parts": None,
+        "tool_calls": None,
         "tool_call_id": result.tool_call_id,
         "name": result.tool,
+        "sources": None,
         "status": Status.COMPLETE.value,
+        "extra": None,
     }
 
 

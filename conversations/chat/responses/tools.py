@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from conversations.chat.llm.custom_tools import INPUT, text_in
-from conversations.models.turn import CUSTOM, ToolCall
+from conversations.models.turn import ToolCall
 from conversations.services import InvalidValue
 
 NOT_HERE = "The model's server cannot run a tool of the type {type}: only function and custom."
@@ -20,6 +20,7 @@ NO_SUCH_TOOL = "None of `tools` has this name."
 NOT_A_CHOICE = "The model's server takes none, auto, required, or one of `tools` by its name."
 
 Json = dict[str, Any]
+CUSTOM = "custom"
 _OPTIONS = ("none", "auto", "required")
 
 
@@ -85,4 +86,4 @@ def as_called(call: ToolCall, tools: Sequence[Json]) -> ToolCall:
     named = [tool for tool in tools if tool.get("name") == call.tool]
     if not named or named[0].get("type") != CUSTOM:
         return call
-    return ToolCall(call.id, call.tool, text_in(call.arguments), CUSTOM)
+    return ToolCall(call.id, call.tool, text_in(call.arguments), is_custom=True)
