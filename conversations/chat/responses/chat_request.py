@@ -39,14 +39,21 @@ _TRANSLATED = frozenset(
 _REFUSED = ("prompt", "moderation", "context_management")
 
 
-def as_chat_request(asked: Json, items: Sequence[Json], provider: Provider, model: str) -> Json:
-    """The body for `/chat/completions`, streamed; `items` are all that the model is shown.
-
-    Raises InvalidValue, naming the field of the request.
-    """
+def check_chat_request(asked: Json) -> None:
+    """Raise InvalidValue, naming the field, for what of a request no chat model can do; its items
+    are looked at when they are asked about."""
     for name in _REFUSED:
         if asked.get(name):
             raise InvalidValue(UNSUPPORTED, field=name, code="unsupported_parameter")
+    _tools(asked)
+    _text(asked.get("text") or {})
+
+
+def as_chat_request(asked: Json, items: Sequence[Json], provider: Provider, model: str) -> Json:
+    """The body for `/chat/completions`, streamed; `items` are all that the model is shown.
+
+    Raises InvalidValue, naming the field of the request, which `check_chat_request` has passed.
+    """
     unknown = {name: value for name, value in asked.items() if name not in _TRANSLATED}
     return (
         {name: value for name, value in unknown.items() if value is not None}

@@ -18,6 +18,7 @@ from conversations.chat.llm.call_ids import unique_call_id
 from conversations.chat.llm.context_window import from_a_question, messages_before, within
 from conversations.chat.llm.media_parts import content_of
 from conversations.chat.llm.providers import Provider
+from conversations.chat.responses.output import PROVIDER_ID
 from conversations.formats.response_items import items_of
 from conversations.models import Message
 from conversations.selectors.branches import Place
@@ -118,7 +119,14 @@ def _for_chat(item: Json, vision: bool) -> Json:
 
 
 def for_responses(items: Iterable[Json]) -> list[Json]:
-    """Without reasoning that only the provider which stored it could read."""
-    return [
-        item for item in items if item.get("type") != "reasoning" or item.get("encrypted_content")
-    ]
+    """Without reasoning that only the provider which stored it could read; other reasoning by the
+    provider's own id."""
+    found = []
+    for item in items:
+        if item.get("type") == "reasoning":
+            if not item.get("encrypted_content"):
+                continue
+            rest = {name: value for name, value in item.items() if name != PROVIDER_ID}
+            item = rest | {"id": item.get(PROVIDER_ID) or item["id"]}
+        found.append(item)
+    return found

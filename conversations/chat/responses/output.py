@@ -21,6 +21,7 @@ _OF_ITEMS = {
     "response.custom_tool_call_input.delta": "input",
 }
 _OF_SUMMARIES = "response.reasoning_summary_text.delta"
+PROVIDER_ID = "provider_id"
 _THOUGHTS = frozenset({"response.reasoning_text.delta", _OF_SUMMARIES})
 
 
@@ -66,14 +67,11 @@ class Output:
         return [item for item in found if item.get("type") != "message"]
 
     def id_at(self, place: Any, message_id: uuid.UUID) -> str | None:
-        """The id of an item as it is read from the record: its own, or for messages that of the
-        answer's message."""
+        """The id of an item as it is read from the record."""
         item = self._item(place)
         if not item:
             return None
         prefix = prefix_of(item)
-        if item["type"] != "message" and item.get("id"):
-            return str(item["id"])
         number = sum(prefix_of(before) == prefix for before in self.items[:place])
         return f"{prefix}_{message_id.hex}" + (f"_{number}" if number else "")
 
@@ -81,9 +79,9 @@ class Output:
         if not isinstance(item, dict) or not isinstance(place, int) or "type" not in item:
             return
         if 0 <= place < len(self.items):
-            self.items[place] = deepcopy(item)
+            self.items[place] = as_stored(item)
         elif place == len(self.items):
-            self.items.append(deepcopy(item))
+            self.items.append(as_stored(item))
 
     def _add_part(self, place: Any, part: Any) -> None:
         item = self._item(place)
@@ -93,6 +91,15 @@ class Output:
     def _item(self, place: Any) -> Json:
         """An empty one where there is none: what is added to it is lost."""
         return _at(self.items, place)
+
+
+def as_stored(item: Json) -> Json:
+    """A copy without the provider's id, since an item has that of its message. Reasoning keeps it
+    under another name: a provider may want it back."""
+    stored = {name: deepcopy(value) for name, value in item.items() if name != "id"}
+    if item.get("encrypted_content") and item.get("id"):
+        stored[PROVIDER_ID] = item["id"]
+    return stored
 
 
 def _at(values: Any, place: Any) -> Json:

@@ -18,7 +18,7 @@ from conversations.chat.llm.mcp_servers import McpServers
 from conversations.chat.llm.providers import Provider
 from conversations.chat.responses.asked import Asked, Json
 from conversations.chat.responses.history import Context, for_responses
-from conversations.chat.responses.output import Output
+from conversations.chat.responses.output import Output, as_stored
 from conversations.chat.responses.responding_turn import RespondingTurn
 from conversations.chat.responses.response import (
     CHAT_REASONS,
@@ -122,7 +122,7 @@ class RelayedTurn(RespondingTurn):
             raise TurnFailed(failure_in(error, self._provider))
         items = response.get("output")
         if isinstance(items, list) and items:
-            self._output.items = [item for item in items if isinstance(item, dict)]
+            self._output.items = [as_stored(item) for item in items if isinstance(item, dict)]
         usage, details = response.get("usage"), response.get("incomplete_details")
         self._observed.take({"usage": usage, "model": response.get("model")}, self.turn.model)
         self._observed.extra |= beyond(response)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 
 from django.contrib.auth.models import User
+from django.utils import timezone
 
 from conversations.chat.llm.providers import Provider
 from conversations.chat.responses.asked import Asked
@@ -17,15 +18,15 @@ from conversations.chat.responses.translated_turn import TranslatedTurn
 from conversations.chat.runtime.process_liveness import is_dead
 from conversations.chat.runtime.runner import runner
 from conversations.chat.runtime.watched_turn import WatchedTurn
-from conversations.models import AccessAction, AccessContext, Message
+from conversations.chat.turn import owner_to_ask_for
+from conversations.models import AccessContext, Message
 from conversations.models.turn import Turn
 from conversations.selectors.branches import Place, places_on, shown_path
 from conversations.selectors.turn_log import find_turn
-from conversations.services import InvalidValue, NotFound, owner_of
-from conversations.services.audit import note_write
+from conversations.services import InvalidValue, NotFound
 from conversations.services.begin_turn import begin_turn_after
 from conversations.services.errors import NO_SUCH_CONVERSATION
-from conversations.services.unstored_turns import begin_unstored_turn
+from conversations.services.unstored_turns import unstored_turn
 
 NO_SUCH_RESPONSE = "Previous response with id '{name}' not found."
 NOT_BOTH = "Mutually exclusive with `conversation`: send one of them."
@@ -50,7 +51,8 @@ def respond(
     _check(asked, provider, key)
     holder, conversation_id, previous = _followed(access, owner, asked)
     if not asked.stored:
-        turn = begin_unstored_turn(owner=holder, provider=provider.name, model=model)
+        turn = unstored_turn(owner=holder, provider=provider.name, model=model)
+        turn.created_at = timezone.now()
         context = _context(holder, conversation_id, previous)
         return _started(turn, provider, asked, context)
     turn, created = begin_turn_after(
@@ -87,15 +89,7 @@ def _followed(
     if asked.previous_id is not None:
         previous = _previous(access, asked)
         conversation_id = previous.conversation_id
-    if conversation_id is None:
-        assert access.caller is not None
-        holder = named or access.caller.user
-        note_write(access, holder)
-        return holder, None, None
-    holder = owner_of(access, conversation_id, action=AccessAction.CHANGE)
-    if named is not None and named != holder:
-        raise NotFound(NO_SUCH_CONVERSATION, field="conversation")
-    return holder, conversation_id, previous
+    return owner_to_ask_for(access, named, conversation_id), conversation_id, previous
 
 
 def _previous(access: AccessContext, asked: Asked) -> Turn:
