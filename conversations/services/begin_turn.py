@@ -79,6 +79,7 @@ def begin_turn_after(
     provider: str,
     model: str,
     extra: dict[str, Any] | None = None,
+    metadata: dict[str, Any] | None = None,
     key: str | None = None,
     runner: str = "",
     is_dead: IsDead = lambda runner: False,
@@ -86,13 +87,13 @@ def begin_turn_after(
     """Store these messages after `parent` and the empty answer after them, all or none.
 
     There may be no messages, or any number. None as `parent` is the end of the active branch, None
-    as `conversation_id` a new conversation of the owner's. `extra` is that of the answer: what else
-    of a request with a `key` must be equal when it is repeated belongs in it, as does `parent`. The
-    flag and the errors are those of `begin_turn`; the field of an error in a message is its path,
-    `messages.3.content`.
+    as `conversation_id` a new conversation of the owner's. `extra` and `metadata` are those of the
+    answer: what else of a request with a `key` must be equal when it is repeated belongs in
+    `extra`, as does `parent`. The flag and the errors are those of `begin_turn`; the field of an
+    error in a message is its path, `messages.3.content`.
     """
     answer = _empty_answer(provider, model, runner)
-    answer.extra = extra
+    answer.extra, answer.metadata = extra, metadata or {}
     return _begin_once(owner, conversation_id, key, [*drafts, answer], parent, is_dead)
 
 

@@ -14,7 +14,7 @@ from conversations.services.errors import NO_SUCH_CONVERSATION
 
 CONVERSATION = "conv"
 
-_named = re.compile(r"(?:[a-z]{1,16}_)?([0-9a-f]{32})", re.IGNORECASE)
+_named = re.compile(r"(?:[a-z]{1,16}[_-])?([0-9a-f]{32})", re.IGNORECASE)
 
 
 def name_with(prefix: str, id_: uuid.UUID) -> str:
