@@ -103,7 +103,7 @@ def _finalized(
     except Exception as error:
         response = view.handle_exception(error)
     final = view.finalize_response(view.request, cast("Response", response))
-    return final if isinstance(final, LiveStream) else final.render()
+    return final.render() if hasattr(final, "render") else final
 
 
 class LiveStream(StreamingHttpResponse):

@@ -107,6 +107,15 @@ def read_response_request(request: Request) -> Asked:
     )
 
 
+def field_of_request(field: str | None, body: Any) -> str | None:
+    """The path in the request for that of a stored message: `messages.3.content`."""
+    name, _, rest = (field or "").partition(".")
+    if name != "messages":
+        return field
+    is_text = isinstance(body, dict) and isinstance(body.get("input"), str)
+    return "input" if is_text else f"input.{rest}"
+
+
 def _check_choice(choice: Any) -> None:
     if choice is not None and not isinstance(choice, str | dict):
         raise InvalidValue(NOT_A_CHOICE, field="tool_choice", code="invalid")

@@ -6,10 +6,10 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any
 
-import orjson
-
-from conversations.api.sse import KEEP_ALIVE, KEEP_ALIVE_SECONDS, MEDIA_TYPE
+from conversations.api.openai.turn_answers import event_answer
+from conversations.api.sse import KEEP_ALIVE, KEEP_ALIVE_SECONDS
 from conversations.api.waiting import LiveStream
+from conversations.chat.forwarding.upstream import dumps
 from conversations.chat.responses.events import NONE_SEEN, ResponseEvents
 from conversations.chat.responses.relayed_turn import RelayedTurn
 from conversations.chat.responses.responding_turn import RespondingTurn
@@ -25,25 +25,16 @@ def response_stream(
     it runs in the background."""
     relays = own and isinstance(watched, RelayedTurn) and not watched.asked.background
     events = _relayed(watched, request) if relays else _events(watched, request, seen)
-    response = LiveStream(_frames(watched, events, own=own), content_type=MEDIA_TYPE)
-    # Proxies must pass each event on at once, unchanged.
-    response.headers["Cache-Control"] = "no-cache, no-transform"
-    response.headers["X-Accel-Buffering"] = "no"
-    return response
+    ends = own and isinstance(watched, RespondingTurn)
+    return event_answer(
+        _frames(events), watched.turn, watched.client_left if ends else watched.leave
+    )
 
 
-async def _frames(
-    watched: WatchedTurn, events: AsyncGenerator[Json | None, None], *, own: bool
-) -> AsyncGenerator[bytes, None]:
-    try:
-        async with aclosing(events):
-            async for event in events:
-                yield KEEP_ALIVE if event is None else _frame(event)
-    finally:
-        if own and isinstance(watched, RespondingTurn):
-            watched.client_left()
-        else:
-            watched.leave()
+async def _frames(events: AsyncGenerator[Json | None, None]) -> AsyncGenerator[bytes, None]:
+    async with aclosing(events):
+        async for event in events:
+            yield KEEP_ALIVE if event is None else _frame(event)
 
 
 async def _events(
@@ -77,4 +68,4 @@ async def _relayed(
 
 
 def _frame(event: Json) -> bytes:
-    return b"event: %s\ndata: %s\n\n" % (event["type"].encode(), orjson.dumps(event, default=str))
+    return b"event: %s\ndata: %s\n\n" % (event["type"].encode(), dumps(event))

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
 from typing import Any
 
 from django.http.response import HttpResponseBase
-from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from conversations.api.openai.failures import raise_failure
-from conversations.api.openai.ids import conversation_name, uuid_in
+from conversations.api.openai.ids import uuid_in
 from conversations.api.openai.owners import owner_named
-from conversations.api.openai.response_requests import read_response_request
+from conversations.api.openai.response_requests import field_of_request, read_response_request
 from conversations.api.openai.response_streams import response_stream
+from conversations.api.openai.turn_answers import failed_answer, whole_answer
 from conversations.api.openai.views import OpenAIViewSet
-from conversations.api.views import idempotency_key_of, whole_number_of
+from conversations.api.views import choice_of, idempotency_key_of, whole_number_of
 from conversations.api.waiting import answer_later
 from conversations.chat.llm.models import model_named
 from conversations.chat.responses.asked import Asked
 from conversations.chat.responses.events import NONE_SEEN
-from conversations.chat.responses.recorded import Recorded, delete_response, recorded_response
+from conversations.chat.responses.recorded import (
+    NO_SUCH_RESPONSE,
+    delete_response,
+    input_of,
+    recorded_response,
+)
 from conversations.chat.responses.respond import respond
 from conversations.chat.responses.responding_turn import RespondingTurn
 from conversations.chat.responses.response import response_name, response_of
@@ -32,9 +35,9 @@ from conversations.models import Message
 from conversations.models.turn import Turn
 from conversations.services import InvalidValue, NotFound
 
-NO_SUCH_RESPONSE = "No such response."
-CONVERSATION_HEADER = "X-Conversation-Id"
+_INCLUDE = ("include", "include[]")
 _MAX_NUMBER = 2**53
+_MAX_LIMIT, _LIMIT = 100, 20
 
 Json = dict[str, Any]
 
@@ -43,30 +46,29 @@ class ResponseViewSet(OpenAIViewSet):
     queryset = Message.objects.none()
     throttle_kinds = {"create": "chat"}
     query_names = {
-        "create": ["include", "include[]"],
-        "retrieve": [
-            *("include", "include[]", "stream", "starting_after", "include_obfuscation"),
-        ],
-        "input_items": ["after", "limit", "order", "include", "include[]"],
+        "create": _INCLUDE,
+        "retrieve": (*_INCLUDE, "stream", "starting_after", "include_obfuscation"),
+        "input_items": (*_INCLUDE, "after", "limit", "order"),
     }
-    lookup_url_kwarg = "response_id"
 
     def create(self, request: Request) -> HttpResponseBase:
         try:
-            watched, asked = self._ask(request)
+            asked = read_response_request(request)
+            watched = self._ask(request, asked)
         except InvalidValue as error:
-            error.field = _field_of_input(error.field, request.data)
+            error.field = field_of_request(error.field, request.data)
             raise
-        if asked.background:
-            return self._in_background(watched, asked)
-        if isinstance(watched, RespondingTurn):
-            return self._on_the_line(watched, asked)
-        return self._again(watched, asked)
+        if asked.background or not isinstance(watched, RespondingTurn):
+            return self._at_once(watched, asked)
+        if asked.streams:
+            return answer_later(
+                self, watched.begins, lambda begins: _streamed(watched, asked, begins)
+            )
+        return answer_later(self, watched.outcome, lambda _: _whole(watched, asked))
 
-    def _ask(self, request: Request) -> tuple[WatchedTurn, Asked]:
-        asked = read_response_request(request)
+    def _ask(self, request: Request, asked: Asked) -> WatchedTurn:
         provider, model = model_named(asked.body.get("model") or "")
-        watched = respond(
+        return respond(
             access=self.access,
             asked=asked,
             provider=provider,
@@ -74,59 +76,24 @@ class ResponseViewSet(OpenAIViewSet):
             owner=owner_named(request, self.access, asked.body),
             key=idempotency_key_of(request),
         )
-        return watched, asked
 
-    def _in_background(self, watched: WatchedTurn, asked: Asked) -> HttpResponseBase:
-        if asked.body.get("stream"):
-            return _with_conversation(
-                response_stream(watched, asked.kept(), own=True), watched.turn
-            )
-        response = Response(response_of(watched.turn, asked.kept()))
-        if not isinstance(watched, RespondingTurn):
+    def _at_once(self, watched: WatchedTurn, asked: Asked) -> HttpResponseBase:
+        """Of a turn in the background, and of an equal request's that came before."""
+        own = isinstance(watched, RespondingTurn)
+        if asked.streams:
+            return response_stream(watched, asked.kept(), own=own)
+        if not asked.background:
+            return answer_later(self, watched.result, lambda turn: _answer(turn, asked.kept()))
+        try:
+            return _answer(watched.state(), asked.kept())
+        finally:
             watched.leave()
-        return _with_conversation(response, watched.turn)
-
-    def _on_the_line(self, watched: RespondingTurn, asked: Asked) -> HttpResponseBase:
-        """A failure before anything has come is an error of HTTP, one after that ends the stream."""
-
-        def begun(has_begun: bool) -> HttpResponseBase:
-            if not has_begun:
-                self._check(watched)
-            return _with_conversation(
-                response_stream(watched, asked.kept(), own=True), watched.turn
-            )
-
-        def ended(turn: Turn) -> HttpResponseBase:
-            self._check(watched)
-            return _with_conversation(Response(response_of(turn, asked.kept())), turn)
-
-        if asked.body.get("stream"):
-            return answer_later(self, watched.begins, begun)
-        return answer_later(self, watched.outcome, ended)
-
-    def _again(self, watched: WatchedTurn, asked: Asked) -> HttpResponseBase:
-        """The turn of an equal request that came before."""
-        if asked.body.get("stream"):
-            stream = response_stream(watched, asked.kept(), own=False)
-            return _with_conversation(stream, watched.turn)
-
-        def ended(turn: Turn) -> HttpResponseBase:
-            return _with_conversation(Response(response_of(turn, asked.kept())), turn)
-
-        return answer_later(self, watched.result, ended)
-
-    def _check(self, watched: RespondingTurn) -> None:
-        if failure := watched.failure:
-            raise_failure(failure, watched.turn)
 
     def retrieve(self, request: Request, response_id: str) -> HttpResponseBase:
-        streams = request.query_params.get("stream") in ("true", "True", "1")
         found = recorded_response(self.access, _id_of(response_id))
-        if not streams:
-            return Response(response_of(found.turn, found.request))
-        seen = whole_number_of(
-            request, "starting_after", default=NONE_SEEN, minimum=0, maximum=_MAX_NUMBER
-        )
+        if not choice_of(request, "stream", {"false": False, "true": True}):
+            return _answer(found.turn, found.request)
+        seen = whole_number_of(request, "starting_after", default=NONE_SEEN, maximum=_MAX_NUMBER)
         watched = join(access=self.access, message_id=found.turn.id)
         return response_stream(watched, found.request, seen=seen, own=False)
 
@@ -136,11 +103,58 @@ class ResponseViewSet(OpenAIViewSet):
         return Response({"id": response_name(turn_id), "object": "response", "deleted": True})
 
     def cancel(self, request: Request, response_id: str) -> HttpResponseBase:
+        """Answered once the turn has ended, in whichever process it runs."""
         found = recorded_response(self.access, _id_of(response_id))
-        stop(access=self.access, message_id=found.turn.id)
+        if not found.turn.ended:
+            stop(access=self.access, message_id=found.turn.id)
         watched = join(access=self.access, message_id=found.turn.id)
+        return answer_later(self, watched.result, lambda turn: _answer(turn, found.request))
 
-        def ended(turn: Turn) -> Response:
-            return Response(response_of(turn, found.request))
+    def input_items(self, request: Request, response_id: str) -> Response:
+        found = recorded_response(self.access, _id_of(response_id))
+        items = input_of(found)
+        if choice_of(request, "order", {"desc": True, "asc": False}):
+            items.reverse()
+        limit = whole_number_of(request, "limit", default=_LIMIT, minimum=1, maximum=_MAX_LIMIT)
+        if after := request.query_params.get("after"):
+            places = [place for place, item in enumerate(items) if item["id"] == after]
+            if not places:
+                raise NotFound(NO_SUCH_ITEM, field="after")
+            items = items[places[0] + 1 :]
+        return Response(_item_list(items[:limit], has_more=len(items) > limit))
 
-        return answer_later(self, watched.result, ended)
+
+NO_SUCH_ITEM = "No such item."
+
+
+def _item_list(items: list[Json], *, has_more: bool) -> Json:
+    return {
+        "object": "list",
+        "data": items,
+        "first_id": items[0]["id"] if items else "",
+        "last_id": items[-1]["id"] if items else "",
+        "has_more": has_more,
+    }
+
+
+def _id_of(text: str) -> uuid.UUID:
+    if found := uuid_in(text):
+        return found
+    raise NotFound(NO_SUCH_RESPONSE)
+
+
+def _answer(turn: Turn, request: Json) -> HttpResponseBase:
+    return whole_answer(response_of(turn, request), turn)
+
+
+def _whole(watched: RespondingTurn, asked: Asked) -> HttpResponseBase:
+    if failure := watched.failure:
+        return failed_answer(failure, watched.turn)
+    return _answer(watched.turn, asked.kept())
+
+
+def _streamed(watched: RespondingTurn, asked: Asked, begins: bool) -> HttpResponseBase:
+    """A failure before anything has come is an error of HTTP; one after that ends the stream."""
+    if not begins and (failure := watched.failure):
+        return failed_answer(failure, watched.turn)
+    return response_stream(watched, asked.kept(), own=True)

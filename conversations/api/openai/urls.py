@@ -1,5 +1,24 @@
 """The routes under /v1; a trailing slash is optional everywhere."""
 
-from django.urls import URLPattern, URLResolver
+from django.urls import URLPattern, URLResolver, re_path
 
-urlpatterns: list[URLPattern | URLResolver] = []
+from conversations.api.openai.responses import ResponseViewSet
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    re_path(r"^responses/?$", ResponseViewSet.as_view({"post": "create"}), name="v1-responses"),
+    re_path(
+        r"^responses/(?P<response_id>[^/]+)/?$",
+        ResponseViewSet.as_view({"get": "retrieve", "delete": "destroy"}),
+        name="v1-response",
+    ),
+    re_path(
+        r"^responses/(?P<response_id>[^/]+)/cancel/?$",
+        ResponseViewSet.as_view({"post": "cancel"}),
+        name="v1-response-cancel",
+    ),
+    re_path(
+        r"^responses/(?P<response_id>[^/]+)/input_items/?$",
+        ResponseViewSet.as_view({"get": "input_items"}),
+        name="v1-response-input-items",
+    ),
+]

@@ -28,6 +28,10 @@ class Asked:
         return self.body.get("store") is not False
 
     @property
+    def streams(self) -> bool:
+        return self.body.get("stream") is True
+
+    @property
     def background(self) -> bool:
         return self.body.get("background") is True
 

@@ -80,7 +80,9 @@ def as_messages(items: Sequence[Json], provider: Provider, model: str) -> list[J
     shown = [form for item in items if (form := as_library_item(item))]
     try:
         messages: Any = Converter.items_to_messages(
-            shown, model=model, base_url=provider.base_url  # type: ignore[arg-type]
+            shown,
+            model=model,
+            base_url=provider.base_url,  # type: ignore[arg-type]
         )
     except AgentsException as error:
         text = NO_SUCH_PART.format(why=str(error)[:_WHY_CHARS])

@@ -50,21 +50,32 @@ class Context:
 def items_before(context: Context, provider: Provider, *, truncates: bool) -> list[Json]:
     """The items of the messages up to a place, oldest first, with the calls whose results are
     missing. Raises TurnFailed."""
-    messages = messages_before(
-        context.owner_id,
-        context.conversation_id,
-        context.place,
-        limit=settings.CHAT_CONTEXT_MESSAGES if truncates else MAX_MESSAGES + 1,
-        columns=_COLUMNS,
-        thoughts=True,
-    )
-    if not truncates and len(messages) > MAX_MESSAGES:
+    limit = settings.CHAT_CONTEXT_MESSAGES if truncates else MAX_MESSAGES + 1
+    groups = _groups(context, limit)
+    if not truncates and len(groups) > MAX_MESSAGES:
         raise TurnFailed(FAILURES["history_too_long"])
-    groups = [items_of(_row(message)) for message in messages]
     if truncates:
         tokens = provider.context_tokens or settings.CHAT_CONTEXT_TOKENS
         groups = from_a_question(within(groups, tokens))
     return [item for group in groups for item in group]
+
+
+def items_at(context: Context, *, limit: int) -> list[Json]:
+    """The items of so many messages up to a place."""
+    return [item for group in _groups(context, limit) for item in group]
+
+
+def _groups(context: Context, limit: int) -> list[list[Json]]:
+    """The items of each of the latest messages up to a place, oldest first."""
+    messages = messages_before(
+        context.owner_id,
+        context.conversation_id,
+        context.place,
+        limit=limit,
+        columns=_COLUMNS,
+        thoughts=True,
+    )
+    return [items_of(_row(message)) for message in messages]
 
 
 def _row(message: Message) -> Json:

@@ -109,7 +109,7 @@ class RelayedTurn(RespondingTurn):
         return event | {"item": item | {"id": id_}} if isinstance(item, dict) else event
 
     async def _put(self, item: Json | None, size: int) -> None:
-        if self.asked.background or not self.asked.body.get("stream"):
+        if self.asked.background or not self.asked.streams:
             self._queue.begin()
         else:
             await super()._put(item, size)
@@ -144,8 +144,8 @@ class RelayedTurn(RespondingTurn):
             self.turn.last.parts = self._output.whole()
         return super()._ended(status, finish_reason, error)
 
-    def _state(self) -> Turn:
-        turn = super()._state()
+    def state(self) -> Turn:
+        turn = super().state()
         if not turn.ended and self._output.items:
             # As one: the text is added to the turn after the items.
             turn.last.parts = deepcopy(self._output.items)

@@ -33,6 +33,7 @@ NOT_BOTH = "Mutually exclusive with `conversation`: send one of them."
 NOT_IN_BACKGROUND = "A response in the background is stored: `store` may not be false."
 NOT_WITHOUT_STORE = "Not with `store: false`, of which nothing is kept."
 
+
 def respond(
     *,
     access: AccessContext,

@@ -33,6 +33,13 @@ class RespondingTurn(ForwardedTurn):
         if not self.asked.background:
             super().client_left()
 
+    async def outcome(self) -> Turn:
+        """The turn at its end, for its client, with whom it ends."""
+        try:
+            return await self.result()
+        finally:
+            self.client_left()
+
     async def _items(self) -> list[Json]:
         """All that the model is shown. Raises TurnFailed."""
         return answered([*await self._stored_items(), *self.asked.items])
@@ -40,9 +47,7 @@ class RespondingTurn(ForwardedTurn):
     async def _stored_items(self) -> list[Json]:
         if self._context is None:
             return []
-        read = partial(
-            items_before, self._context, self._provider, truncates=self.asked.truncates
-        )
+        read = partial(items_before, self._context, self._provider, truncates=self.asked.truncates)
         return await self.database.run(read)
 
 

@@ -54,10 +54,10 @@ class TranslatedTurn(RespondingTurn):
     async def _put(self, item: Json | None, size: int) -> None:
         self._queue.begin()
 
-    def _state(self) -> Turn:
+    def state(self) -> Turn:
         """With the calls that are still coming, but for those whose text is not known before their
         end."""
-        turn = super()._state()
+        turn = super().state()
         if turn.ended or turn.last.calls:
             return turn
         complete_only = (call.is_custom or not call.tool for call in self._calls.found())

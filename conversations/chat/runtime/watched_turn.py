@@ -57,7 +57,7 @@ class WatchedTurn:
         changed for `idle_seconds`. Whoever watched it so has to `leave`."""
         while True:
             with self._changed.next() as change:
-                turn = self._state()
+                turn = self.state()
                 yield turn
                 if turn.ended:
                     return
@@ -76,7 +76,8 @@ class WatchedTurn:
         finally:
             self.leave()
 
-    def _state(self) -> Turn:
+    def state(self) -> Turn:
+        """The turn as it is now, whatever becomes of it."""
         with self._lock:
             return self.turn.copy()
 

@@ -1,0 +1,79 @@
+"""Responses that are stored: read, listed with their input, deleted."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import transaction
+
+from conversations.chat.responses.history import Context, items_at
+from conversations.chat.responses.response import REQUEST
+from conversations.chat.turn import join
+from conversations.models import AccessContext, Message
+from conversations.models.turn import Turn
+from conversations.models.turn_ids import result_id
+from conversations.services.errors import NotFound, TurnRunning
+from conversations.services.messages import delete_message
+
+Json = dict[str, Any]
+
+NO_SUCH_RESPONSE = "No such response."
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A turn as far as it has come, and what the record keeps of its request."""
+
+    turn: Turn
+    request: Json
+
+
+def recorded_response(access: AccessContext, turn_id: uuid.UUID) -> Recorded:
+    """Any turn, by the id of one of its answers. Raises NotFound, ReasonRequired.
+
+    An access of staff to another user's conversation is recorded.
+    """
+    watched = join(access=access, message_id=turn_id)
+    try:
+        turn = watched.state()
+    finally:
+        watched.leave()
+    ids = [step.message_id for step in turn.steps]
+    rows = Message.objects.of(turn.owner_id, turn.conversation_id).filter(id__in=ids)
+    kept = dict(rows.values_list("id", "extra"))
+    for step in turn.steps:
+        step.extra = step.extra or kept.get(step.message_id)
+    return Recorded(turn, (turn.steps[0].extra or {}).get(REQUEST) or {})
+
+
+def input_of(recorded: Recorded) -> list[Json]:
+    """The items of the request, oldest first: what is stored of them."""
+    turn, count = recorded.turn, recorded.request.get("input", 1)
+    branch, sequence = turn.place
+    before = Context(
+        owner_id=turn.owner_id,
+        conversation_id=turn.conversation_id,
+        place=(branch, sequence - 1),
+    )
+    return items_at(before, limit=count) if count else []
+
+
+def delete_response(access: AccessContext, turn_id: uuid.UUID) -> None:
+    """Delete the messages of the answer; its input stays in the conversation.
+
+    Raises NotFound, NotAllowed, ReasonRequired, OnLegalHold, and TurnRunning while it runs.
+    """
+    turn = recorded_response(access, turn_id).turn
+    if not turn.ended:
+        raise TurnRunning
+    with transaction.atomic():
+        for number, step in enumerate(turn.steps, start=1):
+            calls = [call.id for call in step.calls]
+            ids = [
+                result_id(turn.id, number, calls.index(result.tool_call_id))
+                for result in step.results
+            ]
+            for id_ in (*ids, step.message_id):
+                delete_message(conversation_id=turn.conversation_id, message_id=id_, access=access)
