@@ -66,8 +66,8 @@ class ToolResult:
 class Step:
     """One answer of the model, stored as an assistant message: what it thought and said, the tools
     it calls, what those returned so far. `first_token_ms` belongs to the step with the turn's first
-    text. `parts` is what was said that is no text, of a stored step also its reasoning; `extra`, which
-    has what the model said beyond all of these, is not read back from rows."""
+    text. `parts` is what was said that is no text, of a stored step also its reasoning; `extra`,
+    which has what the model said beyond all of these, is not read back from rows."""
 
     message_id: uuid.UUID
     content: str = ""

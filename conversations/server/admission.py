@@ -25,7 +25,9 @@ _ASKS = ("/api/chat", "/v1/chat", "/v1/responses")
 _UUID = r"[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}"
 _in_path = re.compile(_UUID, re.IGNORECASE)
 _in_query = re.compile(rf"(?:session|conversation)_id=({_UUID})".encode(), re.IGNORECASE)
-_in_body = re.compile(rf'"(?:session|conversation)_id"\s*:\s*"({_UUID})"'.encode(), re.IGNORECASE)
+_in_body = re.compile(
+    rf'"(?:session_id|conversation(?:_id)?)"\s*:\s*"(?:conv_)?({_UUID})"'.encode(), re.IGNORECASE
+)
 _SEARCHED_BYTES = 64 * 1024
 
 

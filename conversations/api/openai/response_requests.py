@@ -1,4 +1,4 @@
-"""The body of a request for a Response: what of it is read here is checked, the rest is passed on."""
+"""The body of a request for a Response: what is read here is checked, the rest is passed on."""
 
 from __future__ import annotations
 

@@ -35,6 +35,9 @@ from conversations.models import Message
 from conversations.models.turn import Turn
 from conversations.services import InvalidValue, NotFound
 
+# By which OpenAI's SDKs say that they send a request again.
+RETRY_HEADER = "X-Stainless-Retry-Count"
+NO_SUCH_ITEM = "No such item."
 _INCLUDE = ("include", "include[]")
 _MAX_NUMBER = 2**53
 _MAX_LIMIT, _LIMIT = 100, 20
@@ -54,19 +57,19 @@ class ResponseViewSet(OpenAIViewSet):
     def create(self, request: Request) -> HttpResponseBase:
         try:
             asked = read_response_request(request)
-            watched = self._ask(request, asked)
+            watched, is_new = self._ask(request, asked)
         except InvalidValue as error:
             error.field = field_of_request(error.field, request.data)
             raise
-        if asked.background or not isinstance(watched, RespondingTurn):
-            return self._at_once(watched, asked)
+        if not is_new or asked.background or not isinstance(watched, RespondingTurn):
+            return self._at_once(watched, asked, own=is_new)
         if asked.streams:
             return answer_later(
                 self, watched.begins, lambda begins: _streamed(watched, asked, begins)
             )
         return answer_later(self, watched.outcome, lambda _: _whole(watched, asked))
 
-    def _ask(self, request: Request, asked: Asked) -> WatchedTurn:
+    def _ask(self, request: Request, asked: Asked) -> tuple[WatchedTurn, bool]:
         provider, model = model_named(asked.body.get("model") or "")
         return respond(
             access=self.access,
@@ -75,11 +78,11 @@ class ResponseViewSet(OpenAIViewSet):
             model=model,
             owner=owner_named(request, self.access, asked.body),
             key=idempotency_key_of(request),
+            is_retry=request.headers.get(RETRY_HEADER, "0") != "0",
         )
 
-    def _at_once(self, watched: WatchedTurn, asked: Asked) -> HttpResponseBase:
+    def _at_once(self, watched: WatchedTurn, asked: Asked, *, own: bool) -> HttpResponseBase:
         """Of a turn in the background, and of an equal request's that came before."""
-        own = isinstance(watched, RespondingTurn)
         if asked.streams:
             return response_stream(watched, asked.kept(), own=own)
         if not asked.background:
@@ -122,9 +125,6 @@ class ResponseViewSet(OpenAIViewSet):
                 raise NotFound(NO_SUCH_ITEM, field="after")
             items = items[places[0] + 1 :]
         return Response(_item_list(items[:limit], has_more=len(items) > limit))
-
-
-NO_SUCH_ITEM = "No such item."
 
 
 def _item_list(items: list[Json], *, has_more: bool) -> Json:

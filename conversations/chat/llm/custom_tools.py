@@ -1,4 +1,4 @@
-"""Custom tools, which take text, as functions with one text: for models that call functions alone."""
+"""Custom tools, which take text, as functions with one text: for models that know no others."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from conversations.chat.turn import join
 from conversations.models import AccessContext, Message
 from conversations.models.turn import Turn
 from conversations.models.turn_ids import result_id
-from conversations.services.errors import NotFound, TurnRunning
+from conversations.services.errors import TurnRunning
 from conversations.services.messages import delete_message
 
 Json = dict[str, Any]

@@ -14,6 +14,7 @@ from conversations.chat.responses.history import Context
 from conversations.chat.responses.relayed_turn import RelayedTurn
 from conversations.chat.responses.responding_turn import RespondingTurn
 from conversations.chat.responses.response import REQUEST
+from conversations.chat.responses.retries import input_before
 from conversations.chat.responses.translated_turn import TranslatedTurn
 from conversations.chat.runtime.process_liveness import is_dead
 from conversations.chat.runtime.runner import runner
@@ -42,11 +43,13 @@ def respond(
     model: str,
     owner: User | None = None,
     key: str | None = None,
-) -> WatchedTurn:
+    is_retry: bool = False,
+) -> tuple[WatchedTurn, bool]:
     """Store the input and the empty answer, begin the answer and return it at once.
 
     `owner` is whose conversation it is, or is to be; None is the caller, or whoever's conversation
-    is named. With `key` an equal request that is repeated watches the same turn. Raises
+    is named. With `key` an equal request that is repeated watches the same turn: the flag is then
+    False. `is_retry`: the client's library sends the request again, since it got no answer. Raises
     InvalidValue, NotFound, NotAllowed, KeyReused, TurnRunning.
     """
     _check(asked, provider, key)
@@ -55,12 +58,16 @@ def respond(
         turn = unstored_turn(owner=holder, provider=provider.name, model=model)
         turn.created_at = timezone.now()
         context = _context(holder, conversation_id, previous)
-        return _started(turn, provider, asked, context)
+        return _started(turn, provider, asked, context), True
+    drafts, parent = asked.drafts, previous.last.message_id if previous else None
+    stored = input_before(holder, asked, conversation_id) if is_retry else None
+    if stored is not None:
+        drafts, conversation_id, parent = [], stored.conversation_id, stored.last_id
     turn, created = begin_turn_after(
         owner=holder,
         conversation_id=conversation_id,
-        parent=previous.last.message_id if previous else None,
-        drafts=asked.drafts,
+        parent=parent,
+        drafts=drafts,
         provider=provider.name,
         model=model,
         extra={REQUEST: asked.kept()},
@@ -69,8 +76,10 @@ def respond(
         is_dead=is_dead,
     )
     if not created:
-        return runner().watch(turn)
-    return _started(turn, provider, asked, _before(turn, asked, conversation_id))
+        return runner().watch(turn), False
+    begins_at = stored.begins_at if stored else turn.place[1] - len(drafts)
+    context = None if conversation_id is None else _before(turn, begins_at)
+    return _started(turn, provider, asked, context), True
 
 
 def _check(asked: Asked, provider: Provider, key: str | None) -> None:
@@ -103,12 +112,9 @@ def _previous(access: AccessContext, asked: Asked) -> Turn:
     raise InvalidValue(text, field="previous_response_id", code="previous_response_not_found")
 
 
-def _before(turn: Turn, asked: Asked, conversation_id: uuid.UUID | None) -> Context | None:
-    """What the model is shown of a conversation before the stored input."""
-    if conversation_id is None:
-        return None
-    branch, sequence = turn.place
-    place = branch, sequence - len(asked.drafts) - 1
+def _before(turn: Turn, begins_at: int) -> Context:
+    """What the model is shown of a conversation before the input, which begins at a sequence."""
+    place = turn.place[0], begins_at - 1
     return Context(owner_id=turn.owner_id, conversation_id=turn.conversation_id, place=place)
 
 

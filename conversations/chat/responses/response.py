@@ -122,7 +122,9 @@ def beyond(response: Json) -> Json:
 def _items_of_step(turn: Turn, number: int) -> Iterator[Json]:
     step = turn.steps[number]
     is_last = number == len(turn.steps) - 1
-    yield from items_of(_row(turn, step, turn.status if is_last else Status.COMPLETE.value))
+    row = _row(turn, step, turn.status if is_last else Status.COMPLETE.value)
+    if row["content"] or row["parts"] or row["tool_calls"]:
+        yield from items_of(row)
     calls = [call.id for call in step.calls]
     for result in step.results:
         place = calls.index(result.tool_call_id)

@@ -80,10 +80,11 @@ class Exchange:
         chunk = Chunk({"content": piece}) if isinstance(piece, str) else piece
         await self.chunk(chunk.delta, choice=chunk.choice, **chunk.beside)
 
-    async def event(self, data):
+    async def event(self, data, name=None):
         """One server-sent event; `data` is an object, or text as it is."""
         data = data if isinstance(data, str) else json.dumps(data)
-        payload = f"data: {data}\n\n".encode()
+        head = f"event: {name}\n" if name else ""
+        payload = f"{head}data: {data}\n\n".encode()
         await self._write(b"%x\r\n%s\r\n" % (len(payload), payload))
 
     async def end(self):
