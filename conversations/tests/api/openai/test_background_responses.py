@@ -1,6 +1,5 @@
 """Responses in the background: polled, followed, cancelled, by whichever process answers."""
 
-import signal
 import threading
 
 import openai
@@ -147,8 +146,11 @@ def test_a_process_that_dies_leaves_a_failed_response(token):
             response = client.responses.create(model="m", input="Hi", background=True)
             wait_until(lambda: client.responses.retrieve(response.id).output_text == "Hal")
         server.kill()
-    with ScriptedProvider() as provider, serving(provider) as server:
-        with strict(server.url, token) as client:
-            read = polled(client, response)
+    with (
+        ScriptedProvider() as provider,
+        serving(provider) as server,
+        strict(server.url, token) as client,
+    ):
+        read = polled(client, response)
     assert (read.status, read.output_text) == ("failed", "Hal")
     assert read.error.code == "server_error"

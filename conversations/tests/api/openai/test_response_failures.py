@@ -1,4 +1,4 @@
-"""How `/v1/responses` refuses requests, and what becomes of answers that do not come to their end."""
+"""How `/v1/responses` refuses requests, and what becomes of answers that break off."""
 
 import openai
 import pytest
@@ -113,9 +113,8 @@ def test_nothing_of_another_user_is_found(client, live_server, bob):
 
 
 def test_nobody_asks_without_a_token(client, live_server):
-    with strict(live_server.url, "wrong") as nobody:
-        with pytest.raises(openai.AuthenticationError):
-            nobody.responses.create(model="m", input="Hi")
+    with strict(live_server.url, "wrong") as nobody, pytest.raises(openai.AuthenticationError):
+        nobody.responses.create(model="m", input="Hi")
 
 
 @pytest.mark.parametrize("stream", [False, True])
