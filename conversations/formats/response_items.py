@@ -25,6 +25,7 @@ from conversations.formats.item_content import (
     text_part,
 )
 from conversations.formats.item_types import Item, check_item, complete_item, is_item, prefix_of
+from conversations.formats.message import MessageDraft
 from conversations.formats.message_reader import as_own_fields
 from conversations.formats.reasoning import reasoning_of, reasoning_part, sent_message
 from conversations.formats.sdk_keys import CALL_ITEMS, RESULT_ITEMS, STATUSES
@@ -88,6 +89,23 @@ def _with_text(item: Item) -> Item:
     """An answer without text is stored with a part that says so: a message has either."""
     is_said = item["content"] or item["role"] == "user"
     return item if is_said else {**item, "content": [text_part("", item["role"])]}
+
+
+def path_in_item(draft: MessageDraft, path: str) -> str:
+    """Where the item has what is at this path in its message."""
+    column, _, rest = path.partition(".")
+    extra = draft.extra or {}
+    if column == "parts":
+        if extra.get("type") == "message":
+            return f"content.{rest}"
+        is_result = draft.role == "tool" and draft.tool_call_id is not None
+        return f"output.{rest}" if is_result else rest.partition(".")[2]
+    if column == "tool_calls":
+        name = rest.rpartition(".")[2]
+        return "call_id" if name == "id" else name
+    if column == "content" and extra.get("type") != "message":
+        return "output"
+    return {"extra": rest, "tool_call_id": "call_id"}.get(column, path)
 
 
 def items_of(row: Mapping[str, Any]) -> list[Item]:

@@ -12,7 +12,8 @@ from typing import Any
 from django.http import JsonResponse
 
 PREFIX = "/v1"
-RETRY_HEADER = "x-should-retry"
+# SDKs repeat requests that were refused with some statuses, unless this says "false".
+NO_RETRY = "x-should-retry"
 
 _INVALID, _RATE, _SERVER = "invalid_request_error", "rate_limit_error", "server_error"
 # Codes that programs compare, where OpenAI's differ from this API's.
@@ -43,8 +44,7 @@ def error_body(
 
 
 def error_headers(status: int) -> dict[str, str]:
-    """SDKs repeat a request that was answered 409, unless they are told that it is of no use."""
-    return {RETRY_HEADER: "false"} if status == 409 else {}
+    return {NO_RETRY: "false"} if status == 409 else {}
 
 
 def errors_body(

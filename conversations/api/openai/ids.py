@@ -12,18 +12,13 @@ import uuid
 from conversations.services import NotFound
 from conversations.services.errors import NO_SUCH_CONVERSATION
 
-CONVERSATION = "conv"
-
 _named = re.compile(r"(?:[a-z]{1,16}[_-])?([0-9a-f]{32})", re.IGNORECASE)
-
-
-def name_with(prefix: str, id_: uuid.UUID) -> str:
-    """`conv_…`, `msg_…`, `resp_…` or `chatcmpl-…` without its separator: the id behind a prefix."""
-    return f"{prefix}_{id_.hex}"
+# One of several items of a message has a number, too.
+_numbered = re.compile(r"[a-z]{1,16}_([0-9a-f]{32})_[0-9]{1,6}", re.IGNORECASE)
 
 
 def conversation_name(id_: uuid.UUID) -> str:
-    return name_with(CONVERSATION, id_)
+    return f"conv_{id_.hex}"
 
 
 def uuid_in(text: str) -> uuid.UUID | None:
@@ -33,6 +28,13 @@ def uuid_in(text: str) -> uuid.UUID | None:
         return uuid.UUID(found[1] if found else text)
     except ValueError:
         return None
+
+
+def message_id_in(item_id: str) -> tuple[uuid.UUID | None, bool]:
+    """The message that an id of an item names, and whether it names one of several items of it."""
+    if found := _numbered.fullmatch(item_id):
+        return uuid.UUID(found[1]), True
+    return uuid_in(item_id), False
 
 
 def conversation_id_of(text: str, *, field: str | None = None) -> uuid.UUID:
