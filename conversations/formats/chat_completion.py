@@ -15,7 +15,7 @@ FINISH_REASONS = frozenset({"stop", "length", "tool_calls", "content_filter", "f
 COLUMNS = (
     *("id", "content", "parts", "tool_calls", "model", "status", "finish_reason", "metadata"),
     *("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens"),
-    *("extra", "created_at", "conversation_id"),
+    *("extra", "created_at", "conversation_id", "branch", "sequence"),
 )
 # Keys of `extra` that a message, its choice and the completion have.
 _OF_MESSAGE = ("refusal", "annotations", "audio", "images", "function_call", "reasoning_details")
@@ -28,7 +28,7 @@ Json = dict[str, Any]
 def completion_of(row: Mapping[str, Any]) -> Json:
     """The row of an assistant message, by COLUMNS."""
     extra = row["extra"] or {}
-    choice = {
+    choice: Json = {
         "index": 0,
         "message": _message(row, extra),
         "finish_reason": _finish_reason(row),
@@ -45,6 +45,26 @@ def completion_of(row: Mapping[str, Any]) -> Json:
     }
     usage = _usage(row, extra)
     return found | _named(extra, _OF_COMPLETION) | ({"usage": usage} if usage else {})
+
+
+def stored_message_of(row: Mapping[str, Any]) -> Json:
+    """One of the messages that an answer was given to, as OpenAI lists them."""
+    parts = row["parts"]
+    shown = [
+        part
+        for part in parts or ()
+        if isinstance(part, dict) and part.get("type") in ("text", "image_url")
+    ]
+    found: Json = {
+        "id": f"msg_{row['id'].hex}",
+        "role": row["role"],
+        "content": None if not row["content"] and row["tool_calls"] else row["content"],
+        "refusal": (row["extra"] or {}).get("refusal"),
+        "content_parts": shown or None,
+    }
+    return found | {
+        name: row[name] for name in ("name", "tool_calls", "tool_call_id") if row[name] is not None
+    }
 
 
 def _message(row: Mapping[str, Any], extra: Json) -> Json:
@@ -76,8 +96,9 @@ def _others(extra: Json) -> list[Json]:
             {name: value for name, value in call.items() if name != "index"}
             for call in delta.pop("tool_calls", ())
         ]
-        message = {"role": "assistant", "content": None, "refusal": None} | delta
-        message |= {"tool_calls": calls} if calls else {}
+        message: Json = {"role": "assistant", "content": None, "refusal": None} | delta
+        if calls:
+            message["tool_calls"] = calls
         rest = {name: value for name, value in choice.items() if name != "delta"}
         found.append({"finish_reason": "stop", "logprobs": None} | rest | {"message": message})
     return found

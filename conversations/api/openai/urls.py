@@ -2,8 +2,10 @@
 
 from django.urls import URLPattern, URLResolver, re_path
 
+from conversations.api.openai.chat_completions import ChatCompletionViewSet
 from conversations.api.openai.conversations import OpenAIConversationViewSet
 from conversations.api.openai.items import OpenAIItemViewSet
+from conversations.api.openai.models import ModelViewSet
 from conversations.api.openai.responses import ResponseViewSet
 
 _CONVERSATION = r"^conversations/(?P<conversation_id>[^/]+)"
@@ -46,5 +48,24 @@ urlpatterns: list[URLPattern | URLResolver] = [
         r"^responses/(?P<response_id>[^/]+)/input_items/?$",
         ResponseViewSet.as_view({"get": "input_items"}),
         name="v1-response-input-items",
+    ),
+    re_path(
+        r"^chat/completions/?$",
+        ChatCompletionViewSet.as_view({"get": "list", "post": "create"}),
+        name="v1-chat-completions",
+    ),
+    re_path(
+        r"^chat/completions/(?P<completion_id>[^/]+)/?$",
+        ChatCompletionViewSet.as_view({"get": "retrieve", "post": "update", "delete": "destroy"}),
+        name="v1-chat-completion",
+    ),
+    re_path(
+        r"^chat/completions/(?P<completion_id>[^/]+)/messages/?$",
+        ChatCompletionViewSet.as_view({"get": "messages"}),
+        name="v1-chat-completion-messages",
+    ),
+    re_path(r"^models/?$", ModelViewSet.as_view({"get": "list"}), name="v1-models"),
+    re_path(
+        r"^models/(?P<model_id>.+?)/?$", ModelViewSet.as_view({"get": "retrieve"}), name="v1-model"
     ),
 ]

@@ -91,4 +91,4 @@ def _seconds(model: Any) -> int:
     return created if isinstance(created, int) and created >= 0 else 0
 
 
-models = ModelList()
+model_list = ModelList()
