@@ -39,7 +39,7 @@ REFERENCE = "item_reference"
 
 _ROLES = ("user", "assistant", "system", "developer")
 _ITEM_STATUSES = ("in_progress", "completed", "incomplete")
-_MESSAGE_KEYS = frozenset({"type", "id", "role", "content", "status", "phase"})
+MESSAGE_KEYS = frozenset({"type", "id", "role", "content", "status", "phase"})
 # Those of our fields whose names an item has too.
 _OF_MESSAGES = frozenset({"id", "role", "content", "status"})
 _OF_OTHERS = frozenset({"id", "status"})
@@ -69,7 +69,7 @@ def message_fields(item: Item) -> dict[str, Any]:
 
 def _check_message(item: Item) -> None:
     for key in item:
-        if key not in _MESSAGE_KEYS:
+        if key not in MESSAGE_KEYS:
             raise Malformed(key, UNKNOWN_KEY)
     if required("role", item.get("role")) not in _ROLES:
         raise Malformed("role", UNKNOWN_ROLE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from rest_framework import serializers
@@ -21,10 +22,16 @@ from conversations.api.fields import (
     reader,
 )
 from conversations.api.openai.ids import uuid_in
+from conversations.api.openai.item_pages import NO_SUCH_ITEM, ItemPages
+from conversations.api.openai.items import NewItem
+from conversations.api.openai.shapes import NewItemField
 from conversations.api.views import NOT_AN_OBJECT
 from conversations.chat.responses.asked import Asked
-from conversations.formats import DRAFT_FIELDS, Malformed, MessageDraft
-from conversations.formats.response_items import message_fields
+from conversations.chat.responses.respond import path_followed
+from conversations.formats import MessageDraft
+from conversations.formats.item_types import Item
+from conversations.formats.response_items import MESSAGE_KEYS, message_fields, path_in_item
+from conversations.models import AccessContext
 from conversations.services import InvalidValue, NotFound
 from conversations.services.errors import NO_SUCH_CONVERSATION
 
@@ -62,11 +69,27 @@ class _ToolsField(ListField):
         return found
 
 
+class InputField(serializers.ListField):
+    """A text, or items: what each is to be stored as, or the id of the item that it refers to."""
+
+    child = NewItemField()
+    default_error_messages = {"not_a_list": NOT_INPUT}
+
+    def to_internal_value(self, data: Any) -> list[NewItem]:
+        if not isinstance(data, str):
+            return super().to_internal_value(data)
+        return [MessageDraft(**message_fields(_message(data)))]
+
+
+def _message(text: str) -> Item:
+    return {"type": "message", "role": "user", "content": text}
+
+
 class ResponseRequestSerializer(StrictSerializer):
     """OpenAI's `POST /v1/responses`."""
 
     model = _text(max_length=255, help_text="`provider/model`, or a model of the default one.")
-    input = serializers.JSONField(required=False, help_text="A text, or items.")
+    input = InputField(required=False, allow_null=True, help_text="A text, or items.")
     instructions = _text()
     conversation = serializers.JSONField(required=False, help_text="Its id, or `{id}`.")
     previous_response_id = _text(max_length=255)
@@ -89,62 +112,68 @@ class ResponseRequestSerializer(StrictSerializer):
     )
 
 
-def read_response_request(request: Request) -> Asked:
+def read_response_request(request: Request, access: AccessContext) -> Asked:
     """The request; ValidationError, InvalidValue or NotFound name what is wrong with it."""
     body = request.data
     if not isinstance(body, dict):
         raise ValidationError([ErrorDetail(NOT_AN_OBJECT, "not_an_object")])
     serializer = reader(ResponseRequestSerializer)
-    serializer.run_validation({name: body[name] for name in body if name in serializer.fields})
+    known = {name: body[name] for name in body if name in serializer.fields}
+    given: list[NewItem] | None = serializer.run_validation(known).get("input")
     _check_choice(body.get("tool_choice"))
-    items = _items(body)
-    return Asked(
-        body=body,
-        items=items,
-        drafts=[_draft(place, item, body) for place, item in enumerate(items)],
-        conversation_id=_conversation_id(body.get("conversation")),
-        previous_id=_previous_id(body),
-    )
+    conversation_id, previous_id = _conversation_id(body.get("conversation")), _previous_id(body)
+    if given is None and conversation_id is None and previous_id is None:
+        raise InvalidValue(NO_INPUT, field="input", code="required")
+    asked = Asked(body=body, conversation_id=conversation_id, previous_id=previous_id)
+    sent = body.get("input") or []
+    items = [_message(sent)] if isinstance(sent, str) else sent
+    if any(isinstance(one, str) for one in given or ()):
+        items, given = _resolved(access, asked, items, given or [])
+    return replace(asked, items=items, drafts=given or [])
 
 
-def field_of_request(field: str | None, body: Any) -> str | None:
-    """The path in the request for that of a stored message: `messages.3.content`."""
-    name, _, rest = (field or "").partition(".")
+def _resolved(
+    access: AccessContext, asked: Asked, items: list[Item], given: list[NewItem]
+) -> tuple[list[Item], list[NewItem]]:
+    """The items without references: what they refer to is in the conversation already, and where it
+    is on another of its branches it is repeated. Raises NotFound."""
+    followed = path_followed(access, asked)
+    shown, stored = [], []
+    for place, (item, new) in enumerate(zip(items, given, strict=True)):
+        if isinstance(new, str):
+            field = f"input.{place}.id"
+            if followed is None:
+                raise NotFound(NO_SUCH_ITEM, field=field)
+            pages = ItemPages(followed.owner_id, followed.conversation_id)
+            found = pages.find(new, field=field)
+            if followed.has(found.message_id):
+                continue
+            item, new = found.item, MessageDraft(**message_fields(_as_sent(found.item)))
+        shown.append(item)
+        stored.append(new)
+    return shown, stored
+
+
+def _as_sent(item: Item) -> Item:
+    if item["type"] != "message":
+        return item
+    return {name: value for name, value in item.items() if name in MESSAGE_KEYS}
+
+
+def field_of_input(field: str | None, asked: Asked) -> str | None:
+    """Where the request has what is at this path in the messages to be stored."""
+    name, _, path = (field or "").partition(".")
     if name != "messages":
         return field
-    is_text = isinstance(body, dict) and isinstance(body.get("input"), str)
-    return "input" if is_text else f"input.{rest}"
+    number, _, path = path.partition(".")
+    if isinstance(asked.body.get("input"), str) or not number.isdecimal():
+        return "input"
+    return f"input.{number}.{path_in_item(asked.drafts[int(number)], path)}".removesuffix(".")
 
 
 def _check_choice(choice: Any) -> None:
     if choice is not None and not isinstance(choice, str | dict):
         raise InvalidValue(NOT_A_CHOICE, field="tool_choice", code="invalid")
-
-
-def _items(body: Mapping[str, Any]) -> list[Json]:
-    given = body.get("input")
-    if isinstance(given, str):
-        return [{"type": "message", "role": "user", "content": given}]
-    if given is None:
-        if body.get("conversation") or body.get("previous_response_id"):
-            return []
-        raise InvalidValue(NO_INPUT, field="input", code="required")
-    if not isinstance(given, list):
-        raise InvalidValue(NOT_INPUT, field="input", code="invalid")
-    for place, item in enumerate(given):
-        if not isinstance(item, dict):
-            raise InvalidValue(NOT_AN_ITEM, field=f"input.{place}", code="invalid")
-    return given
-
-
-def _draft(place: int, item: Json, body: Mapping[str, Any]) -> MessageDraft:
-    try:
-        fields = message_fields(item)
-    except Malformed as error:
-        of_item = f"input.{place}.{error.field}" if error.field else f"input.{place}"
-        path = "input" if isinstance(body.get("input"), str) else of_item
-        raise InvalidValue(error.detail, field=path, code="invalid") from None
-    return MessageDraft(**{name: fields[name] for name in DRAFT_FIELDS if name in fields})
 
 
 def _conversation_id(given: Any) -> uuid.UUID | None:

@@ -10,8 +10,17 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from conversations.api.openai.ids import uuid_in
-from conversations.api.openai.owners import owner_named
-from conversations.api.openai.response_requests import field_of_request, read_response_request
+from conversations.api.openai.item_pages import NO_SUCH_ITEM
+from conversations.api.openai.listing import (
+    INCLUDE,
+    NAMES,
+    check_include,
+    is_descending,
+    limit_of,
+    page,
+)
+from conversations.api.openai.owners import check_owner, owner_named
+from conversations.api.openai.response_requests import field_of_input, read_response_request
 from conversations.api.openai.response_streams import response_stream
 from conversations.api.openai.turn_answers import failed_answer, whole_answer
 from conversations.api.openai.views import OpenAIViewSet
@@ -22,6 +31,7 @@ from conversations.chat.responses.asked import Asked
 from conversations.chat.responses.events import NONE_SEEN
 from conversations.chat.responses.recorded import (
     NO_SUCH_RESPONSE,
+    Recorded,
     delete_response,
     input_of,
     recorded_response,
@@ -37,10 +47,7 @@ from conversations.services import InvalidValue, NotFound
 
 # By which OpenAI's SDKs say that they send a request again.
 RETRY_HEADER = "X-Stainless-Retry-Count"
-NO_SUCH_ITEM = "No such item."
-_INCLUDE = ("include", "include[]")
 _MAX_NUMBER = 2**53
-_MAX_LIMIT, _LIMIT = 100, 20
 
 Json = dict[str, Any]
 
@@ -49,18 +56,14 @@ class ResponseViewSet(OpenAIViewSet):
     queryset = Message.objects.none()
     throttle_kinds = {"create": "chat"}
     query_names = {
-        "create": _INCLUDE,
-        "retrieve": (*_INCLUDE, "stream", "starting_after", "include_obfuscation"),
-        "input_items": (*_INCLUDE, "after", "limit", "order"),
+        "create": INCLUDE,
+        "retrieve": (*INCLUDE, "stream", "starting_after", "include_obfuscation"),
+        "input_items": (*INCLUDE, *NAMES),
     }
 
     def create(self, request: Request) -> HttpResponseBase:
-        try:
-            asked = read_response_request(request)
-            watched, is_new = self._ask(request, asked)
-        except InvalidValue as error:
-            error.field = field_of_request(error.field, request.data)
-            raise
+        asked = read_response_request(request, self.access)
+        watched, is_new = self._ask(request, asked)
         if not is_new or asked.background or not isinstance(watched, RespondingTurn):
             return self._at_once(watched, asked, own=is_new)
         if asked.streams:
@@ -71,15 +74,19 @@ class ResponseViewSet(OpenAIViewSet):
 
     def _ask(self, request: Request, asked: Asked) -> tuple[WatchedTurn, bool]:
         provider, model = model_named(asked.body.get("model") or "")
-        return respond(
-            access=self.access,
-            asked=asked,
-            provider=provider,
-            model=model,
-            owner=owner_named(request, self.access, asked.body),
-            key=idempotency_key_of(request),
-            is_retry=request.headers.get(RETRY_HEADER, "0") != "0",
-        )
+        try:
+            return respond(
+                access=self.access,
+                asked=asked,
+                provider=provider,
+                model=model,
+                owner=owner_named(request, self.access, asked.body),
+                key=idempotency_key_of(request),
+                is_retry=request.headers.get(RETRY_HEADER, "0") != "0",
+            )
+        except InvalidValue as error:
+            error.field = field_of_input(error.field, asked)
+            raise
 
     def _at_once(self, watched: WatchedTurn, asked: Asked, *, own: bool) -> HttpResponseBase:
         """Of a turn in the background, and of an equal request's that came before."""
@@ -92,8 +99,14 @@ class ResponseViewSet(OpenAIViewSet):
         finally:
             watched.leave()
 
-    def retrieve(self, request: Request, response_id: str) -> HttpResponseBase:
+    def _found(self, response_id: str) -> Recorded:
+        """Raises NotFound, ReasonRequired."""
         found = recorded_response(self.access, _id_of(response_id))
+        check_owner(self.request, self.access, found.turn.conversation_id)
+        return found
+
+    def retrieve(self, request: Request, response_id: str) -> HttpResponseBase:
+        found = self._found(response_id)
         if not choice_of(request, "stream", {"false": False, "true": True}):
             return _answer(found.turn, found.request)
         seen = whole_number_of(request, "starting_after", default=NONE_SEEN, maximum=_MAX_NUMBER)
@@ -101,40 +114,30 @@ class ResponseViewSet(OpenAIViewSet):
         return response_stream(watched, found.request, seen=seen, own=False)
 
     def destroy(self, request: Request, response_id: str) -> Response:
-        turn_id = _id_of(response_id)
-        delete_response(self.access, turn_id)
-        return Response({"id": response_name(turn_id), "object": "response", "deleted": True})
+        turn = self._found(response_id).turn
+        delete_response(self.access, turn)
+        return Response({"id": response_name(turn.id), "object": "response", "deleted": True})
 
     def cancel(self, request: Request, response_id: str) -> HttpResponseBase:
         """Answered once the turn has ended, in whichever process it runs."""
-        found = recorded_response(self.access, _id_of(response_id))
+        found = self._found(response_id)
         if not found.turn.ended:
             stop(access=self.access, message_id=found.turn.id)
         watched = join(access=self.access, message_id=found.turn.id)
         return answer_later(self, watched.result, lambda turn: _answer(turn, found.request))
 
     def input_items(self, request: Request, response_id: str) -> Response:
-        found = recorded_response(self.access, _id_of(response_id))
-        items = input_of(found)
-        if choice_of(request, "order", {"desc": True, "asc": False}):
+        check_include(request)
+        found = self._found(response_id)
+        items, limit = input_of(found), limit_of(request)
+        if is_descending(request):
             items.reverse()
-        limit = whole_number_of(request, "limit", default=_LIMIT, minimum=1, maximum=_MAX_LIMIT)
         if after := request.query_params.get("after"):
             places = [place for place, item in enumerate(items) if item["id"] == after]
             if not places:
                 raise NotFound(NO_SUCH_ITEM, field="after")
             items = items[places[0] + 1 :]
-        return Response(_item_list(items[:limit], has_more=len(items) > limit))
-
-
-def _item_list(items: list[Json], *, has_more: bool) -> Json:
-    return {
-        "object": "list",
-        "data": items,
-        "first_id": items[0]["id"] if items else "",
-        "last_id": items[-1]["id"] if items else "",
-        "has_more": has_more,
-    }
+        return Response(page(items[:limit], has_more=len(items) > limit))
 
 
 def _id_of(text: str) -> uuid.UUID:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from conversations.chat.responses.response import REPEATED
@@ -18,8 +18,8 @@ class Asked:
     stored, which conversation or which earlier answer it follows (one or none)."""
 
     body: Json
-    items: list[Json]
-    drafts: list[MessageDraft]
+    items: list[Json] = field(default_factory=list)
+    drafts: list[MessageDraft] = field(default_factory=list)
     conversation_id: uuid.UUID | None = None
     previous_id: uuid.UUID | None = None
 

@@ -60,12 +60,11 @@ def input_of(recorded: Recorded) -> list[Json]:
     return items_at(before, limit=count) if count else []
 
 
-def delete_response(access: AccessContext, turn_id: uuid.UUID) -> None:
+def delete_response(access: AccessContext, turn: Turn) -> None:
     """Delete the messages of the answer; its input stays in the conversation.
 
     Raises NotFound, NotAllowed, ReasonRequired, OnLegalHold, and TurnRunning while it runs.
     """
-    turn = recorded_response(access, turn_id).turn
     if not turn.ended:
         raise TurnRunning
     with transaction.atomic():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import dataclass
 
 from django.contrib.auth.models import User
 from django.utils import timezone
@@ -21,8 +22,9 @@ from conversations.chat.runtime.runner import runner
 from conversations.chat.runtime.watched_turn import WatchedTurn
 from conversations.chat.turn import owner_to_ask_for
 from conversations.models import AccessContext, Message
+from conversations.models.branch_path import Path
 from conversations.models.turn import Turn
-from conversations.selectors.branches import Place, places_on, shown_path
+from conversations.selectors.branches import Place, on_path, places_on, shown_path
 from conversations.selectors.turn_log import find_turn
 from conversations.services import InvalidValue, NotFound
 from conversations.services.begin_turn import begin_turn_after
@@ -80,6 +82,31 @@ def respond(
     begins_at = stored.begins_at if stored else turn.place[1] - len(drafts)
     context = None if conversation_id is None else _before(turn, begins_at)
     return _started(turn, provider, asked, context), True
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """The path of a conversation that a request follows."""
+
+    owner_id: int
+    conversation_id: uuid.UUID
+    path: Path
+
+    def has(self, message_id: uuid.UUID) -> bool:
+        """Whether the message is on the path."""
+        rows = Message.objects.of(self.owner_id, self.conversation_id).filter(id=message_id)
+        return on_path(rows, self.path).exists()
+
+
+def path_followed(access: AccessContext, asked: Asked) -> Followed | None:
+    """None for a request that begins a conversation. Raises InvalidValue, NotFound."""
+    holder, conversation_id, previous = _followed(access, None, asked)
+    if conversation_id is None:
+        return None
+    shown = shown_path(holder.pk, conversation_id, previous.branch if previous else None)
+    if shown is None:
+        raise NotFound(NO_SUCH_CONVERSATION, field="conversation")
+    return Followed(holder.pk, conversation_id, shown[1])
 
 
 def _check(asked: Asked, provider: Provider, key: str | None) -> None:
