@@ -6,9 +6,12 @@ import uuid
 from typing import Any
 
 from django.http.response import HttpResponseBase
+from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from conversations.api import parameters
+from conversations.api.openai import shapes
 from conversations.api.openai.ids import uuid_in
 from conversations.api.openai.item_pages import NO_SUCH_ITEM
 from conversations.api.openai.listing import (
@@ -20,7 +23,21 @@ from conversations.api.openai.listing import (
     page,
 )
 from conversations.api.openai.owners import check_owner, owner_named
-from conversations.api.openai.response_requests import field_of_input, read_response_request
+from conversations.api.openai.response_requests import (
+    ResponseRequestSerializer,
+    field_of_input,
+    read_response_request,
+)
+from conversations.api.openai.response_shapes import (
+    DELETED,
+    FAILURES,
+    OBFUSCATION,
+    RESPONSE_ID,
+    RESPONSES,
+    STARTING_AFTER,
+    STREAM,
+    ResponseSerializer,
+)
 from conversations.api.openai.response_streams import response_stream
 from conversations.api.openai.turn_answers import failed_answer, whole_answer
 from conversations.api.openai.views import OpenAIViewSet
@@ -40,7 +57,7 @@ from conversations.chat.responses.respond import respond
 from conversations.chat.responses.responding_turn import RespondingTurn
 from conversations.chat.responses.response import response_name, response_of
 from conversations.chat.runtime.watched_turn import WatchedTurn
-from conversations.chat.turn import join, stop
+from conversations.chat.turn import NO_MODEL, join, stop
 from conversations.models import Message
 from conversations.models.turn import Turn
 from conversations.services import InvalidValue, NotFound
@@ -52,8 +69,10 @@ _MAX_NUMBER = 2**53
 Json = dict[str, Any]
 
 
+@extend_schema(tags=["v1"])
 class ResponseViewSet(OpenAIViewSet):
     queryset = Message.objects.none()
+    serializer_class = ResponseSerializer
     throttle_kinds = {"create": "chat"}
     query_names = {
         "create": INCLUDE,
@@ -61,6 +80,18 @@ class ResponseViewSet(OpenAIViewSet):
         "input_items": (*INCLUDE, *NAMES),
     }
 
+    @extend_schema(
+        operation_id="v1_responses_create",
+        summary="Ask a model with items, as OpenAI's Responses API is asked",
+        description=(
+            "The input is stored before the model is asked, after `conversation` or "
+            "`previous_response_id`, else in a new conversation. With `stream` the answer is "
+            "events. A client that leaves ends the answer, unless it has `background`."
+        ),
+        parameters=[parameters.IDEMPOTENCY_KEY, shapes.OWNER_HEADER, shapes.INCLUDE],
+        request=ResponseRequestSerializer,
+        responses={**RESPONSES, **FAILURES},
+    )
     def create(self, request: Request) -> HttpResponseBase:
         asked = read_response_request(request, self.access)
         watched, is_new = self._ask(request, asked)
@@ -74,6 +105,10 @@ class ResponseViewSet(OpenAIViewSet):
 
     def _ask(self, request: Request, asked: Asked) -> tuple[WatchedTurn, bool]:
         provider, model = model_named(asked.body.get("model") or "")
+        model = model or provider.model
+        if not model:
+            text = NO_MODEL.format(name=provider.name)
+            raise InvalidValue(text, field="model", code="required")
         try:
             return respond(
                 access=self.access,
@@ -105,6 +140,12 @@ class ResponseViewSet(OpenAIViewSet):
         check_owner(self.request, self.access, found.turn.conversation_id)
         return found
 
+    @extend_schema(
+        operation_id="v1_responses_retrieve",
+        summary="A response as far as it has come; with `stream` its events",
+        parameters=[RESPONSE_ID, STREAM, STARTING_AFTER, OBFUSCATION, shapes.INCLUDE],
+        responses=RESPONSES,
+    )
     def retrieve(self, request: Request, response_id: str) -> HttpResponseBase:
         found = self._found(response_id)
         if not choice_of(request, "stream", {"false": False, "true": True}):
@@ -113,11 +154,24 @@ class ResponseViewSet(OpenAIViewSet):
         watched = join(access=self.access, message_id=found.turn.id)
         return response_stream(watched, found.request, seen=seen, own=False)
 
+    @extend_schema(
+        operation_id="v1_responses_destroy",
+        summary="Delete the answer's messages; its input stays in the conversation",
+        parameters=[RESPONSE_ID],
+        responses={200: DELETED},
+    )
     def destroy(self, request: Request, response_id: str) -> Response:
         turn = self._found(response_id).turn
         delete_response(self.access, turn)
         return Response({"id": response_name(turn.id), "object": "response", "deleted": True})
 
+    @extend_schema(
+        operation_id="v1_responses_cancel",
+        summary="Stop a response, keeping what came",
+        parameters=[RESPONSE_ID],
+        request=None,
+        responses=ResponseSerializer,
+    )
     def cancel(self, request: Request, response_id: str) -> HttpResponseBase:
         """Answered once the turn has ended, in whichever process it runs."""
         found = self._found(response_id)
@@ -126,6 +180,12 @@ class ResponseViewSet(OpenAIViewSet):
         watched = join(access=self.access, message_id=found.turn.id)
         return answer_later(self, watched.result, lambda turn: _answer(turn, found.request))
 
+    @extend_schema(
+        operation_id="v1_responses_input_items",
+        summary="The items of the request that a response answers",
+        parameters=[RESPONSE_ID, shapes.AFTER, *shapes.LISTING, shapes.INCLUDE],
+        responses=shapes.ITEM_LIST,
+    )
     def input_items(self, request: Request, response_id: str) -> Response:
         check_include(request)
         found = self._found(response_id)
