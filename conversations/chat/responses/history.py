@@ -100,6 +100,14 @@ def answered(items: Sequence[Json]) -> list[Json]:
     return [item for place, item in enumerate(items) if place in kept]
 
 
+def output_without_call(given: Sequence[Json], items: Sequence[Json]) -> int | None:
+    """The place of the first of the given items that is the result of a call that is not among all
+    items; None without any."""
+    calls = {item.get("call_id") for item in items if item.get("type") in _CALLS}
+    places = (place for place, item in enumerate(given) if item.get("type") in _OUTPUTS)
+    return next((place for place in places if given[place].get("call_id") not in calls), None)
+
+
 def with_unique_calls(items: Iterable[Json]) -> list[Json]:
     """With ids of calls that do not repeat: some models count theirs from zero in each answer.
 

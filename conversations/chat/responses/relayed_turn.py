@@ -15,7 +15,7 @@ from conversations.chat.errors import FAILURES, TurnFailed
 from conversations.chat.forwarding.chat_chunks import Calls
 from conversations.chat.forwarding.upstream import DONE, Upstream, ask, failure_in
 from conversations.chat.llm.mcp_servers import McpServers
-from conversations.chat.llm.providers import Provider
+from conversations.chat.llm.providers import Provider, traced_call
 from conversations.chat.responses.asked import Asked, Json
 from conversations.chat.responses.history import Context, for_responses
 from conversations.chat.responses.output import Output, as_stored
@@ -51,12 +51,22 @@ class RelayedTurn(RespondingTurn):
 
     async def _answer(self, mcp_servers: McpServers) -> Turn:
         body = await self._body()
-        async with ask(self._provider, PATH, body, silence=self._provider.timeout) as upstream:
-            if upstream.streams:
-                await self._follow(upstream)
-            else:
-                self._take_end(await upstream.whole())
+        with traced_call(self._provider, body) as trace:
+            async with ask(self._provider, PATH, body, silence=self._provider.timeout) as upstream:
+                if upstream.streams:
+                    await self._follow(upstream)
+                else:
+                    self._take_end(await upstream.whole())
+            trace(self._traced())
         return await self._completed()
+
+    def _traced(self) -> Json:
+        """What traces say of an answer, in the words of chat completions."""
+        response = self._response or {}
+        usage = response.get("usage") or {}
+        tokens = {"prompt_tokens": "input_tokens", "completion_tokens": "output_tokens"}
+        counts = {name: usage.get(ours) for name, ours in tokens.items()}
+        return {"id": response.get("id"), "model": response.get("model"), "usage": counts}
 
     async def _body(self) -> Json:
         sent = {name: value for name, value in self.asked.body.items() if name not in _OURS}

@@ -13,10 +13,16 @@ from conversations.chat.forwarding.forwarded_turn import ForwardedTurn
 from conversations.chat.forwarding.request import ChatRequest
 from conversations.chat.llm.providers import Provider
 from conversations.chat.responses.asked import Asked, Json
-from conversations.chat.responses.history import Context, answered, items_before
+from conversations.chat.responses.history import (
+    Context,
+    answered,
+    items_before,
+    output_without_call,
+)
 from conversations.models.turn import Turn
 from conversations.services import InvalidValue
 
+NO_CALL = "No tool call found for the output with call_id {call_id}."
 REJECTED = "provider_rejected"
 
 
@@ -42,7 +48,12 @@ class RespondingTurn(ForwardedTurn):
 
     async def _items(self) -> list[Json]:
         """All that the model is shown. Raises TurnFailed."""
-        return answered([*await self._stored_items(), *self.asked.items])
+        given = self.asked.items
+        items = [*await self._stored_items(), *given]
+        if (place := output_without_call(given, items)) is not None:
+            text = NO_CALL.format(call_id=given[place].get("call_id"))
+            raise rejected(InvalidValue(text, field=f"input[{place}].call_id"))
+        return answered(items)
 
     async def _stored_items(self) -> list[Json]:
         if self._context is None:

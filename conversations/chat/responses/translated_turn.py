@@ -19,6 +19,9 @@ from conversations.chat.responses.tools import as_called
 from conversations.models.turn import ToolCall, Turn
 from conversations.services import InvalidValue
 
+# By which a text is known to be one.
+REFUSAL = "refusal"
+
 
 class TranslatedTurn(RespondingTurn):
     """The request as chat completions; their chunks fill the turn, and it is what is shown."""
@@ -47,12 +50,12 @@ class TranslatedTurn(RespondingTurn):
     async def _stored_items(self) -> list[Json]:
         return for_chat(await super()._stored_items(), vision=self._provider.vision)
 
-    async def _show(self, chunk: Json, size: int) -> None:
-        """The client reads the turn itself: it is told once that there is something to read."""
-        self._queue.begin()
-
     async def _put(self, item: Json | None, size: int) -> None:
+        """The client reads the turn itself: it is told that there is something to read."""
         self._queue.begin()
+        if item is not None:
+            with self.change():
+                pass  # a piece of a call, which the turn has only at its end
 
     def state(self) -> Turn:
         """With the calls that are still coming, but for those whose text is not known before their
@@ -60,6 +63,7 @@ class TranslatedTurn(RespondingTurn):
         turn = super().state()
         if turn.ended or turn.last.calls:
             return turn
+        turn.last.extra = {REFUSAL: self._observed.extra.get(REFUSAL)}
         complete_only = (call.is_custom or not call.tool for call in self._calls.found())
         turn.last.calls = self._calls.found()[: next(compress(count(), complete_only), None)]
         return turn
