@@ -22,7 +22,7 @@ from conversations.api.openai.listing import (
     limit_of,
     page,
 )
-from conversations.api.openai.owners import check_owner, owner_named
+from conversations.api.openai.owners import check_owner, name_of_owner, owner_named
 from conversations.api.openai.response_requests import (
     ResponseRequestSerializer,
     field_of_input,
@@ -48,7 +48,7 @@ from conversations.chat.responses.asked import Asked
 from conversations.chat.responses.events import NONE_SEEN
 from conversations.chat.responses.recorded import (
     NO_SUCH_RESPONSE,
-    Recorded,
+    cancel_response,
     delete_response,
     input_of,
     recorded_response,
@@ -57,9 +57,10 @@ from conversations.chat.responses.respond import respond
 from conversations.chat.responses.responding_turn import RespondingTurn
 from conversations.chat.responses.response import response_name, response_of
 from conversations.chat.runtime.watched_turn import WatchedTurn
-from conversations.chat.turn import NO_MODEL, join, stop
+from conversations.chat.turn import NO_MODEL, join
 from conversations.models import Message
 from conversations.models.turn import Turn
+from conversations.selectors.turn_log import find_turn
 from conversations.services import InvalidValue, NotFound
 
 # By which OpenAI's SDKs say that they send a request again.
@@ -134,10 +135,14 @@ class ResponseViewSet(OpenAIViewSet):
         finally:
             watched.leave()
 
-    def _found(self, response_id: str) -> Recorded:
-        """Raises NotFound, ReasonRequired."""
-        found = recorded_response(self.access, _id_of(response_id))
-        check_owner(self.request, self.access, found.turn.conversation_id)
+    def _id_of(self, response_id: str) -> uuid.UUID:
+        """Raises NotFound, also where the request names a user and it is another one's."""
+        found = uuid_in(response_id)
+        if found is None:
+            raise NotFound(NO_SUCH_RESPONSE)
+        names_owner = name_of_owner(self.request, self.access) is not None
+        if names_owner and (turn := find_turn(message_id=found, access=self.access)):
+            check_owner(self.request, self.access, turn.conversation_id)
         return found
 
     @extend_schema(
@@ -147,7 +152,7 @@ class ResponseViewSet(OpenAIViewSet):
         responses=RESPONSES,
     )
     def retrieve(self, request: Request, response_id: str) -> HttpResponseBase:
-        found = self._found(response_id)
+        found = recorded_response(self.access, self._id_of(response_id))
         if not choice_of(request, "stream", {"false": False, "true": True}):
             return _answer(found.turn, found.request)
         seen = whole_number_of(request, "starting_after", default=NONE_SEEN, maximum=_MAX_NUMBER)
@@ -161,8 +166,7 @@ class ResponseViewSet(OpenAIViewSet):
         responses={200: DELETED},
     )
     def destroy(self, request: Request, response_id: str) -> Response:
-        turn = self._found(response_id).turn
-        delete_response(self.access, turn)
+        turn = delete_response(self.access, self._id_of(response_id))
         return Response({"id": response_name(turn.id), "object": "response", "deleted": True})
 
     @extend_schema(
@@ -174,11 +178,8 @@ class ResponseViewSet(OpenAIViewSet):
     )
     def cancel(self, request: Request, response_id: str) -> HttpResponseBase:
         """Answered once the turn has ended, in whichever process it runs."""
-        found = self._found(response_id)
-        if not found.turn.ended:
-            stop(access=self.access, message_id=found.turn.id)
-        watched = join(access=self.access, message_id=found.turn.id)
-        return answer_later(self, watched.result, lambda turn: _answer(turn, found.request))
+        watched, request_kept = cancel_response(self.access, self._id_of(response_id))
+        return answer_later(self, watched.result, lambda turn: _answer(turn, request_kept))
 
     @extend_schema(
         operation_id="v1_responses_input_items",
@@ -188,7 +189,7 @@ class ResponseViewSet(OpenAIViewSet):
     )
     def input_items(self, request: Request, response_id: str) -> Response:
         check_include(request)
-        found = self._found(response_id)
+        found = recorded_response(self.access, self._id_of(response_id))
         items, limit = input_of(found), limit_of(request)
         if is_descending(request):
             items.reverse()
@@ -198,12 +199,6 @@ class ResponseViewSet(OpenAIViewSet):
                 raise NotFound(NO_SUCH_ITEM, field="after")
             items = items[places[0] + 1 :]
         return Response(page(items[:limit], has_more=len(items) > limit))
-
-
-def _id_of(text: str) -> uuid.UUID:
-    if found := uuid_in(text):
-        return found
-    raise NotFound(NO_SUCH_RESPONSE)
 
 
 def _answer(turn: Turn, request: Json) -> HttpResponseBase:

@@ -10,11 +10,14 @@ from django.db import transaction
 
 from conversations.chat.responses.history import Context, items_at
 from conversations.chat.responses.response import REQUEST
-from conversations.chat.turn import join
+from conversations.chat.runtime.runner import runner
+from conversations.chat.runtime.watched_turn import WatchedTurn
+from conversations.chat.turn import join, stop
 from conversations.models import AccessContext, Message
 from conversations.models.turn import Turn
 from conversations.models.turn_ids import result_id
-from conversations.services.errors import TurnRunning
+from conversations.selectors.turn_log import find_turn
+from conversations.services.errors import NotFound, TurnRunning
 from conversations.services.messages import delete_message
 
 Json = dict[str, Any]
@@ -37,9 +40,21 @@ def recorded_response(access: AccessContext, turn_id: uuid.UUID) -> Recorded:
     """
     watched = join(access=access, message_id=turn_id)
     try:
-        turn = watched.state()
+        return _recorded(watched.state())
     finally:
         watched.leave()
+
+
+def cancel_response(access: AccessContext, turn_id: uuid.UUID) -> tuple[WatchedTurn, Json]:
+    """Ask for the end of a turn: it, to be waited for, and what is kept of its request.
+
+    Raises NotFound, NotAllowed, ReasonRequired.
+    """
+    turn = stop(access=access, message_id=turn_id)
+    return runner().watch(turn), _recorded(turn).request
+
+
+def _recorded(turn: Turn) -> Recorded:
     ids = [step.message_id for step in turn.steps]
     rows = Message.objects.of(turn.owner_id, turn.conversation_id).filter(id__in=ids)
     kept = dict(rows.values_list("id", "extra"))
@@ -60,11 +75,14 @@ def input_of(recorded: Recorded) -> list[Json]:
     return items_at(before, limit=count) if count else []
 
 
-def delete_response(access: AccessContext, turn: Turn) -> None:
+def delete_response(access: AccessContext, turn_id: uuid.UUID) -> Turn:
     """Delete the messages of the answer; its input stays in the conversation.
 
     Raises NotFound, NotAllowed, ReasonRequired, OnLegalHold, and TurnRunning while it runs.
     """
+    turn = find_turn(message_id=turn_id, access=access)
+    if turn is None:
+        raise NotFound(NO_SUCH_RESPONSE)
     if not turn.ended:
         raise TurnRunning
     with transaction.atomic():
@@ -76,3 +94,4 @@ def delete_response(access: AccessContext, turn: Turn) -> None:
             ]
             for id_ in (*ids, step.message_id):
                 delete_message(conversation_id=turn.conversation_id, message_id=id_, access=access)
+    return turn
