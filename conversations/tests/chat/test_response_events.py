@@ -15,14 +15,14 @@ from conversations.chat.responses.response import response_of
 from conversations.models.turn import Step, ToolCall, Turn
 
 EVENTS = TypeAdapter(ResponseStreamEvent)
-ID = uuid.UUID(int=7, version=7)
+ID = uuid.UUID("0198c0de-0000-7000-8000-000000000007")
 
 
 def turn_with(**step):
     return Turn(
         id=ID,
         owner_id=1,
-        conversation_id=uuid.UUID(int=8, version=7),
+        conversation_id=uuid.UUID("0198c0de-0000-7000-8000-000000000008"),
         user_message_id=None,
         provider="p",
         model="m",
