@@ -89,19 +89,25 @@ def _finish_reason(row: Mapping[str, Any]) -> str:
 
 def _others(extra: Json) -> list[Json]:
     """The other answers to the same request, which are kept as they were streamed."""
-    found = []
-    for choice in extra.get("other_choices") or ():
-        delta = dict(choice.get("delta") or {})
-        calls = [
-            {name: value for name, value in call.items() if name != "index"}
-            for call in delta.pop("tool_calls", ())
-        ]
-        message: Json = {"role": "assistant", "content": None, "refusal": None} | delta
-        if calls:
-            message["tool_calls"] = calls
-        rest = {name: value for name, value in choice.items() if name != "delta"}
-        found.append({"finish_reason": "stop", "logprobs": None} | rest | {"message": message})
-    return found
+    return [_other(choice) for choice in _objects(extra.get("other_choices"))]
+
+
+def _other(choice: Json) -> Json:
+    delta = choice.get("delta")
+    said = dict(delta) if isinstance(delta, dict) else {}
+    calls = [
+        {name: value for name, value in call.items() if name != "index"}
+        for call in _objects(said.pop("tool_calls", None))
+    ]
+    message: Json = {"role": "assistant", "content": None, "refusal": None} | said
+    if calls:
+        message["tool_calls"] = calls
+    rest = {name: value for name, value in choice.items() if name != "delta"}
+    return {"finish_reason": "stop", "logprobs": None} | rest | {"message": message}
+
+
+def _objects(value: Any) -> list[Json]:
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
 def _usage(row: Mapping[str, Any], extra: Json) -> Json | None:

@@ -86,7 +86,8 @@ def content_part(part: Any, role: str) -> Part:
         return text_part(part, role)
     if is_content(part):
         return _complete(part)
-    return _image(part) or _file(part) or {"type": "text", "text": text_of([part]), "part": part}
+    known = _image(part) or _file(part) if isinstance(part, dict) else None
+    return known or {"type": "text", "text": text_of([part]), "part": part}
 
 
 def spoken_part(part: Any, role: str) -> Part:
@@ -144,12 +145,9 @@ def _file(part: Part) -> Part | None:
     if kind == "input_audio" and isinstance(held.get("data"), str):
         name = f"audio.{held.get('format', 'wav')}"
         return {"type": "input_file", "file_data": held["data"], "filename": name}
-    shown = {"type": "input_file", **held}
-    return (
-        shown
-        if kind == "file" and held.keys() & set(_FILES["input_file"]) and is_content(shown)
-        else None
-    )
+    shown = {**held, "type": "input_file"}
+    is_file = kind == "file" and not held.keys().isdisjoint(_FILES["input_file"])
+    return shown if is_file and is_content(shown) else None
 
 
 def _annotations(found: object) -> list[Any]:

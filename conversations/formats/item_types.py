@@ -14,6 +14,7 @@ from conversations.formats.checks import (
     as_boolean,
     as_list,
     as_object,
+    as_object_or_none,
     as_text,
     as_texts,
     required,
@@ -89,7 +90,7 @@ def _commands(at: str, value: object) -> Any:
     return as_texts(f"{at}.commands", required(f"{at}.commands", commands))
 
 
-# The keys that each type requires, besides those of `_GIVEN`; and lists that it may have.
+# The keys that each type requires, besides those of `_GIVEN`; and what it may have.
 _REQUIRED: dict[str, dict[str, Check]] = {
     "function_call": {"call_id": as_text, "name": as_text, "arguments": as_text},
     "function_call_output": {"call_id": as_text, "output": _anything},
@@ -119,6 +120,7 @@ _REQUIRED: dict[str, dict[str, Check]] = {
     "mcp_call": {"arguments": as_text, "name": as_text, "server_label": as_text},
 }
 _OPTIONAL: dict[str, dict[str, Check]] = {
+    "configuration_update": {"reasoning": as_object_or_none, "text": as_object_or_none},
     "reasoning": {"content": _or_none(_texts_of_type("reasoning_text"))},
 }
 

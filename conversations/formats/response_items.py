@@ -58,6 +58,7 @@ def message_fields(item: Item) -> dict[str, Any]:
     if kind is None or kind == "message":
         _check_message(item)
         fields = as_own_fields(_with_text({**item, "type": "message"}), own=_OF_MESSAGES)
+        fields["extra"] = _told(fields.get("extra") or {}, fields.get("parts") or [])
     else:
         check_item(item)
         fields = as_own_fields(item, own=_OF_OTHERS)
@@ -85,6 +86,16 @@ def _check_message(item: Item) -> None:
         raise Malformed("content", NOT_CONTENT)
 
 
+def _told(extra: Item, parts: list[Part]) -> Item | None:
+    """Without what any message of an item has: that it is one is only of use to `_content`."""
+    plain = {"status": "completed"}
+    if not any(part["type"] == "text" for part in parts):
+        plain["type"] = "message"
+    return {
+        key: value for key, value in extra.items() if value is not None and plain.get(key) != value
+    } or None
+
+
 def _with_text(item: Item) -> Item:
     """An answer without text is stored with a part that says so: a message has either."""
     is_said = item["content"] or item["role"] == "user"
@@ -94,18 +105,14 @@ def _with_text(item: Item) -> Item:
 def path_in_item(draft: MessageDraft, path: str) -> str:
     """Where the item has what is at this path in its message."""
     column, _, rest = path.partition(".")
-    extra = draft.extra or {}
+    content = "output" if draft.role == "tool" else "content"
     if column == "parts":
-        if extra.get("type") == "message":
-            return f"content.{rest}"
-        is_result = draft.role == "tool" and draft.tool_call_id is not None
-        return f"output.{rest}" if is_result else rest.partition(".")[2]
+        is_whole = any(map(is_item, draft.parts or ()))
+        return rest.partition(".")[2] if is_whole else f"{content}.{rest}"
     if column == "tool_calls":
         name = rest.rpartition(".")[2]
         return "call_id" if name == "id" else name
-    if column == "content" and extra.get("type") != "message":
-        return "output"
-    return {"extra": rest, "tool_call_id": "call_id"}.get(column, path)
+    return {"extra": rest, "tool_call_id": "call_id", "content": content}.get(column, path)
 
 
 def items_of(row: Mapping[str, Any]) -> list[Item]:
@@ -191,7 +198,7 @@ def _said(row: Mapping[str, Any], extra: Item) -> Iterator[Item]:
     calls = [call for call in row["tool_calls"] or () if isinstance(call, dict)]
     held = list(_held(row, extra))
     told = {item.get("call_id") for item in held}
-    others = [_call(call, row, {}) for call in calls if call.get("id") not in told]
+    others = [_call(call, row, {}) for call in calls if _text(call.get("id")) not in told]
     if not held and not others:
         held = [_message(row, extra, [])]
     yield from held

@@ -19,11 +19,11 @@ from conversations.api.fields import reader
 from conversations.api.openai.completion_shapes import (
     ChatCompletionRequestSerializer,
     CompletionSerializer,
-    ErrorOfOpenAISerializer,
 )
 from conversations.api.openai.errors import error_body, error_headers
 from conversations.api.openai.ids import conversation_id_of, conversation_name
 from conversations.api.openai.owners import owner_named
+from conversations.api.openai.shapes import OWNER_HEADER, OpenAIErrorSerializer
 from conversations.api.openai.stored_completions import StoredCompletionViewSet
 from conversations.api.sse import KEEP_ALIVE, MEDIA_TYPE
 from conversations.api.views import NOT_AN_OBJECT, idempotency_key_of
@@ -62,12 +62,12 @@ def read_chat_request(request: Request) -> Json:
     return body
 
 
-@extend_schema(tags=["v1"])
+@extend_schema(tags=["openai"])
 class ChatCompletionViewSet(StoredCompletionViewSet):
     throttle_kinds: ClassVar[dict[str, str]] = {"create": "chat"}
 
     @extend_schema(
-        operation_id="v1_chat_completions_create",
+        operation_id="openai_chat_completions_create",
         summary="Ask a model, as OpenAI's API is asked; what is new is recorded",
         description=(
             "The body is passed through to the provider, whatever is in it; the answer likewise, "
@@ -75,13 +75,13 @@ class ChatCompletionViewSet(StoredCompletionViewSet):
             "of the conversation. A client that leaves ends the answer, of which the record keeps "
             "what had come."
         ),
-        parameters=[parameters.IDEMPOTENCY_KEY],
+        parameters=[OWNER_HEADER, parameters.IDEMPOTENCY_KEY],
         request=ChatCompletionRequestSerializer,
         responses={
             (200, "application/json"): CompletionSerializer,
             (200, MEDIA_TYPE): OpenApiTypes.STR,
             **{
-                status: OpenApiResponse(ErrorOfOpenAISerializer, description=text)
+                status: OpenApiResponse(OpenAIErrorSerializer, description=text)
                 for status, text in {
                     429: "The provider's own answer, as are 400, 404, 413 and 422.",
                     502: "The provider failed.",

@@ -38,20 +38,6 @@ class ChatCompletionRequestSerializer(StrictSerializer):
     conversation_id = StrictCharField(required=False, allow_null=True)
 
 
-class ErrorOfOpenAISerializer(serializers.Serializer[Any]):
-    """Every error under /v1."""
-
-    error = inline_serializer(
-        "OpenAIError",
-        {
-            "message": serializers.CharField(),
-            "type": serializers.CharField(),
-            "param": serializers.CharField(allow_null=True),
-            "code": serializers.CharField(allow_null=True),
-        },
-    )
-
-
 class CompletionSerializer(serializers.Serializer[Any]):
     """A chat completion."""
 
@@ -125,11 +111,7 @@ class CompletionDeletedSerializer(serializers.Serializer[Any]):
     deleted = serializers.BooleanField()
 
 
-AFTER = OpenApiParameter("after", OpenApiTypes.STR, description="The `last_id` of a page.")
-LIMIT = OpenApiParameter("limit", {"type": "integer", "minimum": 1, "maximum": 100, "default": 20})
-ORDER = OpenApiParameter("order", OpenApiTypes.STR, enum=["asc", "desc"])
 MODEL = OpenApiParameter("model", OpenApiTypes.STR, description="As in requests.")
 METADATA = OpenApiParameter(
     "metadata", OpenApiTypes.OBJECT, style="deepObject", explode=True, description="Values by key."
 )
-ID = OpenApiParameter("completion_id", OpenApiTypes.STR, OpenApiParameter.PATH)

@@ -16,7 +16,7 @@ from conversations.api import parameters
 from conversations.api.openai import shapes
 from conversations.api.openai.ids import conversation_id_of, conversation_name
 from conversations.api.openai.items import resolved, stored_as_items
-from conversations.api.openai.listing import NAMES, is_descending, limit_of, page
+from conversations.api.openai.listing import NAMES, after_of, is_descending, limit_of, page
 from conversations.api.openai.owners import HEADER, name_of_owner, owner_named
 from conversations.api.openai.views import OpenAIViewSet, shown_conversation
 from conversations.api.queries import conversation_from_model, read_conversation
@@ -133,7 +133,7 @@ class OpenAIConversationViewSet(OpenAIViewSet):
             user_id=self.caller.name_of(owner),
             by_creation=True,
             descending=is_descending(request),
-            beyond=_place_of(request.query_params.get("after"), owner),
+            beyond=_place_of(after_of(request), owner),
             limit=limit + 1,
         )
         rows = [shown_conversation(orjson.loads(row.json)) for row in found.rows]

@@ -16,18 +16,19 @@ from conversations.api.openai.item_pages import NO_SUCH_ITEM, ItemPages
 from conversations.api.openai.listing import (
     INCLUDE,
     NAMES,
+    after_of,
     check_include,
     is_descending,
     limit_of,
     page,
 )
 from conversations.api.openai.views import OpenAIViewSet, shown_conversation
-from conversations.api.queries import read_conversation
 from conversations.api.views import idempotency_key_of, read_body
 from conversations.db.bulk_rows import Row
 from conversations.formats.item_types import Item
 from conversations.formats.response_items import items_of, path_in_item
 from conversations.models import AccessAction, Message
+from conversations.selectors.conversation_pages import find_conversation
 from conversations.services import (
     Conflict,
     MessageDraft,
@@ -37,6 +38,7 @@ from conversations.services import (
     delete_message,
     owner_of,
 )
+from conversations.services.errors import NO_SUCH_CONVERSATION
 
 NOT_ONE_MESSAGE = (
     "This item is one of several that were stored as one message: delete the message itself, by "
@@ -62,7 +64,7 @@ class OpenAIItemViewSet(OpenAIViewSet):
     )
     def list(self, request: Request, **path: str) -> Response:
         check_include(request)
-        after = request.query_params.get("after")
+        after = after_of(request)
         descending, limit = is_descending(request), limit_of(request)
         items, has_more = self._pages().page(after=after, descending=descending, limit=limit)
         return Response(page(items, has_more=has_more))
@@ -102,14 +104,17 @@ class OpenAIItemViewSet(OpenAIViewSet):
         responses={200: shapes.OpenAIConversationSerializer},
     )
     def destroy(self, request: Request, item_id: str, **path: str) -> Response:
-        found = self._pages({"item": item_id}).find(item_id)
-        key = self.conversation_id
+        key, detail = self.conversation_id, {"item": item_id}
+        owner = owner_of(self.access, key, action=AccessAction.READ, detail=detail)
+        found = ItemPages(owner.pk, key).find(item_id)
         if not found.is_only:
             names = {"conversation": key, "message": found.message_id}
             raise Conflict(NOT_ONE_MESSAGE.format_map(names), code="not_one_message")
         delete_message(conversation_id=key, message_id=found.message_id, access=self.access)
-        _, conversation = read_conversation(self.access, key)
-        return Response(shown_conversation(conversation))
+        left = find_conversation(owner.pk, key, user_id=self.caller.name_of(owner))
+        if left is None:  # deleted this moment
+            raise NotFound(NO_SUCH_CONVERSATION)
+        return Response(shown_conversation(left))
 
     def _pages(self, detail: dict[str, Any] | None = None) -> ItemPages:
         key = self.conversation_id

@@ -30,9 +30,14 @@ def limit_of(request: Request) -> int:
     if text is None:
         return DEFAULT_LIMIT
     digits = text.removeprefix("-")
-    if not (digits.isascii() and digits.isdigit() and len(digits) <= 9):
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= 40):
         raise ValidationError({"limit": [ErrorDetail(NOT_A_LIMIT, "invalid")]})
     return max(1, min(int(text), MAX_LIMIT))
+
+
+def after_of(request: Request) -> str | None:
+    """The id that the page begins after."""
+    return request.query_params.get("after") or None
 
 
 def is_descending(request: Request) -> bool:

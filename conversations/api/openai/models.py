@@ -31,12 +31,12 @@ class ModelListSerializer(serializers.Serializer[Any]):
     data = ModelSerializer(many=True)  # type: ignore[assignment]
 
 
-@extend_schema(tags=["v1"])
+@extend_schema(tags=["openai"])
 class ModelViewSet(OpenAIViewSet):
     queryset = Message.objects.none()
 
     @extend_schema(
-        operation_id="v1_models_list",
+        operation_id="openai_models_list",
         summary="The models of all configured providers",
         responses=ModelListSerializer,
     )
@@ -48,7 +48,7 @@ class ModelViewSet(OpenAIViewSet):
         return answer_later(self, model_list.ask, shown) if known is None else shown(known)
 
     @extend_schema(
-        operation_id="v1_models_retrieve",
+        operation_id="openai_models_retrieve",
         summary="One of them",
         responses=ModelSerializer,
     )

@@ -7,16 +7,18 @@ from collections.abc import Collection
 from typing import Any, ClassVar
 
 from django.db.models import Q
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from conversations.api.filters import METADATA, holds_key
 from conversations.api.openai import completion_shapes as shapes
 from conversations.api.openai.ids import uuid_in
+from conversations.api.openai.listing import NAMES, limit_of, page
 from conversations.api.openai.owners import HEADER, check_owner, name_of_owner
+from conversations.api.openai.shapes import AFTER, LISTING, OWNER_HEADER
 from conversations.api.openai.views import OpenAIViewSet
-from conversations.api.views import choice_of, read_body, whole_number_of
+from conversations.api.views import choice_of, read_body
 from conversations.formats.chat_completion import completion_of, stored_message_of
 from conversations.models import AccessAction, Message, Role
 from conversations.selectors.completions import completion_row, completion_rows, rows_asked
@@ -25,34 +27,38 @@ from conversations.services import NotFound, delete_message, owner_of, owner_to_
 
 NO_SUCH_COMPLETION = "No such chat completion."
 NO_SUCH_MESSAGE = "No such message before this completion."
-MAX_PAGE = 100
+
+_LISTING = [
+    LISTING[0],
+    OpenApiParameter("order", {"type": "string", "enum": ["asc", "desc"], "default": "asc"}),
+]
 
 Json = dict[str, Any]
 Row = dict[str, Any]
 
 
-@extend_schema(tags=["v1"])
+@extend_schema(tags=["openai"])
 class StoredCompletionViewSet(OpenAIViewSet):
     """The base of that which makes them, on the same routes."""
 
     queryset = Message.objects.none()
     query_names: ClassVar[dict[str, Collection[str]]] = {
-        "list": {"after", "limit", "order", "model", METADATA},
-        "messages": {"after", "limit", "order"},
+        "list": {*NAMES, "model", METADATA},
+        "messages": NAMES,
     }
     read_on_replicas = ("list",)
 
     @extend_schema(
-        operation_id="v1_chat_completions_list",
+        operation_id="openai_chat_completions_list",
         summary="Recorded answers, by time",
-        parameters=[shapes.AFTER, shapes.LIMIT, shapes.ORDER, shapes.MODEL, shapes.METADATA],
+        parameters=[OWNER_HEADER, AFTER, *_LISTING, shapes.MODEL, shapes.METADATA],
         responses=shapes.CompletionListSerializer,
     )
     def list(self, request: Request) -> Response:
         owner = owner_to_read(
             self.access, name_of_owner(request, self.access), field=HEADER, detail={"list": True}
         )
-        limit, descending = _limit_of(request), _descends(request)
+        limit, descending = limit_of(request), _descends(request)
         rows = completion_rows(
             -1 if owner is None else owner.pk,
             model=request.query_params.get("model"),
@@ -66,23 +72,23 @@ class StoredCompletionViewSet(OpenAIViewSet):
         return _page([completion_of(row) for row in rows], limit)
 
     @extend_schema(
-        operation_id="v1_chat_completions_retrieve",
+        operation_id="openai_chat_completions_retrieve",
         summary="One of them",
-        parameters=[shapes.ID],
+        parameters=[OWNER_HEADER],
         responses=shapes.StoredCompletionSerializer,
     )
     def retrieve(self, request: Request, completion_id: str) -> Response:
         return Response(completion_of(self._found(completion_id)[1]))
 
     @extend_schema(
-        operation_id="v1_chat_completions_messages",
+        operation_id="openai_chat_completions_messages",
         summary="The messages that it was an answer to",
-        parameters=[shapes.ID, shapes.AFTER, shapes.LIMIT, shapes.ORDER],
+        parameters=[OWNER_HEADER, AFTER, *_LISTING],
         responses=shapes.CompletionMessageListSerializer,
     )
     def messages(self, request: Request, completion_id: str) -> Response:
         owner_id, row = self._found(completion_id)
-        limit = _limit_of(request)
+        limit = limit_of(request)
         rows = rows_asked(
             owner_id,
             row["conversation_id"],
@@ -96,9 +102,9 @@ class StoredCompletionViewSet(OpenAIViewSet):
         return _page([stored_message_of(one) for one in rows], limit)
 
     @extend_schema(
-        operation_id="v1_chat_completions_update",
+        operation_id="openai_chat_completions_update",
         summary="Replace its metadata",
-        parameters=[shapes.ID],
+        parameters=[OWNER_HEADER],
         request=shapes.CompletionChangesSerializer,
         responses=shapes.StoredCompletionSerializer,
     )
@@ -114,9 +120,9 @@ class StoredCompletionViewSet(OpenAIViewSet):
         return Response(completion_of(_row(message)))
 
     @extend_schema(
-        operation_id="v1_chat_completions_destroy",
+        operation_id="openai_chat_completions_destroy",
         summary="Delete the message of the answer",
-        parameters=[shapes.ID],
+        parameters=[OWNER_HEADER],
         responses=shapes.CompletionDeletedSerializer,
     )
     def destroy(self, request: Request, completion_id: str) -> Response:
@@ -153,18 +159,11 @@ def _row(message: Message) -> Row:
 
 def _page(shown: list[Json], limit: int) -> Response:
     """`shown` has one more where there are more."""
-    data = shown[:limit]
-    ends = {"first_id": data[0]["id"], "last_id": data[-1]["id"]} if data else {}
-    empty = {"first_id": "", "last_id": ""}
-    has_more = len(shown) > limit
-    return Response({"object": "list", "data": data, "has_more": has_more} | empty | ends)
-
-
-def _limit_of(request: Request) -> int:
-    return whole_number_of(request, "limit", default=20, minimum=1, maximum=MAX_PAGE)
+    return Response(page(shown[:limit], has_more=len(shown) > limit))
 
 
 def _descends(request: Request) -> bool:
+    """Other than in OpenAI's other lists, the oldest come first."""
     return choice_of(request, "order", {"asc": False, "desc": True})
 
 

@@ -33,39 +33,41 @@ urlpatterns: list[URLPattern | URLResolver] = [
         OpenAIItemViewSet.as_view({"get": "retrieve", "delete": "destroy"}),
         name="openai-item-detail",
     ),
-    re_path(r"^responses/?$", ResponseViewSet.as_view({"post": "create"}), name="v1-responses"),
-    re_path(
-        r"^responses/(?P<response_id>[^/]+)/?$",
-        ResponseViewSet.as_view({"get": "retrieve", "delete": "destroy"}),
-        name="v1-response",
-    ),
-    re_path(
-        r"^responses/(?P<response_id>[^/]+)/cancel/?$",
-        ResponseViewSet.as_view({"post": "cancel"}),
-        name="v1-response-cancel",
-    ),
-    re_path(
-        r"^responses/(?P<response_id>[^/]+)/input_items/?$",
-        ResponseViewSet.as_view({"get": "input_items"}),
-        name="v1-response-input-items",
-    ),
     re_path(
         r"^chat/completions/?$",
         ChatCompletionViewSet.as_view({"get": "list", "post": "create"}),
-        name="v1-chat-completions",
+        name="openai-chat-completions",
     ),
     re_path(
         r"^chat/completions/(?P<completion_id>[^/]+)/?$",
         ChatCompletionViewSet.as_view({"get": "retrieve", "post": "update", "delete": "destroy"}),
-        name="v1-chat-completion",
+        name="openai-chat-completion",
     ),
     re_path(
         r"^chat/completions/(?P<completion_id>[^/]+)/messages/?$",
         ChatCompletionViewSet.as_view({"get": "messages"}),
-        name="v1-chat-completion-messages",
+        name="openai-chat-completion-messages",
     ),
-    re_path(r"^models/?$", ModelViewSet.as_view({"get": "list"}), name="v1-models"),
+    re_path(r"^models/?$", ModelViewSet.as_view({"get": "list"}), name="openai-models"),
     re_path(
-        r"^models/(?P<model_id>.+?)/?$", ModelViewSet.as_view({"get": "retrieve"}), name="v1-model"
+        r"^models/(?P<model_id>.+?)/?$",
+        ModelViewSet.as_view({"get": "retrieve"}),
+        name="openai-model",
+    ),
+    re_path(r"^responses/?$", ResponseViewSet.as_view({"post": "create"}), name="openai-responses"),
+    re_path(
+        r"^responses/(?P<response_id>[^/]+)/?$",
+        ResponseViewSet.as_view({"get": "retrieve", "delete": "destroy"}),
+        name="openai-response",
+    ),
+    re_path(
+        r"^responses/(?P<response_id>[^/]+)/cancel/?$",
+        ResponseViewSet.as_view({"post": "cancel"}),
+        name="openai-response-cancel",
+    ),
+    re_path(
+        r"^responses/(?P<response_id>[^/]+)/input_items/?$",
+        ResponseViewSet.as_view({"get": "input_items"}),
+        name="openai-response-input-items",
     ),
 ]

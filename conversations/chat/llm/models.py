@@ -59,6 +59,10 @@ class ModelList:
             return None
         return self._known[1]
 
+    def forget(self) -> None:
+        """The next request asks anew."""
+        self._known = None
+
     async def ask(self) -> list[KnownModel]:
         """All providers at once. One that does not answer has its configured model."""
         names = [name for name in sorted(settings.CHAT_PROVIDERS) if is_usable(name)]
