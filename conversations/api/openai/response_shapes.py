@@ -9,8 +9,7 @@ from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, inline_seri
 from rest_framework import serializers
 
 from conversations.api.fields import ListField, ObjectField
-from conversations.api.openai.completion_shapes import ErrorOfOpenAISerializer
-from conversations.api.openai.shapes import OpenAIItemSerializer
+from conversations.api.openai.shapes import OpenAIErrorSerializer, OpenAIItemSerializer
 from conversations.api.sse import MEDIA_TYPE
 
 STATUSES = ("completed", "failed", "in_progress", "cancelled", "queued", "incomplete")
@@ -56,7 +55,7 @@ RESPONSES = {
     (200, MEDIA_TYPE): OpenApiTypes.STR,
 }
 FAILURES = {
-    status: OpenApiResponse(ErrorOfOpenAISerializer, description=text)
+    status: OpenApiResponse(OpenAIErrorSerializer, description=text)
     for status, text in {
         429: "The provider's own answer, as are 400, 404, 413 and 422.",
         502: "The provider failed.",

@@ -70,7 +70,7 @@ _MAX_NUMBER = 2**53
 Json = dict[str, Any]
 
 
-@extend_schema(tags=["v1"])
+@extend_schema(tags=["openai"])
 class ResponseViewSet(OpenAIViewSet):
     queryset = Message.objects.none()
     serializer_class = ResponseSerializer
@@ -82,7 +82,7 @@ class ResponseViewSet(OpenAIViewSet):
     }
 
     @extend_schema(
-        operation_id="v1_responses_create",
+        operation_id="openai_responses_create",
         summary="Ask a model with items, as OpenAI's Responses API is asked",
         description=(
             "The input is stored before the model is asked, after `conversation` or "
@@ -146,7 +146,7 @@ class ResponseViewSet(OpenAIViewSet):
         return found
 
     @extend_schema(
-        operation_id="v1_responses_retrieve",
+        operation_id="openai_responses_retrieve",
         summary="A response as far as it has come; with `stream` its events",
         parameters=[RESPONSE_ID, STREAM, STARTING_AFTER, OBFUSCATION, shapes.INCLUDE],
         responses=RESPONSES,
@@ -160,7 +160,7 @@ class ResponseViewSet(OpenAIViewSet):
         return response_stream(watched, found.request, seen=seen, own=False)
 
     @extend_schema(
-        operation_id="v1_responses_destroy",
+        operation_id="openai_responses_destroy",
         summary="Delete the answer's messages; its input stays in the conversation",
         parameters=[RESPONSE_ID],
         responses={200: DELETED},
@@ -170,7 +170,7 @@ class ResponseViewSet(OpenAIViewSet):
         return Response({"id": response_name(turn.id), "object": "response", "deleted": True})
 
     @extend_schema(
-        operation_id="v1_responses_cancel",
+        operation_id="openai_responses_cancel",
         summary="Stop a response, keeping what came",
         parameters=[RESPONSE_ID],
         request=None,
@@ -182,7 +182,7 @@ class ResponseViewSet(OpenAIViewSet):
         return answer_later(self, watched.result, lambda turn: _answer(turn, request_kept))
 
     @extend_schema(
-        operation_id="v1_responses_input_items",
+        operation_id="openai_responses_input_items",
         summary="The items of the request that a response answers",
         parameters=[RESPONSE_ID, shapes.AFTER, *shapes.LISTING, shapes.INCLUDE],
         responses=shapes.ITEM_LIST,

@@ -7,10 +7,11 @@ import openai
 import pytest
 
 from conversations.models import Message, Status
+from conversations.tests.chat.clients import ChatClient
 from conversations.tests.chat.fixtures import wait_until
 from conversations.tests.factories import make_token, make_trusted, make_user
 
-__all__ = ["client", "relaying", "strict", "token", "trusted_client"]
+__all__ = ["client", "relaying", "rest", "strict", "token", "trusted_client"]
 
 WEATHER = {
     "type": "function",
@@ -43,6 +44,12 @@ def client(scripted, token, live_server):
         yield client
     # What still runs would write into the next test's tables.
     wait_until(lambda: not Message.objects.filter(status=Status.STREAMING).exists())
+
+
+@pytest.fixture
+def rest(token, live_server):
+    """Alice's client of /api."""
+    return ChatClient(live_server.url, token)
 
 
 @pytest.fixture

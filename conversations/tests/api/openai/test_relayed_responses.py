@@ -68,7 +68,7 @@ def test_the_events_are_the_providers_with_our_ids(client, provider):
     assert read.output_text == "Sunny."
 
 
-def test_what_is_recorded_is_read_over_the_api(client, chat, provider):
+def test_what_is_recorded_is_read_over_the_api(client, rest, provider):
     provider.script(responds(thought("Hm."), said("Sunny.")))
     response = client.responses.create(model="m", input="Hi")
     answer = Message.objects.get(role="assistant")
@@ -76,7 +76,7 @@ def test_what_is_recorded_is_read_over_the_api(client, chat, provider):
     assert (answer.prompt_tokens, answer.cached_tokens, answer.reasoning_tokens) == (11, 4, 2)
     assert [part["type"] for part in answer.parts] == ["reasoning", "message"]
     assert response.usage.input_tokens_details.cached_tokens == 4
-    shown = chat.messages(answer.conversation_id)[1]
+    shown = rest.messages(answer.conversation_id)[1]
     assert shown["content"] == "Sunny."
 
 

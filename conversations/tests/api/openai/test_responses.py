@@ -329,14 +329,14 @@ def test_a_repeated_request_asks_once(client, provider):
 
 
 def test_a_response_is_read_over_the_api_and_an_answer_of_the_api_as_a_response(
-    client, chat, provider
+    client, rest, provider
 ):
     response = client.responses.create(model="m", input="Hi")
     conversation_id = Conversation.objects.get().pk
-    messages = chat.messages(conversation_id)
+    messages = rest.messages(conversation_id)
     assert [message["role"] for message in messages] == ["user", "assistant"]
     provider.script(says("Of the API."))
-    answered = chat.ask("And?", conversation_id=str(conversation_id)).body
+    answered = rest.ask("And?", conversation_id=str(conversation_id)).body
     read = client.responses.retrieve(f"resp_{answered['message_id'].replace('-', '')}")
     assert read.output_text == "Of the API."
     assert read.conversation == response.conversation
