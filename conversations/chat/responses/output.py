@@ -61,10 +61,15 @@ class Output:
             return begins + delta, ""
         return "", ""
 
-    def whole(self) -> list[Json]:
-        """The items that have come to their end, but messages."""
-        found = (self.items[place] for place in sorted(self._whole) if place < len(self.items))
-        return [item for item in found if item.get("type") != "message"]
+    def kept(self) -> list[Json]:
+        """The items that have come to their end, and messages as far as they have come."""
+        found = []
+        for place, item in enumerate(self.items):
+            if place in self._whole:
+                found.append(item)
+            elif item["type"] == "message" and item.get("content"):
+                found.append(item | {"status": "incomplete"})
+        return found
 
     def id_at(self, place: Any, message_id: uuid.UUID) -> str | None:
         """The id of an item as it is read from the record."""
