@@ -159,9 +159,9 @@ class Message(OwnedRow):
                 fields=["user", "conversation", "sequence"], name="message_sequence_unique"
             ),
             models.UniqueConstraint(
-                fields=["user", "conversation"],
+                fields=["user", "conversation", "branch"],
                 condition=Q(status=Status.STREAMING),
-                name="message_one_streaming",
+                name="message_one_streaming_each",
             ),
             models.CheckConstraint(name="message_sequence_positive", condition=Q(sequence__gte=1)),
             models.CheckConstraint(name="message_role_known", condition=Q(role__in=Role.values)),

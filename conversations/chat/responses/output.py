@@ -39,7 +39,7 @@ class Output:
         kind, place, delta = event.get("type"), event.get("output_index"), event.get("delta")
         if kind in ("response.output_item.added", "response.output_item.done"):
             self._put(place, event.get("item"))
-            if kind == "response.output_item.done":
+            if kind == "response.output_item.done" and isinstance(place, int):
                 self._whole.add(place)
         elif kind == "response.content_part.added":
             self._add_part(place, event.get("part"))
