@@ -29,11 +29,7 @@ class Migration(migrations.Migration):
     atomic = False
 
     dependencies = [
-<<<<<<<< HEAD:conversations/migrations/0036_streaming_by_branch.py
         ('conversations', '0035_item_ids'),
-========
-        ('conversations', '0034_item_ids'),
->>>>>>>> forwarding:conversations/migrations/0035_streaming_by_branch.py
     ]
 
     operations = [
