@@ -11,7 +11,7 @@ SETTINGS: dict[str, Any] = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
-    "SCHEMA_PATH_PREFIX": "/api/",
+    "SCHEMA_PATH_PREFIX": "/(api|v1)/",
     "PREPROCESSING_HOOKS": ["conversations.api.schema.without_trailing_slash"],
     "TAGS": [
         {"name": "conversations", "description": "Conversations of a user with their messages."},
@@ -22,6 +22,7 @@ SETTINGS: dict[str, Any] = {
         {"name": "chat", "description": "Ask a model and stream its answer, resume or stop it."},
         {"name": "changes", "description": "A feed of what was written, for copies elsewhere."},
         {"name": "usage", "description": "Messages, tokens and cost by day, user and model."},
+        {"name": "openai", "description": "OpenAI's Conversations API over the same record."},
         {"name": "tokens", "description": "API tokens of the caller."},
     ],
     "COMPONENT_SPLIT_REQUEST": True,

@@ -262,15 +262,25 @@ TRUSTED_PROXIES = env.int("TRUSTED_PROXIES", default=0)
 
 # Origins whose pages may call the API with a token; none by default.
 CORS_ALLOWED_ORIGINS = env.list("CORS_ALLOWED_ORIGINS", default=[])
-CORS_URLS_REGEX = r"^/api/"
+CORS_URLS_REGEX = r"^/(api|v1)/"
 CORS_ALLOW_HEADERS = [
     *default_headers,
     "access-reason",
     "idempotency-key",
     "last-event-id",
     "x-request-id",
+    "x-user-id",
+    # What OpenAI's SDK sends from a page.
+    *("openai-organization", "openai-project", "openai-beta"),
+    *(
+        f"x-stainless-{name}"
+        for name in (
+            *("lang", "package-version", "os", "arch", "runtime", "runtime-version", "timeout"),
+            *("retry-count", "helper-method", "poll-helper", "custom-poll-interval"),
+        )
+    ),
 ]
-CORS_EXPOSE_HEADERS = ["X-Request-ID", "Retry-After"]
+CORS_EXPOSE_HEADERS = ["X-Request-ID", "X-Conversation-Id", "Retry-After"]
 
 LOGGING = logs.configure(
     level=env.str("LOG_LEVEL", default="INFO"),

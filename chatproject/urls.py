@@ -10,6 +10,7 @@ from conversations.api.metrics import show_metrics
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("api/", include("conversations.api.urls")),
+    path("v1/", include("conversations.api.openai.urls")),
     path("admin/", admin.site.urls),
     path("healthz", healthz, name="healthz"),
     path("readyz", readyz, name="readyz"),

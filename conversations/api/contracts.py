@@ -1,12 +1,12 @@
-"""The two names that one resource goes by: conversations, and the sessions of older clients.
+"""The names that one resource goes by: conversations, the sessions of older clients, and OpenAI's.
 
-What differs between the two is defined here once: names, the form of errors, and the shapes of
+What differs between them is defined here once: names, the form of errors, and the shapes of
 responses in the OpenAPI schema.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -28,10 +28,10 @@ class Contract:
     """How a contract names the resource.
 
     `errors`: "standard" is this API's own form, "422" answers validation errors as
-    `{"detail": [{"loc", "msg", "type"}]}`. `wrapped`: the detail is `{name: {…}, "messages": […]}`.
-    `message_shape` and `appended` (many messages, and one or many) are names in the OpenAPI
-    schema, `operations` is what the names of operations begin with. `default_provider` is that of
-    messages that name none.
+    `{"detail": [{"loc", "msg", "type"}]}`, "openai" all errors as `{"error": {…}}`. `wrapped`:
+    the detail is `{name: {…}, "messages": […]}`. `message_shape` and `appended` (many messages,
+    and one or many) are names in the OpenAPI schema, `operations` is what the names of operations
+    begin with. `default_provider` is that of messages that name none.
     """
 
     name: str
@@ -170,3 +170,5 @@ SESSIONS = Contract(
     wrapped=True,
     default_provider="ollama",  # the promise of a service that this API replaces
 )
+# Shapes of its own, in `openai/`: only the errors are those of all its views.
+OPENAI = replace(CONVERSATIONS, errors="openai")

@@ -1,7 +1,7 @@
 """The one place where an exception becomes an HTTP response.
 
 Every error body is `{"type", "errors": [{"code", "detail", "attr"}], "request_id"}`: the form
-of drf-standardized-errors, with the request's id.
+of drf-standardized-errors, with the request's id. Under /v1 it has OpenAI's form, whoever answers.
 """
 
 from __future__ import annotations
@@ -24,6 +24,12 @@ from rest_framework.response import Response
 from conversations.api.error_pages import error_page, static_page
 from conversations.api.exceptions import ApiError
 from conversations.api.middleware import current_request_id
+from conversations.api.openai.errors import (
+    error_headers,
+    error_response,
+    errors_body,
+    is_openai_path,
+)
 from conversations.api.parsers import payload_too_large
 from conversations.api.throttles import kind_of
 from conversations.chat.errors import NotConfigured
@@ -107,7 +113,13 @@ class ErrorHandler(ExceptionHandler):
             request = cast("Request", self.context["request"])
             found = problems(data["errors"], request, self.context.get("kwargs") or {})
             return Response({"detail": found}, status=422)
-        return super().get_response(exc, data)
+        response = super().get_response(exc, data)
+        if contract is not None and contract.errors == "openai":
+            stored = getattr(exc, "extra", {})
+            response.data = errors_body(exc.status_code, data["errors"], stored)
+            for name, value in error_headers(exc.status_code).items():
+                response.headers[name] = value
+        return response
 
 
 class ErrorFormatter(ExceptionFormatter):
@@ -174,15 +186,15 @@ def _location(attr: str | None, request: Request, path: Mapping[str, str]) -> li
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """404 for unknown paths: an error body under /api, a page elsewhere."""
-    if request.path.startswith("/api"):
-        return _plain("client_error", "not_found", "No such route.", 404)
+    """404 for unknown paths: an error body in the API, a page elsewhere."""
+    if _is_api(request.path):
+        return _plain(request.path, "not_found", "No such route.", 404)
     return error_page(request, 404, "Page not found")
 
 
 def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
-    if request.path.startswith("/api"):
-        return _plain("client_error", "permission_denied", "You may not do this.", 403)
+    if _is_api(request.path):
+        return _plain(request.path, "permission_denied", "You may not do this.", 403)
     return error_page(request, 403, "Permission denied")
 
 
@@ -193,15 +205,15 @@ def server_error(request: HttpRequest) -> HttpResponse:
         return _unavailable(request, reason)
     if gone := not_found_from(error):
         return not_found(request, gone)
-    if request.path.startswith("/api"):
-        return _plain("server_error", "error", "Server Error (500)", 500)
+    if _is_api(request.path):
+        return _plain(request.path, "error", "Server Error (500)", 500)
     return static_page(500, "Server error", "")
 
 
 def _unavailable(request: HttpRequest, reason: str) -> HttpResponse:
     if reason == UNREACHABLE:
         close_lost_connection()
-    of_api, writes = request.path.startswith("/api"), request.method not in SAFE_METHODS
+    of_api, writes = _is_api(request.path), request.method not in SAFE_METHODS
     outcome = OUTCOME_UNKNOWN if of_api else OUTCOME_OF_FORM_UNKNOWN
     detail = f"{reason} {outcome}" if writes else reason
     return refusal_for(request.path, UNAVAILABLE, detail, 503, retry_after=RETRY_SECONDS)
@@ -210,11 +222,10 @@ def _unavailable(request: HttpRequest, reason: str) -> HttpResponse:
 def refusal_for(
     path: str, code: str, detail: str, status: int, *, retry_after: int | None
 ) -> HttpResponse:
-    """What is not the client's request's fault: an error body under /api, a page elsewhere."""
+    """What is not the client's request's fault: an error body in the API, a page elsewhere."""
     response: HttpResponse
-    if path.startswith("/api"):
-        kind = "server_error" if status >= 500 else "client_error"
-        response = _plain(kind, code, detail, status)
+    if _is_api(path):
+        response = _plain(path, code, detail, status)
     else:
         response = static_page(status, responses[status], detail)
     if retry_after is not None:
@@ -224,16 +235,23 @@ def refusal_for(
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """400 for what Django refuses before it calls a view, such as an unknown Host."""
-    return _plain("client_error", "bad_request", "The request cannot be read.", 400)
+    return _plain(request.path, "bad_request", "The request cannot be read.", 400)
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
-    if not request.path.startswith("/api"):
+    if not _is_api(request.path):
         return error_page(request, 403, "This form has expired", FORM_EXPIRED)
-    return _plain("client_error", "permission_denied", f"CSRF check failed: {reason}", 403)
+    return _plain(request.path, "permission_denied", f"CSRF check failed: {reason}", 403)
 
 
-def _plain(kind: str, code: str, detail: str, status: int) -> JsonResponse:
+def _is_api(path: str) -> bool:
+    return path.startswith("/api") or is_openai_path(path)
+
+
+def _plain(path: str, code: str, detail: str, status: int) -> JsonResponse:
+    if is_openai_path(path):
+        return error_response(status, detail, code)
+    kind = "server_error" if status >= 500 else "client_error"
     errors = [{"code": code, "detail": detail, "attr": None}]
     body = {"type": kind, "errors": errors, "request_id": current_request_id()}
     return JsonResponse(body, status=status)

@@ -17,8 +17,9 @@ from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiRespo
 
 from conversations.api import message_shapes, parameters
 from conversations.api.answer_shapes import AnswerWriteSerializer
-from conversations.api.contracts import CONVERSATIONS
+from conversations.api.contracts import CONVERSATIONS, Contract
 from conversations.api.examples import example_of_error, examples_of
+from conversations.api.openai.shapes import OpenAIErrorSerializer
 from conversations.api.serializers import (
     ErrorSerializer,
     ValidationErrorSerializer,
@@ -64,6 +65,13 @@ _HEADERS: dict[str, dict[str, Any]] = {
 EXTENSIONS = (message_shapes.MessageBody,)
 
 _HEADERS_OF = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}
+# The status of a malformed request, its shape, and that of all other errors, by contract.
+_ERROR_SHAPES = {
+    "standard": (400, ErrorSerializer, ErrorSerializer),
+    "422": (422, ValidationErrorSerializer, ErrorSerializer),
+    "openai": (400, OpenAIErrorSerializer, OpenAIErrorSerializer),
+}
+_FORMS = {OpenAIErrorSerializer: "OpenAI"}
 _UUIDS = {"conversation_id", "session_id", "message_id"}
 _path_name = re.compile(r"{(\w+)}")
 
@@ -101,8 +109,9 @@ class Schema(AutoSchema):
         return [DjangoFilterBackend] if is_list and hasattr(self.view, "filterset_class") else []
 
     def get_override_parameters(self) -> list[Any]:
+        uuids = frozenset() if self._contract.errors == "openai" else _UUIDS
         kinds = {
-            name: OpenApiTypes.UUID if name in _UUIDS else OpenApiTypes.STR
+            name: OpenApiTypes.UUID if name in uuids else OpenApiTypes.STR
             for name in _path_name.findall(self.path)
         }
         named = [OpenApiParameter(name, kind, "path") for name, kind in kinds.items()]
@@ -115,16 +124,19 @@ class Schema(AutoSchema):
         """Whether staff may see other people's conversations by this operation."""
         return self.method == "GET" and getattr(self.view, "shows_others", False)
 
+    @property
+    def _contract(self) -> Contract:
+        return getattr(self.view, "contract", CONVERSATIONS)
+
     def _describe_answers(self, responses: dict[str, Any]) -> None:
-        contract = getattr(self.view, "contract", CONVERSATIONS)
         errors = dict(_ALWAYS) | (_WRITES if self.method != "GET" else {})
         if self.method != "GET" or self._shows_others:
             errors |= _REFUSALS
         if self.method in ("POST", "PATCH"):
             errors |= _BODIES
-        problem = ErrorSerializer if contract.errors == "standard" else ValidationErrorSerializer
-        described = {400 if contract.errors == "standard" else 422: (problem, MALFORMED)}
-        described |= {status: (ErrorSerializer, text) for status, text in errors.items()}
+        status, problem, other = _ERROR_SHAPES[self._contract.errors]
+        described = {status: (problem, MALFORMED)}
+        described |= {status: (other, text) for status, text in errors.items()}
         for code, answer in responses.items():
             answer["description"] = answer["description"] or _DONE[code]
             answer["headers"] = self._headers(("X-Request-ID",))
@@ -133,11 +145,13 @@ class Schema(AutoSchema):
 
     def _error(self, status: int, serializer: Any, text: str) -> dict[str, str]:
         """A reference to the answer that all operations share for a status."""
-        answer = OpenApiResponse(serializer, description=text, examples=example_of_error(status))
+        form = _FORMS.get(serializer, "")
+        examples = [] if form else example_of_error(status)
+        answer = OpenApiResponse(serializer, description=text, examples=examples)
         code = str(status)
         described = self._get_response_for_code(answer, code)  # type: ignore[no-untyped-call]
         described["headers"] = self._headers(("X-Request-ID", *_HEADERS_OF.get(status, ())))
-        return self._component(f"Error{code}", ResolvedComponent.RESPONSE, described)
+        return self._component(f"{form}Error{code}", ResolvedComponent.RESPONSE, described)
 
     def _headers(self, names: tuple[str, ...]) -> dict[str, Any]:
         return {

@@ -16,6 +16,8 @@ from django.middleware import csrf
 
 from conversations.api.authentication import has_token
 
+_OF_API = ("/api/", "/v1/")
+
 
 class _WithoutToken:
     """Leaves out requests to the API with a token. Before one of Django's classes."""
@@ -46,4 +48,4 @@ class CsrfViewMiddleware(_WithoutToken, csrf.CsrfViewMiddleware):
 
 
 def _is_call_with_token(request: HttpRequest) -> bool:
-    return request.path_info.startswith("/api/") and has_token(request)
+    return request.path_info.startswith(_OF_API) and has_token(request)

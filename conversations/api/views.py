@@ -180,10 +180,15 @@ def reason_of(request: Request) -> str:
     header = request.headers.get(REASON_HEADER)
     if header is None:
         return ""
-    try:
-        text = header.encode("latin-1").decode()
-    except UnicodeError:
-        text = header
+    text = decoded(header)
     if len(text) > MAX_REASON_CHARS:
         raise ValidationError({REASON_HEADER: [ErrorDetail(LONG_REASON, "max_length")]})
     return clean_reason(text)
+
+
+def decoded(header: str) -> str:
+    """The value of a header, decoded as UTF-8 where it is valid."""
+    try:
+        return header.encode("latin-1").decode()
+    except UnicodeError:
+        return header

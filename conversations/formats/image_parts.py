@@ -15,7 +15,7 @@ _raster = re.compile(r"data:image/(?:png|jpe?g|gif|webp);base64,[A-Za-z0-9+/=\s]
 def image_urls(parts: list[Any] | None) -> Iterator[str]:
     """The address of each image: on the web, a `data:` URL, or whatever the sender has sent."""
     for part in parts or ():
-        if isinstance(part, dict) and isinstance(url := _url_of(part), str):
+        if isinstance(part, dict) and isinstance(url := url_of(part), str):
             yield url
 
 
@@ -35,7 +35,8 @@ def is_web_address(value: Any) -> bool:
     return parts.scheme in {"http", "https"} and bool(parts.netloc)
 
 
-def _url_of(part: dict[str, Any]) -> Any:
+def url_of(part: dict[str, Any]) -> Any:
+    """The address of the image that a part is, as it was sent; None where it is none."""
     if part.get("type") in ("image_url", "input_image"):
         image = part.get("image_url")
         return image.get("url") if isinstance(image, dict) else image

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib.postgres.indexes import GinIndex
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.db.models.expressions import RawSQL
+from django.db.models.fields.json import KeyTextTransform, KeyTransform
+from django.db.models.functions import Coalesce
+from django.db.models.lookups import IsNull
 from django.utils import timezone
 
 from conversations.models.conversation import Conversation, owned_within_reach
@@ -86,6 +89,12 @@ _JSON_SHAPES: list[tuple[str, str, Q]] = [
     ("tool_calls", "array", Q(tool_calls=None) | Q(jsonb_is("tool_calls", "array"))),
     ("sources", "array", Q(sources=None) | Q(jsonb_is("sources", "array"))),
 ]
+
+
+# The id that an item of OpenAI's APIs was sent with, which is not that of its message.
+SENT_ITEM_ID = Coalesce(
+    KeyTextTransform("id", "extra"), KeyTextTransform("id", KeyTransform("0", "parts"))
+)
 
 
 class Message(OwnedRow):
@@ -200,6 +209,14 @@ class Message(OwnedRow):
                 include=["rating"],
                 condition=Q(rating__isnull=False),
                 name="message_rated_idx",
+            ),
+            # Items of a conversation by the ids that they were sent with.
+            models.Index(
+                F("user"),
+                F("conversation"),
+                SENT_ITEM_ID,
+                condition=Q(IsNull(SENT_ITEM_ID, False)),
+                name="message_item_id_idx",
             ),
             # A client that resumes a turn sends only the id of its message.
             models.Index(fields=["id"], name="message_id_idx"),

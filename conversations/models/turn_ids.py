@@ -30,8 +30,10 @@ def result_id(turn_id: uuid.UUID, step: int, call: int) -> uuid.UUID:
     return derived_id(turn_id, f"result:{step}:{call}")
 
 
-def user_message_id(conversation_id: uuid.UUID, key: str) -> uuid.UUID:
-    return id_from_key(conversation_id, f"turn:{key}:question")
+def user_message_id(conversation_id: uuid.UUID, key: str, index: int = 0) -> uuid.UUID:
+    """The question, or another of the messages that are sent before an answer."""
+    place = f":{index}" if index else ""
+    return id_from_key(conversation_id, f"turn:{key}:question{place}")
 
 
 def turn_id_from_key(conversation_id: uuid.UUID, key: str) -> uuid.UUID:

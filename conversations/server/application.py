@@ -135,6 +135,7 @@ class Application:
         response = await self._respond(scope, content, body.length)
         if isinstance(response, LaterResponse):
             await self._complete(response, receive)
+            response = response.stream or response
         if isinstance(response, StreamingHttpResponse):
             await self._stream(response, scope, receive, send)
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +21,7 @@ from conversations.models.turn_ids import (
 )
 from conversations.selectors.turn_log import read_turn
 from conversations.services.abandoned_turns import IsDead, interrupt_abandoned
-from conversations.services.appending import append_drafts
+from conversations.services.appending import MAX_BATCH, append_drafts
 from conversations.services.branch_placement import Parent
 from conversations.services.conversations import create_conversation
 from conversations.services.drafts import EMPTY_CONTENT, check_draft, first_difference
@@ -28,9 +29,9 @@ from conversations.services.errors import InvalidValue, KeyReused, NoQuestion, T
 from conversations.services.images import check_images
 
 ANOTHER_QUESTION = "This Idempotency-Key is already in use for another message."
-# The columns in which what a repeated request stores first has to equal the stored row.
-_COMPARED = ("content", "provider", "parts", "extra")
-_COMPARED_ALONE = ("provider", "model", "extra")  # of an answer without a new question
+# The columns in which what a repeated request would store has to equal the stored rows.
+_COMPARED = ("role", "content", "parts", "tool_calls", "tool_call_id", "name", "provider", "extra")
+_COMPARED_OF_ANSWER = ("provider", "model", "extra")
 
 
 def begin_turn(
@@ -66,12 +67,34 @@ def begin_turn(
     )
     check_question(question)
     answer = _empty_answer(provider, model, runner)
-    keyed_id = None
-    if key is not None:
-        keyed_id = conversation_id or conversation_id_from_key(owner.pk, key)
-        question.id, answer.id = user_message_id(keyed_id, key), turn_id_from_key(keyed_id, key)
-    parents = [] if parent is None else [parent, None]
-    return _begin_once(owner, conversation_id, keyed_id, [question, answer], parents, is_dead)
+    return _begin_once(owner, conversation_id, key, [question, answer], parent, is_dead)
+
+
+def begin_turn_after(
+    *,
+    owner: User,
+    conversation_id: uuid.UUID | None,
+    parent: Parent,
+    drafts: Sequence[MessageDraft],
+    provider: str,
+    model: str,
+    extra: dict[str, Any] | None = None,
+    metadata: dict[str, Any] | None = None,
+    key: str | None = None,
+    runner: str = "",
+    is_dead: IsDead = lambda runner: False,
+) -> tuple[Turn, bool]:
+    """Store these messages after `parent` and the empty answer after them, all or none.
+
+    There may be no messages, or any number. None as `parent` is the end of the active branch, None
+    as `conversation_id` a new conversation of the owner's. `extra` and `metadata` are those of the
+    answer: what else of a request with a `key` must be equal when it is repeated belongs in
+    `extra`, as does `parent`. The flag and the errors are those of `begin_turn`; the field of an
+    error in a message is its path, `messages.3.content`.
+    """
+    answer = _empty_answer(provider, model, runner)
+    answer.extra, answer.metadata = extra, metadata or {}
+    return _begin_once(owner, conversation_id, key, [*drafts, answer], parent, is_dead)
 
 
 def begin_again(
@@ -96,11 +119,8 @@ def begin_again(
     draft = _empty_answer(provider, model, runner)
     draft.extra = extra
     _check_request(draft)
-    keyed_id = None
-    if key is not None:
-        keyed_id, draft.id = conversation_id, turn_id_from_key(conversation_id, key)
     try:
-        turn, created = _begin_once(owner, conversation_id, keyed_id, [draft], [parent_id], is_dead)
+        turn, created = _begin_once(owner, conversation_id, key, [draft], parent_id, is_dead)
     except InvalidValue as error:
         if error.code == "not_found":
             raise NoQuestion from None
@@ -140,26 +160,38 @@ def _empty_answer(provider: str, model: str, runner: str) -> MessageDraft:
 def _begin_once(
     owner: User,
     conversation_id: uuid.UUID | None,
-    keyed_id: uuid.UUID | None,
+    key: str | None,
     drafts: list[MessageDraft],
-    parents: list[Parent],
+    parent: Parent,
     is_dead: IsDead,
 ) -> tuple[Turn, bool]:
-    """The turn, and whether it is new. `drafts` ends with the answer; `keyed_id` is the
-    conversation where an earlier request with the key would have begun it, None without a key."""
-    if keyed_id is None:
-        return _store(owner, conversation_id, None, drafts, parents, is_dead), True
-    if turn := _begun_before(owner, keyed_id, drafts, is_dead):
+    """The turn, and whether it is new. `drafts` ends with the answer."""
+    if key is None:
+        return _store(owner, conversation_id, None, drafts, parent, is_dead), True
+    # Where an earlier request with the key would have begun it.
+    keyed_id = conversation_id or conversation_id_from_key(owner.pk, key)
+    drafts = _with_ids(keyed_id, drafts, key)
+    if turn := _begun_before(owner, keyed_id, drafts, key, is_dead):
         return turn, False
     try:
-        return _store(owner, conversation_id, keyed_id, drafts, parents, is_dead), True
+        return _store(owner, conversation_id, keyed_id, drafts, parent, is_dead), True
     except (IntegrityError, KeyReused, TurnRunning) as error:
         # An equal request may have come first by a moment.
-        if turn := _begun_before(owner, keyed_id, drafts, is_dead):
+        if turn := _begun_before(owner, keyed_id, drafts, key, is_dead):
             return turn, False
         if isinstance(error, KeyReused):
             error.field = "Idempotency-Key"
         raise
+
+
+def _with_ids(
+    conversation_id: uuid.UUID, drafts: list[MessageDraft], key: str
+) -> list[MessageDraft]:
+    asked = [
+        replace(draft, id=user_message_id(conversation_id, key, index))
+        for index, draft in enumerate(drafts[:-1])
+    ]
+    return [*asked, replace(drafts[-1], id=turn_id_from_key(conversation_id, key))]
 
 
 def _store(
@@ -167,7 +199,7 @@ def _store(
     conversation_id: uuid.UUID | None,
     new_conversation_id: uuid.UUID | None,
     drafts: list[MessageDraft],
-    parents: list[Parent],
+    parent: Parent,
     is_dead: IsDead,
 ) -> Turn:
     """Append the messages, to a new conversation where none is given."""
@@ -184,15 +216,13 @@ def _store(
             conversation_id = conversation.pk
         else:
             interrupt_abandoned(owner_id=owner.pk, conversation_id=conversation_id, is_dead=is_dead)
-        rows, created = _append(owner, conversation_id, drafts, parents)
-        if not created:
-            raise KeyReused(ANOTHER_QUESTION, field="Idempotency-Key")
+        rows = _append(owner, conversation_id, drafts, parent)
     row = rows[-1]
     return Turn(
         id=row["id"],
         owner_id=owner.pk,
         conversation_id=conversation_id,
-        user_message_id=rows[0]["id"] if len(rows) > 1 else None,
+        user_message_id=_last_of_user((each["role"], each["id"]) for each in rows),
         provider=answer.provider,
         model=answer.model,
         steps=[Step(row["id"], extra=answer.extra)],
@@ -201,42 +231,78 @@ def _store(
 
 
 def _append(
-    owner: User, conversation_id: uuid.UUID, drafts: list[MessageDraft], parents: list[Parent]
-) -> tuple[list[Row], bool]:
-    try:
-        return append_drafts(
-            conversation_id=conversation_id,
-            drafts=drafts,
-            owner_id=owner.pk,
-            access=AccessContext(Caller(owner)),
-            from_client=False,
-            parents=parents,
-        )
-    except InvalidValue as error:
-        error.field = (error.field or "").removeprefix("messages.0.")
-        raise
+    owner: User, conversation_id: uuid.UUID, drafts: list[MessageDraft], parent: Parent
+) -> list[Row]:
+    """In a transaction. Raises KeyReused where an earlier request stored them."""
+    stored: list[Row] = []
+    for start in range(0, len(drafts), MAX_BATCH):
+        batch = drafts[start : start + MAX_BATCH]
+        # Later batches follow the end of the branch, which the first one has made the active one.
+        first = None if start else parent
+        try:
+            rows, created = append_drafts(
+                conversation_id=conversation_id,
+                drafts=batch,
+                owner_id=owner.pk,
+                access=AccessContext(Caller(owner)),
+                from_client=False,
+                parents=[first, *[None] * (len(batch) - 1)] if first else [],
+            )
+        except InvalidValue as error:
+            error.field = _path_in_request(error.field or "", start, len(drafts))
+            raise
+        if not created:
+            raise KeyReused(ANOTHER_QUESTION, field="Idempotency-Key")
+        stored += rows
+    return stored
+
+
+def _path_in_request(field: str, start: int, count: int) -> str:
+    """`messages.3.content` for the field of a batch that begins with the message `start`; without
+    the path for the parent, and for the answer, the last of the `count` messages."""
+    place, _, name = field.removeprefix("messages.").partition(".")
+    if not place.isdigit():
+        return field
+    index = start + int(place)
+    return name if name == "parent_id" or index == count - 1 else f"messages.{index}.{name}"
 
 
 def _begun_before(
-    owner: User, conversation_id: uuid.UUID, drafts: list[MessageDraft], is_dead: IsDead
+    owner: User,
+    conversation_id: uuid.UUID,
+    drafts: list[MessageDraft],
+    key: str,
+    is_dead: IsDead,
 ) -> Turn | None:
     """The turn that an equal request with this key began; KeyReused when it asked otherwise."""
-    first, answer = drafts[0], drafts[-1]
-    assert first.id is not None
+    answer = drafts[-1]
     assert answer.id is not None
-    names = _COMPARED if first.role == Role.USER else _COMPARED_ALONE
-    rows = Message.objects.of(owner.pk, conversation_id).filter(id=first.id)
-    stored = rows.values(*names, "id", "metadata", "created_at", "updated_at").first()
-    if stored is None:
+    # With one more, which a longer request with the key would have stored.
+    beyond = user_message_id(conversation_id, key, len(drafts) - 1)
+    ids = [beyond, *(draft.id for draft in drafts if draft.id)]
+    rows = Message.objects.of(owner.pk, conversation_id).filter(id__in=ids)
+    columns = {*_COMPARED, *_COMPARED_OF_ANSWER, "id", "metadata", "created_at", "updated_at"}
+    stored = {row["id"]: row for row in rows.values(*columns)}
+    if any(draft.id not in stored for draft in drafts):
         return None
     interrupt_abandoned(owner_id=owner.pk, conversation_id=conversation_id, is_dead=is_dead)
     turn = read_turn((owner.pk, conversation_id, answer.id))
     if turn is None:
         return None
-    if first is answer:
-        # The model has added to it.
-        said = stored["extra"] or {}
-        stored["extra"] = {name: said.get(name) for name in answer.extra or {}}
-    if first_difference(stored, first, names):
+    # The model has added to it.
+    said = stored[answer.id]["extra"] or {}
+    stored[answer.id]["extra"] = answer.extra and {name: said.get(name) for name in answer.extra}
+    for draft in drafts:
+        assert draft.id is not None
+        names = _COMPARED_OF_ANSWER if draft is answer else _COMPARED
+        if first_difference(stored[draft.id], draft, names):
+            raise KeyReused(ANOTHER_QUESTION, field="Idempotency-Key")
+    if beyond in stored:
         raise KeyReused(ANOTHER_QUESTION, field="Idempotency-Key")
-    return replace(turn, user_message_id=stored["id"])
+    asked = _last_of_user((draft.role, draft.id) for draft in drafts)
+    return replace(turn, user_message_id=asked)
+
+
+def _last_of_user(messages: Iterable[tuple[str, uuid.UUID | None]]) -> uuid.UUID | None:
+    """The id of the question among these roles and ids."""
+    return [None, *(id_ for role, id_ in messages if role == Role.USER)][-1]

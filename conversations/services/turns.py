@@ -278,5 +278,6 @@ def _columns_at_end(turn: Turn) -> dict[str, Any]:
 
 
 def _parts(step: Step) -> dict[str, Any]:
-    """The column `parts` of a step with reasoning."""
-    return {"parts": [reasoning_part(step.reasoning)]} if step.reasoning else {}
+    """The column `parts` of a step that has any: its reasoning first."""
+    thought = [reasoning_part(step.reasoning)] if step.reasoning else []
+    return {"parts": [*thought, *step.parts]} if thought or step.parts else {}

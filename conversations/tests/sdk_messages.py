@@ -6,6 +6,7 @@ The SDKs are imported where they are used: an import of one takes a second or mo
 import json
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 # What write_sdk_messages.py wrote: their packages cannot be installed beside ours.
 DUMPED = Path(__file__).parent / "data" / "sdk_messages.json"
@@ -272,7 +273,7 @@ CITATION = {
 }
 LOGPROB = {"token": "It", "logprob": -0.25, "bytes": [73, 116], "top_logprobs": []}
 AUDIO = {"id": "audio_1", "data": "aGk=", "expires_at": 1_790_000_000, "transcript": "Hello"}
-ITEMS = [
+ITEMS: list[dict[str, Any]] = [
     {
         "type": "reasoning",
         "id": "rs_1",

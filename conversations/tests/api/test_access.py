@@ -21,6 +21,8 @@ pytestmark = pytest.mark.django_db
 LIST, ONE = "/api/conversations", "/api/conversations/{chat}"
 MANY, MESSAGE = ONE + "/messages", ONE + "/messages/{message}"
 SESSIONS, SESSION = "/api/chat-history/sessions", "/api/chat-history/sessions/{chat}"
+V1, V1_ONE = "/v1/conversations", "/v1/conversations/{chat}"
+ITEMS = V1_ONE + "/items"
 BRANCHES, FORK = ONE + "/branches", ONE + "/fork"
 FORKED = {"message_id": "{message}"}
 OWNERS = "/api/users/{owner}/conversations"
@@ -118,6 +120,17 @@ TABLE: list[tuple] = [
     ("delete", "/api/tokens/0123456789abcde", None, (404, 404, 404, 404, 404, 404, 404)),
     ("get", "/api/me", None, OPEN),
     ("get", "/api/me/export", None, OPEN),
+    ("get", V1, None, OPEN),
+    ("get", V1 + "?user_id={owner}", None, (200, 404, 200, 200, 404, "200!", "200!")),
+    ("post", V1, {}, OPEN),
+    ("get", V1_ONE, None, (200, 404, 200, 404, 404, "200!", "200!")),
+    ("post", V1_ONE, {"metadata": {}}, (200, 404, 200, 404, 404, 403, "200!")),
+    ("delete", V1_ONE, None, (200, 404, 200, 404, 404, 403, "200!")),
+    ("get", ITEMS, None, (200, 404, 200, 404, 404, "200!", "200!")),
+    ("post", ITEMS, {"items": [SAY]}, (200, 404, 200, 404, 404, 403, "200!")),
+    ("get", ITEMS + "/{message}", None, (200, 404, 200, 404, 404, "200!", "200!")),
+    # Who may read and not change has found it.
+    ("delete", ITEMS + "/{message}", None, (200, 404, 200, 404, 404, "403!", "200!")),
 ]
 EXPORTERS = ("compliance", "administrator")
 TO_EVERYBODY = ["/api/schema", "/api/docs", "/healthz", "/readyz"]
@@ -224,7 +237,7 @@ def test_what_is_open_to_everybody(db, path):
 
 
 def test_the_table_leaves_no_route_out():
-    """Every method of every route under /api stands in it."""
+    """Every method of every route stands in it."""
 
     def named(path):
         path = path.partition("?")[0].replace("/branches/0", "/branches/{branch}")
@@ -232,6 +245,7 @@ def test_the_table_leaves_no_route_out():
             "conversation_id": "chat",
             "session_id": "chat",
             "user": "owner",
+            "item_id": "message",
         }.items():
             path = path.replace(f"{{{name}}}", f"{{{short}}}")
         streams = path.startswith("/api/chat/streams/")

@@ -26,3 +26,18 @@ def test_a_set_origin_may_call_the_api_and_nothing_else(api, settings):
     assert "idempotency-key" in asked.headers["Access-Control-Allow-Headers"]
     other = api.get("/healthz", headers={"Origin": ORIGIN})
     assert "Access-Control-Allow-Origin" not in other.headers
+
+
+def test_pages_of_listed_origins_may_use_openais_sdk(api, settings):
+    settings.CORS_ALLOWED_ORIGINS = [ORIGIN]
+    asked = api.options(
+        "/v1/conversations",
+        headers={
+            "Origin": ORIGIN,
+            "Access-Control-Request-Method": "POST",
+            "Access-Control-Request-Headers": "authorization, x-stainless-retry-count",
+        },
+    )
+    assert "x-stainless-retry-count" in asked.headers["Access-Control-Allow-Headers"]
+    answer = api.get("/v1/conversations", headers={"Origin": ORIGIN})
+    assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN

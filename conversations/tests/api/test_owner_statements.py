@@ -81,6 +81,7 @@ def requests(api, chat, message):
         lambda: api.patch(f"/api/conversations/{chat.pk}", {"archived": True}, format="json"),
     )
     yield from requests_about_branches(api, f"/api/conversations/{chat.pk}", str(message))
+    yield from requests_of_openai(api, f"/v1/conversations/{chat.pk}")
     yield "delete message", lambda: api.delete(one)
     yield "clear", lambda: api.delete(messages)
     yield (
@@ -112,6 +113,23 @@ def requests_about_branches(api, chat, message):
     yield "list with branches", lambda: api.get("/api/conversations")
     yield "fork", lambda: api.post(f"{chat}/fork", {"message_id": message})
     yield "delete a branch", lambda: api.delete(f"{chat}/branches/1")
+
+
+def requests_of_openai(api, chat):
+    items = {"items": [{"role": "user", "content": "x"}, {"type": "compaction", **COMPACTED}]}
+    yield "v1 list", lambda: api.get("/v1/conversations?limit=1")
+    yield "v1 list after", lambda: api.get(f"/v1/conversations?after={chat.rpartition('/')[2]}")
+    yield "v1 create", lambda: api.post("/v1/conversations", items)
+    yield "v1 retrieve", lambda: api.get(chat)
+    yield "v1 update", lambda: api.post(chat, {"metadata": {"a": "b"}})
+    yield "v1 add items", lambda: api.post(f"{chat}/items", items)
+    yield "v1 items", lambda: api.get(f"{chat}/items?limit=1")
+    yield "v1 items after", lambda: api.get(f"{chat}/items?after={COMPACTED['id']}")
+    yield "v1 item", lambda: api.get(f"{chat}/items/{COMPACTED['id']}")
+    yield "v1 delete item", lambda: api.delete(f"{chat}/items/{COMPACTED['id']}")
+
+
+COMPACTED = {"id": "cmp_1", "encrypted_content": "eHg="}
 
 
 @pytest.fixture

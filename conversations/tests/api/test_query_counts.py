@@ -12,6 +12,8 @@ from conversations.tests.factories import client_for, make_conversation
 pytestmark = pytest.mark.django_db
 LIST, ONE = "/api/conversations", "/api/conversations/{chat}"
 SESSIONS = "/api/chat-history/sessions"
+V1, V1_ONE = "/v1/conversations", "/v1/conversations/{chat}"
+ITEMS = V1_ONE + "/items"
 MANY, MESSAGE = ONE + "/messages", ONE + "/messages/{message}"
 
 # method, path, body, the owner's statements, a trusted client's: one more says whose it is
@@ -47,6 +49,17 @@ COUNTS = [
     ("patch", ONE, {"active_branch": 0}, 3, 4),
     ("post", ONE + "/fork", {"message_id": "{message}"}, 13, 14),
     ("delete", ONE, None, 5, 6),
+    ("get", V1, None, 2, 2),
+    ("get", V1_ONE, None, 2, 3),
+    ("get", ITEMS, None, 2, 3),
+    ("get", ITEMS + "?after={message}&order=desc", None, 3, 4),
+    ("get", ITEMS + "/{message}", None, 2, 3),
+    ("post", V1, {}, 2, 2),
+    ("post", V1, {"items": [{"role": "user", "content": "x"}] * 20}, 5, 5),
+    ("post", V1_ONE, {"metadata": {"a": "b"}}, 3, 4),
+    ("post", ITEMS, {"items": [{"role": "user", "content": "x"}] * 20}, 2, 3),
+    ("delete", ITEMS + "/{message}", None, 7, 9),
+    ("delete", V1_ONE, None, 5, 6),
 ]
 
 
@@ -66,7 +79,7 @@ def test_statements_are_pinned(alice, trusted, statements, route, rows):
             answer = getattr(client, method)(url, filled(body, message=message))
         assert answer.status_code < 300, answer.content
         assert len(seen) <= expected + on_cluster(route, user), "\n".join(seen)
-        if method == "delete" and path == ONE:
+        if method == "delete" and path in (ONE, V1_ONE):
             break
 
 
@@ -77,8 +90,9 @@ def on_cluster(route, user):
     if (method, path) == ("post", LIST + "/bulk"):
         claimed = len(body["conversations"])
     else:
-        claimed = (method, path) == ("post", LIST) and body is not None
-    return int(is_distributed()) * (looked_up + claimed)
+        claimed = (method, path) in (("post", LIST), ("post", V1)) and body is not None
+    again = (method, path) == ("delete", ITEMS + "/{message}") and looked_up
+    return int(is_distributed()) * (looked_up + again + claimed)
 
 
 def test_a_keyed_append_costs_no_more_and_a_repeat_little(alice, statements):

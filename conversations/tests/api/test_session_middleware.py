@@ -40,9 +40,10 @@ def passed(path, **headers):
     return seen[0]
 
 
+@pytest.mark.parametrize("path", [LIST, "/v1/conversations"])
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "Token"])
-def test_a_request_with_a_token_has_neither_session_nor_messages(scheme):
-    request = passed(LIST, Authorization=f"{scheme} x")
+def test_a_request_with_a_token_has_neither_session_nor_messages(scheme, path):
+    request = passed(path, Authorization=f"{scheme} x")
     assert not hasattr(request, "session")
     assert not hasattr(request, "user")
     assert list(get_messages(request)) == []

@@ -67,8 +67,12 @@ class Exchange:
         self._head(status, {"Content-Type": kind, "Content-Length": len(text.encode())}, headers)
         await self._write(text.encode())
 
-    async def begin(self):
+    def head(self):
+        """Of a stream."""
         self._head(200, {"Content-Type": "text/event-stream", "Transfer-Encoding": "chunked"})
+
+    async def begin(self):
+        self.head()
         await self.chunk({"role": "assistant", "content": ""})
 
     async def chunk(self, delta, finish=None, choice=None, **extra):
@@ -83,7 +87,10 @@ class Exchange:
     async def event(self, data):
         """One server-sent event; `data` is an object, or text as it is."""
         data = data if isinstance(data, str) else json.dumps(data)
-        payload = f"data: {data}\n\n".encode()
+        await self.raw(f"data: {data}\n\n".encode())
+
+    async def raw(self, payload):
+        """Bytes of a stream, as they are."""
         await self._write(b"%x\r\n%s\r\n" % (len(payload), payload))
 
     async def end(self):
@@ -184,6 +191,21 @@ def says(*steps, pause=0.0, finish="stop", usage=True):
             await exchange.piece(piece)
             count += 1
         return await finished(exchange, finish, count, usage)
+
+    return behave
+
+
+def streams(*events, ends=True):
+    """These server-sent events as they are, objects or text, and `[DONE]`."""
+
+    async def behave(exchange):
+        exchange.head()
+        for event in events:
+            if isinstance(event, bytes):
+                await exchange.raw(event)
+            else:
+                await exchange.event(event)
+        await (exchange.end() if ends else exchange.end_quietly())
 
     return behave
 

@@ -23,6 +23,8 @@ PLACEHOLDERS = [
         "019a2f00-0000-7000-8000-{:012d}",
     ),
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.?\d*Z", "2026-01-05T09:30:{:02d}Z"),
+    (r"(?<=_)[0-9a-f]{32}", "019a2f00000070008000{:012d}"),
+    (r'(?<=_at": )\d{10}', "17676054{:02d}"),
     (r'(?<=")[0-9a-f]{15}(?=")', "6f1c0a4be8d2{:03d}"),
     (r'(?<=")\d{4}-\d\d-\d\d(?=")', "2026-01-{:02d}"),
 ]
@@ -65,6 +67,7 @@ def story():
     tell_of_many(story, client_for(backend))
     tell_of_sessions(story, client_for(backend))
     tell_of_changes(story, client_for(backend))
+    tell_of_openai(story, client_for(make_user("carol")))
     return {operation: masked(exchanges) for operation, exchanges in story.disclosed.items()}
 
 
@@ -257,6 +260,28 @@ TURN = [
         "latency_ms": 840,
     },
 ]
+
+
+def tell_of_openai(story, client):
+    def tell(operation_id, name, method, path, body=None):
+        path = f"/v1/conversations{path}"
+        return story.tell(client, f"openai_{operation_id}", name, method, path, body)
+
+    question = {"role": "user", "content": "How warm is Rome?"}
+    call = {"call_id": "call_1", "type": "function_call", "name": "weather", "arguments": "{}"}
+    result = {"type": "function_call_output", "call_id": "call_1", "output": "24 °C"}
+    started = {"items": [question], "metadata": {"topic": "travel"}}
+    chat = tell("conversations_create", "With a question", "post", "", started)["id"]
+    tell("conversations_list", "A page", "get", "?limit=1")
+    tell("conversations_retrieve", "One conversation", "get", f"/{chat}")
+    update = {"metadata": {"topic": "weather"}}
+    tell("conversations_update", "Other metadata", "post", f"/{chat}", update)
+    called = {"items": [call, result]}
+    item = tell("items_create", "A call and its result", "post", f"/{chat}/items", called)
+    tell("items_list", "A page", "get", f"/{chat}/items?order=asc&limit=2")
+    tell("items_retrieve", "A call", "get", f"/{chat}/items/{item['first_id']}")
+    tell("items_destroy", "Gone", "delete", f"/{chat}/items/{item['last_id']}")
+    tell("conversations_destroy", "Gone", "delete", f"/{chat}")
 
 
 @pytest.fixture

@@ -1,0 +1,121 @@
+"""The items of a conversation: pages of its active branch, and single ones."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from conversations.api.openai.ids import message_id_in
+from conversations.api.queries import check_is_there
+from conversations.db.bulk_rows import Row
+from conversations.formats.item_types import Item
+from conversations.formats.response_items import items_of
+from conversations.models import as_read
+from conversations.models.branch_path import LAST
+from conversations.selectors.message_pages import (
+    ShownMessage,
+    messages_with_ids,
+    page_of_messages,
+)
+from conversations.selectors.sent_items import message_of_sent_item
+from conversations.services import NotFound
+
+NO_SUCH_ITEM = "No such item in this conversation."
+_LONGEST_ID = 255
+
+
+@dataclass(frozen=True, slots=True)
+class FoundItem:
+    """An item, and the message that it is of; `is_only`: the only item of it."""
+
+    item: Item
+    message_id: uuid.UUID
+    sequence: int
+    is_only: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ItemPages:
+    """Reads the items of one conversation of an owner."""
+
+    owner_id: int
+    conversation_id: uuid.UUID
+
+    def page(self, *, after: str | None, descending: bool, limit: int) -> tuple[list[Item], bool]:
+        """At most `limit` items after the one with this id, and whether others follow. Raises
+        NotFound. Two statements, three beyond an item, one more if that was sent with its id."""
+        found = None if after is None else self.find(after, field="after")
+        above, below = 0, LAST
+        if found is not None:
+            # Its message again: other items of that may follow.
+            above, below = (0, found.sequence + 1) if descending else (found.sequence - 1, LAST)
+        messages = page_of_messages(
+            self.owner_id,
+            self.conversation_id,
+            above=above,
+            below=below,
+            descending=descending,
+            limit=limit + 2,
+        )
+        if not messages:
+            check_is_there(self.conversation_id, self.owner_id)
+        items = [item for message in messages for item in _items(message, descending=descending)]
+        if found is not None:
+            items = _after(found.item["id"], items)
+        return items[:limit], len(items) > limit
+
+    def find(self, item_id: str, *, field: str | None = None) -> FoundItem:
+        """The item with this id, which is its own or that of its message. Raises NotFound."""
+        if not (item_id.isprintable() and len(item_id) <= _LONGEST_ID):
+            raise NotFound(NO_SUCH_ITEM, field=field)
+        key, is_numbered = message_id_in(item_id)
+        named = None if key is None else self._message(key)
+        if named is not None and (found := _found(named, item_id)):
+            return found
+        sent = message_of_sent_item(self.owner_id, self.conversation_id, item_id)
+        if sent is not None and (message := self._message(sent)):
+            return _found(message, item_id) or _first(message)
+        if named is None or is_numbered:
+            raise NotFound(NO_SUCH_ITEM, field=field)
+        return _first(named)
+
+    def _message(self, key: uuid.UUID) -> ShownMessage | None:
+        found = messages_with_ids(self.owner_id, self.conversation_id, [key])
+        return found[0] if found else None
+
+
+def row_of(message: ShownMessage) -> Row:
+    """The columns of a message; an abandoned answer is `interrupted`."""
+    row: Row = orjson.loads(message.json)
+    updated_at = datetime.fromisoformat(row["updated_at"])
+    return row | as_read({"status": row["status"], "updated_at": updated_at})
+
+
+def _items(message: ShownMessage, *, descending: bool = False) -> list[Item]:
+    items = items_of(row_of(message))
+    return items[::-1] if descending else items
+
+
+def _after(item_id: str, items: list[Item]) -> list[Item]:
+    """Those after it; all of them where it is not on the branch that is read."""
+    places = [place for place, item in enumerate(items, start=1) if item["id"] == item_id]
+    return items[places[0] :] if places else items
+
+
+def _found(message: ShownMessage, item_id: str) -> FoundItem | None:
+    items = _items(message)
+    return next((_of(message, items, item) for item in items if item["id"] == item_id), None)
+
+
+def _first(message: ShownMessage) -> FoundItem:
+    items = _items(message)
+    return _of(message, items, items[0])
+
+
+def _of(message: ShownMessage, items: list[Any], item: Item) -> FoundItem:
+    row = orjson.loads(message.json)
+    return FoundItem(item, uuid.UUID(row["id"]), message.sequence, len(items) == 1)
