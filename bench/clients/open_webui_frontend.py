@@ -85,12 +85,15 @@ class Frontend:
         }
 
     def _ask(self, chat: str | None, question: dict[str, Any], models: list[str]) -> Turn:
-        answers = [{"model_id": model, "message_id": str(uuid.uuid4())} for model in models]
+        answers = [
+            {"model_id": model, "message_id": str(uuid.uuid4()), "modelIdx": index}
+            for index, model in enumerate(models)
+        ]
         body = {
             "stream": True,
             "model": models[0],
             "params": {},
-            "features": {},
+            "features": {"memory": True, "web_search": False},
             "variables": {},
             "session_id": "none",
             "chat_id": chat,

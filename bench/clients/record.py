@@ -20,7 +20,9 @@ class Record:
         self.client = httpx.Client(base_url=f"{url}/api", headers=headers, timeout=WITHIN)
 
     def conversations(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self._get("/conversations?user_id=*&page_size=100")["results"]
+        found: list[dict[str, Any]] = self._get("/conversations?user_id=*&page_size=100")[
+            "conversations"
+        ]
         return found
 
     def messages(self, conversation: str, branch: str = "") -> list[dict[str, Any]]:
