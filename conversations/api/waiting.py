@@ -58,6 +58,7 @@ class LaterResponse(HttpResponse, Generic[T]):
         if isinstance(response, LiveStream):
             self.stream = response
             # What the middleware has set.
+            self.headers.pop("Content-Length", None)
             for name, value in self.items():
                 response.headers.setdefault(name, value)
         elif isinstance(response, HttpResponse):

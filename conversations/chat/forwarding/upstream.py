@@ -80,9 +80,10 @@ class Upstream:
 
     @property
     def streams(self) -> bool:
-        """Whether it is a stream of events; some servers answer whole whatever is asked."""
+        """Whether it is a stream of events; some servers answer whole whatever is asked, and
+        proxies with a page."""
         kind: str = self._response.headers.get("content-type", "")
-        return not kind.startswith("application/json")
+        return "json" not in kind and "html" not in kind
 
     async def events(self) -> AsyncGenerator[bytes | None, None]:
         """The data of each event as it comes; None for a comment, by which a server says that it

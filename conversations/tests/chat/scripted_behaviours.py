@@ -224,7 +224,10 @@ def calls(*tools, text="", before=(), pieces=3, pause=0.0, usage=True):
         if not exchange.request.streams:
             for delta, tool in zip(deltas, tools, strict=True):
                 delta["function"]["arguments"] = tool.text
-            message = {"content": text or None, "tool_calls": deltas}
+            whole_calls = [
+                {name: delta[name] for name in delta if name != "index"} for delta in deltas
+            ]
+            message = {"content": text or None, "tool_calls": whole_calls}
             return await whole(exchange, message, "tool_calls", len(tools), usage)
         await exchange.begin()
         for piece in [*before, *([text] if text else [])]:

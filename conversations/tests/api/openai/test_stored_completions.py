@@ -104,7 +104,8 @@ def test_the_messages_are_those_of_the_answers_path(api, alice):
 
 def test_what_is_no_answer_of_a_model_is_none(api, alice):
     chat = make_conversation(alice, messages=4)
-    answered(alice, "running", status="streaming")
+    answered(alice, "running")
+    Message.objects.filter(content="running").update(status="streaming")
     assert ids_of(api.get(LIST)) == []
     for message in chat.messages.all():
         assert api.get(f"{LIST}/chatcmpl-{message.id.hex}").status_code == 404
