@@ -227,6 +227,7 @@ def _store(
         model=answer.model,
         steps=[Step(row["id"], extra=answer.extra)],
         place=(row["branch"], row["sequence"]),
+        created_at=row["created_at"],
     )
 
 
