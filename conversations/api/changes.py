@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, Final, Literal
 
-from django.http import HttpResponse
+from django.http.response import HttpResponseBase
 from drf_spectacular.utils import (
     OpenApiResponse,
     extend_schema,
@@ -102,7 +102,7 @@ class ChangesViewSet(ApiViewSet):
     serializer_class = type(_RESPONSE)
     query_names = {"list": ["after", "user_id", "wait", "page_size"]}
 
-    def list(self, request: Request) -> HttpResponse:
+    def list(self, request: Request) -> HttpResponseBase:
         size = whole_number_of(
             request, "page_size", default=DEFAULT_SIZE, minimum=1, maximum=MAX_SIZE
         )

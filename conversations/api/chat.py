@@ -270,7 +270,7 @@ class ChatViewSet(ApiViewSet):
             return HttpResponse(status=204)
         return stream_of(watched, seen)
 
-    def _at_end(self, watched: WatchedTurn) -> HttpResponse:
+    def _at_end(self, watched: WatchedTurn) -> HttpResponseBase:
         """The turn at its end, waited for, or a TurnError."""
 
         def outcome(turn: Turn) -> Response:

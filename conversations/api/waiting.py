@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextvars
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from django.core.handlers.exception import response_for_exception
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
@@ -35,9 +35,12 @@ class LaterResponse(HttpResponse, Generic[T]):
     """Goes through the middleware in place of a response that is not known yet.
 
     The server awaits `wait()`, then calls `complete` with its result, in a thread, or `abandon`.
+    `stream` is what is to be sent then where it has become a stream.
     """
 
-    def __init__(self, wait: Wait[T], finish: Callable[[T], HttpResponse]) -> None:
+    stream: LiveStream | None = None
+
+    def __init__(self, wait: Wait[T], finish: Callable[[T], HttpResponseBase]) -> None:
         super().__init__()
         self.wait = wait
         self._finish = finish
@@ -51,10 +54,18 @@ class LaterResponse(HttpResponse, Generic[T]):
     def complete(self, result: T) -> None:
         """Become the response that follows from what was waited for."""
         response = self._context.run(self._finish, result)
-        self.status_code, self.content = response.status_code, response.content
-        for name, value in response.items():
-            self.headers[name] = value
-        self.headers["Content-Length"] = str(len(self.content))
+        self.status_code = response.status_code
+        if isinstance(response, LiveStream):
+            self.stream = response
+            # What the middleware has set.
+            self.headers.pop("Content-Length", None)
+            for name, value in self.items():
+                response.headers.setdefault(name, value)
+        elif isinstance(response, HttpResponse):
+            self.content = response.content
+            for name, value in response.items():
+                self.headers[name] = value
+            self.headers["Content-Length"] = str(len(self.content))
         self._tell()
 
     def abandon(self) -> None:
@@ -68,10 +79,12 @@ class LaterResponse(HttpResponse, Generic[T]):
         self.close()
 
 
-def answer_later(view: APIView, wait: Wait[T], finish: Callable[[T], Response]) -> HttpResponse:
+def answer_later(
+    view: APIView, wait: Wait[T], finish: Callable[[T], HttpResponseBase]
+) -> HttpResponseBase:
     """The response of a view that has to wait; `finish` may raise what the view may raise."""
 
-    def answer(result: T) -> HttpResponse:
+    def answer(result: T) -> HttpResponseBase:
         try:
             response = _finalized(view, finish, result)
         except Exception as error:  # a defect
@@ -83,21 +96,34 @@ def answer_later(view: APIView, wait: Wait[T], finish: Callable[[T], Response]) 
     return finish(result_in_thread(wait()))
 
 
-def _finalized(view: APIView, finish: Callable[[T], Response], result: T) -> HttpResponse:
+def _finalized(
+    view: APIView, finish: Callable[[T], HttpResponseBase], result: T
+) -> HttpResponseBase:
     try:
         response = finish(result)
     except Exception as error:
         response = view.handle_exception(error)
-    final: HttpResponse = view.finalize_response(view.request, response).render()
-    return final
+    final = view.finalize_response(view.request, cast("Response", response))
+    return final.render() if hasattr(final, "render") else final
 
 
 class LiveStream(StreamingHttpResponse):
-    """A streamed body whose parts come over time."""
+    """A streamed body whose parts come over time. `when_closed` is called at its end, whether or
+    not any part was sent."""
 
-    def __init__(self, parts: AsyncGenerator[bytes, None], content_type: str) -> None:
+    def __init__(
+        self,
+        parts: AsyncGenerator[bytes, None],
+        content_type: str,
+        when_closed: Callable[[], None] = lambda: None,
+    ) -> None:
         super().__init__(parts, content_type=content_type)
         self.parts = parts
+        self._when_closed = when_closed
+
+    def close(self) -> None:
+        super().close()
+        self._when_closed()
 
     def __iter__(self) -> Iterator[bytes]:
         return iterate_in_thread(self.parts)

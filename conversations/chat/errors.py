@@ -6,7 +6,10 @@ A turn that fails keeps the code in `finish_reason` and the text in `error`.
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from conversations.models.turn import Step
 from conversations.services import ServiceError
@@ -20,12 +23,17 @@ class NotConfigured(ServiceError):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a turn failed. `status` is the HTTP answer, `retry_after` is in seconds."""
+    """Why a turn failed. `status` is the HTTP answer, `retry_after` is in seconds.
+
+    `given` is what the provider says of a request that it was passed as it came: `message`,
+    `param`, `code` and `type`, each text or None.
+    """
 
     code: str
     text: str
     status: int = 502
     retry_after: int | None = None
+    given: Mapping[str, Any] | None = None
 
 
 class TurnFailed(Exception):
@@ -48,7 +56,13 @@ _FAILURES = [
     ),
     Failure("provider_unreadable", "The model's server sent something that cannot be read."),
     Failure("provider_rejected", "The model's server does not accept the request."),
+    Failure(
+        "history_too_long",
+        "The conversation has too many messages to be sent whole: send `truncation: auto`.",
+        400,
+    ),
     Failure("empty_answer", "The model gave an empty answer."),
+    Failure("client_too_slow", "The client did not read the answer in time.", 408),
     Failure("tool_rounds_exceeded", "The model went on calling tools past the limit."),
     Failure("interrupted", "The process that ran this turn ended before its end.", 503),
     Failure("not_stored", "The answer could not be stored completely.", 503),
@@ -74,13 +88,14 @@ def failure_of(error: BaseException, step: Step) -> Failure:
     if isinstance(error, openai.APIConnectionError):
         return FAILURES["provider_broke_off" if begun else "provider_unreachable"]
     if isinstance(error, openai.APIStatusError):
-        return _of_status(error.status_code, error.response.headers.get("retry-after"))
+        return failure_of_status(error.status_code, error.response.headers.get("retry-after"))
     if isinstance(error, openai.APIError):  # an error as an event of the stream
         return FAILURES["provider_broke_off" if begun else "provider_error"]
     return _of_other(error, step, begun=begun)
 
 
-def _of_status(status: int, retry_after: str | None) -> Failure:
+def failure_of_status(status: int, retry_after: str | None) -> Failure:
+    """What a provider's answer with another status than 200 means."""
     if status in (401, 403):
         return FAILURES["provider_refused"]
     if status in (429, 503):
@@ -93,13 +108,12 @@ def _of_status(status: int, retry_after: str | None) -> Failure:
 
 
 def _of_other(error: BaseException, step: Step, *, begun: bool) -> Failure:
-    import agents
-
-    if isinstance(error, agents.MaxTurnsExceeded):
-        return FAILURES["tool_rounds_exceeded"]
     if isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
         return FAILURES["provider_unreadable"]
-    if isinstance(error, agents.ModelBehaviorError):
+    agents = sys.modules.get("agents")  # a turn without it does not wait for its import
+    if agents is not None and isinstance(error, agents.MaxTurnsExceeded):
+        return FAILURES["tool_rounds_exceeded"]
+    if agents is not None and isinstance(error, agents.ModelBehaviorError):
         # The library says so of an answer that was cut off while the model still thought.
         return FAILURES["provider_unreadable" if step.content else "empty_answer"]
     if type(error).__module__.partition(".")[0] in ("httpx", "httpx2", "httpcore"):

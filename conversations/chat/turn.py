@@ -15,6 +15,7 @@ from conversations.chat.errors import NotConfigured
 from conversations.chat.llm.providers import Provider, provider_named
 from conversations.chat.llm.tools import tool_names
 from conversations.chat.question import OPTIONS, Question
+from conversations.chat.runtime.live_turn import LiveTurn
 from conversations.chat.runtime.process_liveness import is_dead
 from conversations.chat.runtime.runner import runner
 from conversations.chat.runtime.watched_turn import WatchedTurn
@@ -74,7 +75,7 @@ def ask(
     if isinstance(question.parent, uuid.UUID) and conversation_id is None:
         raise InvalidValue(WHICH_CONVERSATION, field="conversation_id", code="required")
     asked: dict[str, Any] = {
-        "owner": _owner(access, owner, conversation_id),
+        "owner": owner_to_ask_for(access, owner, conversation_id),
         "content": question.text,
         "parts": question.parts,
         "extra": question.as_extra(),
@@ -119,7 +120,7 @@ def regenerate(
     _check_tools(question)
     if not store:
         _check_unstored(regenerate=question.regenerate)
-    holder = _owner(access, owner, answer.conversation_id)
+    holder = owner_to_ask_for(access, owner, answer.conversation_id)
     if answer.role != Role.ASSISTANT:
         raise InvalidValue(NOT_AN_ANSWER, field="regenerate", code="not_an_answer")
     asked = question_of(answer)
@@ -144,7 +145,11 @@ def regenerate(
 
 
 def _watched(turn: Turn, created: bool, provider: Provider, question: Question) -> WatchedTurn:
-    return runner().start(turn, provider, question) if created else runner().watch(turn)
+    if not created:
+        return runner().watch(turn)
+    live = LiveTurn(turn, provider, question)
+    runner().start(live)
+    return live
 
 
 def _provider_and_model(
@@ -211,7 +216,9 @@ def _check_tools(question: Question) -> None:
             raise InvalidValue(text, field=f"tools.{index}", code="unknown_tool")
 
 
-def _owner(access: AccessContext, named: User | None, conversation_id: uuid.UUID | None) -> User:
+def owner_to_ask_for(
+    access: AccessContext, named: User | None, conversation_id: uuid.UUID | None
+) -> User:
     """Whose conversation it is, or is to be. Raises NotFound, NotAllowed, ReasonRequired."""
     if conversation_id is not None:
         holder = owner_of(access, conversation_id, action=AccessAction.CHANGE)

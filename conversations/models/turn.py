@@ -10,7 +10,7 @@ import json
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -26,24 +26,29 @@ USAGE = ("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_token
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A tool that the model calls, with `arguments` as the model wrote them."""
+    """A tool that the model calls, with `arguments` as the model wrote them: JSON for a function,
+    any text for a custom tool."""
 
     id: str
     tool: str
     arguments: str
+    is_custom: bool = False
 
     @classmethod
     def from_json(cls, value: object) -> ToolCall:
         """From OpenAI's shape; of another shape, which older rows may hold, what fits it."""
         call = value if isinstance(value, dict) else {}
-        function = call.get("function")
-        function = function if isinstance(function, dict) else {}
-        return cls(
-            _text(call.get("id")), _text(function.get("name")), _text(function.get("arguments"))
-        )
+        is_custom = call.get("type") == "custom"
+        said = call.get("custom" if is_custom else "function")
+        said = said if isinstance(said, dict) else {}
+        arguments = _text(said.get("input" if is_custom else "arguments"))
+        return cls(_text(call.get("id")), _text(said.get("name")), arguments, is_custom)
 
     def as_json(self) -> dict[str, Any]:
         """OpenAI's shape, in which calls are stored."""
+        if self.is_custom:
+            custom = {"name": self.tool, "input": self.arguments}
+            return {"id": self.id, "type": "custom", "custom": custom}
         function = {"name": self.tool, "arguments": self.arguments}
         return {"id": self.id, "type": "function", "function": function}
 
@@ -61,13 +66,15 @@ class ToolResult:
 class Step:
     """One answer of the model, stored as an assistant message: what it thought and said, the tools
     it calls, what those returned so far. `first_token_ms` belongs to the step with the turn's first
-    text. `extra`, which has what the model said beyond these, is not read back from rows."""
+    text. `parts` is what was said that is no text, of a stored step also its reasoning; `extra`,
+    which has what the model said beyond all of these, is not read back from rows."""
 
     message_id: uuid.UUID
     content: str = ""
     reasoning: str = ""
     calls: list[ToolCall] = field(default_factory=list)
     results: list[ToolResult] = field(default_factory=list)
+    parts: list[Any] = field(default_factory=list, compare=False)
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     cached_tokens: int | None = None
@@ -82,9 +89,10 @@ class Turn:
     """Grows only: text is appended, steps and results are added, and at last it ends.
 
     `id` is that of the first assistant message. Milliseconds count from the turn's begin.
-    `place` is the `branch` and the `sequence` of its first message; `silent_for` is how long ago
-    its last row changed, by the database's clock, where it was read from rows. One that is not
-    `stored` has no rows, and its own id in the place of its conversation's.
+    `place` is the `branch` and the `sequence` of its first message, `created_at` is when that was
+    made; `silent_for` is how long ago its last row changed, by the database's clock, where it was
+    read from rows. One that is not `stored` has no rows, and its own id in the place of its
+    conversation's.
     """
 
     id: uuid.UUID
@@ -101,6 +109,7 @@ class Turn:
     error: str | None = None
     latency_ms: int | None = None
     place: tuple[int, int] = field(default=(FIRST_LINE, 0), compare=False)
+    created_at: datetime | None = field(default=None, compare=False)
     silent_for: timedelta | None = field(default=None, compare=False)
     stored: bool = True
 

@@ -25,7 +25,10 @@ _ASKS = ("/api/chat", "/v1/chat", "/v1/responses")
 _UUID = r"[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}"
 _in_path = re.compile(_UUID, re.IGNORECASE)
 _in_query = re.compile(rf"(?:session|conversation)_id=({_UUID})".encode(), re.IGNORECASE)
-_in_body = re.compile(rf'"(?:session|conversation)_id"\s*:\s*"({_UUID})"'.encode(), re.IGNORECASE)
+_in_body = re.compile(
+    rf'"(?:session_id|conversation(?:_id)?)"\s*:\s*"(?:conv_)?({_UUID})"'.encode(), re.IGNORECASE
+)
+_in_header = re.compile(rf"(?:conv_)?({_UUID})".encode(), re.IGNORECASE)
 _SEARCHED_BYTES = 64 * 1024
 
 
@@ -75,10 +78,14 @@ def may_wait(scope: Scope) -> bool:
 
 
 def conversation_named(scope: Scope, body: IO[bytes]) -> str | None:
-    """The conversation, or what else has an id, in the path, the query string or the body."""
+    """The conversation, or what else has an id, in the path, the query string, the header of `/v1`
+    or the body."""
     if in_path := _in_path.search(scope["path"]):
         return _normal(in_path[0])
     found = _in_query.search(scope["query_string"])
+    for name, value in scope["headers"]:
+        if name == b"x-conversation-id" and not found:
+            found = _in_header.fullmatch(value)
     if not found and body.seekable():
         found = _in_body.search(body.read(_SEARCHED_BYTES))
         body.seek(0)

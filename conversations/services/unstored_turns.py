@@ -26,6 +26,11 @@ def begin_unstored_turn(
         role=Role.USER, content=content, provider=provider, model=model, parts=parts, extra=extra
     )
     check_question(draft)
+    return unstored_turn(owner=owner, provider=provider, model=model)
+
+
+def unstored_turn(*, owner: User, provider: str, model: str) -> Turn:
+    """A turn that is in memory alone."""
     id_ = new_id()
     return Turn(
         id=id_,

@@ -12,7 +12,7 @@ import uuid
 from conversations.services import NotFound
 from conversations.services.errors import NO_SUCH_CONVERSATION
 
-_named = re.compile(r"(?:[a-z]{1,16}_)?([0-9a-f]{32})", re.IGNORECASE)
+_named = re.compile(r"(?:[a-z]{1,16}[_-])?([0-9a-f]{32})", re.IGNORECASE)
 # One of several items of a message has a number, too.
 _numbered = re.compile(r"[a-z]{1,16}_([0-9a-f]{32})_[0-9]{1,6}", re.IGNORECASE)
 

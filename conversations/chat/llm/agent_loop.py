@@ -11,16 +11,13 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from conversations.chat.llm.observed_model import Observed, observed_model
-from conversations.chat.llm.providers import Provider, client_for
+from conversations.chat.llm.providers import Provider, shared_client
 from conversations.chat.question import Question
 from conversations.chat.tool_results import as_text, storable
 from conversations.models.turn import ToolCall, ToolResult
-
-if TYPE_CHECKING:
-    from openai import AsyncOpenAI
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +47,6 @@ def library() -> ModuleType:
     return agents
 
 
-@cache
-def _client(provider: Provider) -> AsyncOpenAI:
-    """One pool of connections to an endpoint, for the one event loop that uses it."""
-    return client_for(provider)
-
-
 async def converse(
     *,
     provider: Provider,
@@ -78,7 +69,7 @@ async def converse(
     agent = _agent_with(question.tools)(
         name="assistant",
         instructions=instructions,
-        model=observed_model(agents, model, _client(provider), observed),
+        model=observed_model(agents, model, shared_client(provider), observed),
         tools=list(tools),
         mcp_servers=list(mcp_servers),
         model_settings=agents.ModelSettings(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from copy import deepcopy
 from typing import Any
 
 import orjson
@@ -25,24 +26,44 @@ _OF_CALL = {"index", "id", "type", "function"}
 _WHOLE = {"type", "id", "format", "name", "role", "object", "signature"}
 _EMPTY: tuple[Any, ...] = (None, "", [], {})
 LEFT_OUT = "left_out"
+OTHERS = "other_choices"
 
 Json = dict[str, Any]
 
 
-def add_chunk(extra: Json, chunk: Any) -> None:
-    """Collect what a chunk of a stream of chat completions has beyond text, calls and counts."""
+def add_chunk(extra: Json, chunk: Json) -> None:
+    """Collect what a chunk of a stream of chat completions has beyond text, calls and counts.
+
+    Where several answers were asked for, all of the others is collected: `other_choices`.
+    """
     extra.update(_beyond(chunk, _OF_CHUNK))
-    for choice in chunk.choices or ():
+    for choice in objects(chunk.get("choices")):
+        if choice.get("index"):
+            extra[OTHERS] = _joined(extra.get(OTHERS), [_beyond(choice, ())])
+            continue
         for name, value in _beyond(choice, _OF_CHOICE).items():
             extra[name] = value if isinstance(value, str) else _joined(extra.get(name), value)
-        if choice.delta is None:
-            continue
-        for name, value in _beyond(choice.delta, _OF_DELTA).items():
+        delta = first_delta({"choices": [choice]})
+        for name, value in _beyond(delta, _OF_DELTA).items():
             extra[name] = _joined(extra.get(name), value, name)
-        for call in choice.delta.tool_calls or ():
+        for call in objects(delta.get("tool_calls")):
             if beyond := _beyond(call, _OF_CALL):
-                calls = [{"index": call.index} | beyond]
+                calls = [{"index": call.get("index")} | beyond]
                 extra["tool_calls"] = _joined(extra.get("tool_calls"), calls)
+
+
+def first_delta(chunk: Json) -> Json:
+    """What a chunk adds to the first answer; empty where it adds nothing."""
+    for choice in objects(chunk.get("choices")):
+        if not choice.get("index"):
+            delta = choice.get("delta")
+            return delta if isinstance(delta, dict) else {}
+    return {}
+
+
+def objects(value: object) -> list[Json]:
+    """The objects in a list; none where it is no list."""
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
 def storable_extra(extra: Json) -> Json | None:
@@ -63,18 +84,13 @@ def storable_extra(extra: Json) -> Json | None:
     return kept | ({LEFT_OUT: left_out} if left_out else {}) or None
 
 
-def _beyond(model: Any, known: Iterable[str]) -> Json:
+def _beyond(value: Json, known: Iterable[str]) -> Json:
+    """Copies, since what is collected grows, and the chunk is the client's."""
     return {
-        name: _as_json(value) for name, value in model if name not in known and value not in _EMPTY
+        name: deepcopy(item) if isinstance(item, dict | list) else item
+        for name, item in value.items()
+        if name not in known and item not in _EMPTY
     }
-
-
-def _as_json(value: Any) -> Any:
-    if hasattr(value, "model_dump"):
-        return value.model_dump(exclude_unset=True, warnings=False)
-    if isinstance(value, list):
-        return [_as_json(item) for item in value]
-    return value
 
 
 def _joined(before: Any, new: Any, name: str = "") -> Any:

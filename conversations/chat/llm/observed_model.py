@@ -9,8 +9,10 @@ from typing import Any
 
 from conversations.chat.errors import FAILURES, TurnFailed
 from conversations.chat.llm.call_ids import unique_call_id
-from conversations.chat.llm.extras import add_chunk
+from conversations.chat.llm.extras import Json, add_chunk, objects
 from conversations.chat.llm.token_usage import TokenUsage, usage_from
+from conversations.chat.tool_results import storable
+from conversations.formats.sdk_message import MAX_CHARS
 
 
 @dataclass(slots=True)
@@ -28,6 +30,24 @@ class Observed:
 
     def begin_answer(self) -> None:
         self.finish_reason, self.usage, self.extra = None, TokenUsage(), {}
+
+    def take(self, chunk: Json, model: str) -> None:
+        """What a chunk says beside text and calls, of an answer that this model was asked for."""
+        add_chunk(self.extra, chunk)
+        answers = chunk.get("model")
+        if isinstance(answers, str) and answers not in ("", model):
+            self.extra["model"] = answers
+        for choice in objects(chunk.get("choices")):
+            reason = choice.get("finish_reason")
+            if isinstance(reason, str) and reason and not choice.get("index"):
+                self.finish_reason = storable(reason)[: MAX_CHARS["finish_reason"]]
+        if isinstance(sent := chunk.get("usage"), dict) and sent:
+            self._take_usage(sent)
+
+    def _take_usage(self, sent: Json) -> None:
+        self.usage = usage_from(sent)
+        if self.usage.beyond:
+            self.extra["usage"] = self.usage.beyond
 
 
 class _ObservedStream:
@@ -50,26 +70,16 @@ class _ObservedStream:
             if self._observed.finish_reason is None:
                 raise TurnFailed(FAILURES["provider_broke_off"]) from None
             raise
-        add_chunk(self._observed.extra, chunk)
-        if chunk.model and chunk.model != self._model:
-            self._observed.extra["model"] = chunk.model
+        self._observed.take(chunk.model_dump(exclude_unset=True, warnings=False), self._model)
         for choice in chunk.choices or ():
-            self._observed.finish_reason = choice.finish_reason or self._observed.finish_reason
             if choice.delta:
                 self._prepare(choice.delta)
-        if chunk.usage:
-            self._take_usage(chunk.usage.model_dump(exclude_unset=True, warnings=False))
-            chunk.usage = None  # the library fails at counts of another form
+        chunk.usage = None  # the library fails at counts of another form
         return chunk
-
-    def _take_usage(self, sent: dict[str, Any]) -> None:
-        self._observed.usage = usage = usage_from(sent)
-        if usage.beyond:
-            self._observed.extra["usage"] = usage.beyond
 
     def _prepare(self, delta: Any) -> None:
         """As the library can read it: reasoning under one name, and nothing that it refuses."""
-        name, text = _reasoning_of(delta)
+        name, text = reasoning_in(delta.model_dump(exclude_unset=True, warnings=False))
         if text:
             # Some servers send the same under two names.
             delta.reasoning_content = delta.reasoning = None
@@ -92,26 +102,24 @@ class _ObservedStream:
         await self._stream.close()
 
 
-def _reasoning_of(delta: Any) -> tuple[str, str]:
+def reasoning_in(delta: Json) -> tuple[str, str]:
     """A piece of reasoning, and the name under which its server takes it back.
 
     DeepSeek and LiteLLM send `reasoning_content`, vLLM, Ollama and OpenRouter `reasoning`; both
     may be missing beside OpenRouter's `reasoning_details` and Anthropic's `thinking_blocks`.
     """
     for name in ("reasoning_content", "reasoning"):
-        if isinstance(text := getattr(delta, name, None), str) and text:
+        if isinstance(text := delta.get(name), str) and text:
             return name, text
-    if text := "".join(_texts(getattr(delta, "reasoning_details", None), ("text", "summary"))):
+    if text := "".join(_texts(delta.get("reasoning_details"), ("text", "summary"))):
         return "reasoning", text
-    return "reasoning_content", "".join(
-        _texts(getattr(delta, "thinking_blocks", None), ("thinking",))
-    )
+    return "reasoning_content", "".join(_texts(delta.get("thinking_blocks"), ("thinking",)))
 
 
 def _texts(items: Any, names: tuple[str, ...]) -> Iterator[str]:
-    for item in items if isinstance(items, list) else ():
+    for item in objects(items):
         for name in names:
-            if isinstance(item, dict) and isinstance(item.get(name), str):
+            if isinstance(item.get(name), str):
                 yield item[name]
 
 

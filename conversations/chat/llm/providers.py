@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -21,8 +23,9 @@ UNKNOWN = "There is no provider {name}. Configured: {known}."
 NOTHING = "No model is configured. Set CHAT_PROVIDER as described in docs/chat.md."
 NO_KEY = "The provider {name} needs a key: set {variable}."
 NO_URL = "The provider {name} has no base_url: set it in CHAT_PROVIDERS."
-# Imports OpenTelemetry, which may not be installed.
+# Import OpenTelemetry, which may not be installed.
 TRACED = "conversations.chat.llm.traced_client.traced"
+TRACED_CALL = "conversations.chat.llm.traced_client.ModelCall"
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +35,8 @@ class Provider:
     """One endpoint. Times are in seconds: `connect` to reach it, `timeout` of silence after.
 
     `start` is the dotted path of a function that starts the endpoint and returns its base URL
-    and key; it raises an exception that says what is missing. `vision`: it takes images and files.
+    and key; it raises an exception that says what is missing. `vision`: it takes images and files;
+    `responses`: it speaks the Responses API too.
     `prices`: by model, `input`, `cached_input` and `output`, each for a million tokens.
     """
 
@@ -49,6 +53,7 @@ class Provider:
     embedding_model: str = ""
     start: str = ""
     vision: bool = False
+    responses: bool = False
     prices: dict[str, dict[str, Any]] = field(default_factory=dict, hash=False)
 
     def __repr__(self) -> str:  # settings and logs show it: without the key
@@ -93,6 +98,12 @@ def _started(provider: Provider) -> Provider:
     return replace(provider, base_url=url, api_key=key)
 
 
+@cache
+def shared_client(provider: Provider) -> AsyncOpenAI:
+    """One pool of connections to an endpoint, for the event loop of all turns alone."""
+    return client_for(provider)
+
+
 def client_for(provider: Provider) -> AsyncOpenAI:
     """A client that never retries by itself: the caller decides, and a turn is asked once."""
     from httpx2 import Limits
@@ -110,3 +121,19 @@ def client_for(provider: Provider) -> AsyncOpenAI:
         return client
     traced: Callable[..., AsyncOpenAI] = import_string(TRACED)
     return traced(client, provider, tracer)
+
+
+@contextmanager
+def traced_call(provider: Provider, body: dict[str, Any]) -> Iterator[Callable[[Any], None]]:
+    """Around a chat completion that is asked for by other means than a client's `create`: its span,
+    where traces are sent. What it yields takes the chunks, as JSON."""
+    if (tracer := tracing.tracer()) is None:
+        yield lambda chunk: None
+        return
+    call = import_string(TRACED_CALL)("chat", body, provider, tracer)
+    try:
+        yield call.take
+    except BaseException as error:
+        call.end(error)
+        raise
+    call.end()

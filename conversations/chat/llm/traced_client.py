@@ -37,7 +37,7 @@ def traced(client: AsyncOpenAI, provider: Provider, tracer: Tracer) -> AsyncOpen
 
 def _traced(operation: str, create: Create, provider: Provider, tracer: Tracer) -> Create:
     async def traced_create(**options: Any) -> Any:
-        call = _Call(operation, options, provider, tracer)
+        call = ModelCall(operation, options, provider, tracer)
         try:
             answer = await create(**options)
         except BaseException as error:
@@ -52,7 +52,7 @@ def _traced(operation: str, create: Create, provider: Provider, tracer: Tracer) 
     return traced_create
 
 
-class _Call:
+class ModelCall:
     """The span of one call."""
 
     def __init__(
@@ -75,17 +75,18 @@ class _Call:
             self._set("gen_ai.input.messages", _as_messages(options.get("messages", ())))
 
     def take(self, answer: Any) -> None:
-        """An answer, or a piece of one."""
-        self._set("gen_ai.response.id", getattr(answer, "id", None))
-        self._set("gen_ai.response.model", getattr(answer, "model", None))
-        if usage := getattr(answer, "usage", None):
-            self._set("gen_ai.usage.input_tokens", getattr(usage, "prompt_tokens", None))
-            self._set("gen_ai.usage.output_tokens", getattr(usage, "completion_tokens", None))
-        for choice in getattr(answer, "choices", None) or ():
-            if choice.finish_reason:
-                self._reasons.append(choice.finish_reason)
-            said = getattr(choice, "delta", None) or getattr(choice, "message", None)
-            if self.captures and isinstance(text := getattr(said, "content", None), str):
+        """An answer, or a piece of one: an object of the client's, or JSON."""
+        self._set("gen_ai.response.id", _of(answer, "id"))
+        self._set("gen_ai.response.model", _of(answer, "model"))
+        if usage := _of(answer, "usage"):
+            self._set("gen_ai.usage.input_tokens", _of(usage, "prompt_tokens"))
+            self._set("gen_ai.usage.output_tokens", _of(usage, "completion_tokens"))
+        choices = _of(answer, "choices")
+        for choice in choices if isinstance(choices, list) else ():
+            if isinstance(reason := _of(choice, "finish_reason"), str):
+                self._reasons.append(reason)
+            said = _of(choice, "delta") or _of(choice, "message")
+            if self.captures and isinstance(text := _of(said, "content"), str):
                 self._text.append(text)
 
     def end(self, error: BaseException | None = None) -> None:
@@ -110,7 +111,7 @@ class _Call:
 class _TracedStream:
     """The stream of an answer, which ends the span with itself."""
 
-    def __init__(self, stream: Any, call: _Call) -> None:
+    def __init__(self, stream: Any, call: ModelCall) -> None:
         self._stream, self._call = stream, call
         self._chunks = aiter(stream)
         self.response = stream.response
@@ -133,6 +134,10 @@ class _TracedStream:
     async def close(self) -> None:
         self._call.end()
         await self._stream.close()
+
+
+def _of(value: Any, name: str) -> Any:
+    return value.get(name) if isinstance(value, dict) else getattr(value, name, None)
 
 
 def _as_messages(messages: Iterable[Any]) -> str:

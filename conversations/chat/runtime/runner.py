@@ -14,12 +14,10 @@ from contextlib import suppress
 from functools import partial
 
 from conversations.chat.llm.mcp_servers import McpServers
-from conversations.chat.llm.providers import Provider
-from conversations.chat.question import Question
 from conversations.chat.runtime.db_worker import DatabaseWorker
-from conversations.chat.runtime.live_turn import LiveTurn
 from conversations.chat.runtime.process_liveness import announce
 from conversations.chat.runtime.remote_turns import RemoteTurns
+from conversations.chat.runtime.running_turn import RunningTurn
 from conversations.chat.runtime.shutdown import before_end
 from conversations.chat.runtime.watched_turn import WatchedTurn
 from conversations.models import Status
@@ -41,7 +39,7 @@ class Runner:
         self._database = DatabaseWorker("turn-database", threads=2)
         # Not behind writes that wait for a lock: what is saved late is taken for dead.
         self._saver = DatabaseWorker("turn-saver", threads=1)
-        self._turns: dict[TurnPk, LiveTurn] = {}
+        self._turns: dict[TurnPk, RunningTurn] = {}
         self._loop = asyncio.new_event_loop()
         self._remote = RemoteTurns(self._database, self._loop)
         self._mcp_servers = McpServers()
@@ -51,12 +49,11 @@ class Runner:
 
     # From any thread:
 
-    def start(self, turn: Turn, provider: Provider, question: Question) -> WatchedTurn:
+    def start(self, live: RunningTurn) -> None:
         """Run a turn whose question is stored, or which is not to be."""
-        live = LiveTurn(turn, provider, question, self._database)
-        self._turns[turn.pk] = live
+        live.loop, live.database = self._loop, self._database
+        self._turns[live.turn.pk] = live
         asyncio.run_coroutine_threadsafe(self._run(live), self._loop)
-        return live
 
     def mcp_tool_names(self) -> list[str]:
         """The names of the tools of the configured MCP servers, of those that answer."""
@@ -91,8 +88,7 @@ class Runner:
 
     # In the loop's thread:
 
-    async def _run(self, live: LiveTurn) -> None:
-        live.task = asyncio.current_task()
+    async def _run(self, live: RunningTurn) -> None:
         if self._ending:
             live.end(Status.INTERRUPTED)
         try:
@@ -119,7 +115,7 @@ class Runner:
             except Exception as error:
                 log.warning("Running turns were not saved: %s", type(error).__name__)
 
-    async def _save(self, turns: list[LiveTurn]) -> None:
+    async def _save(self, turns: list[RunningTurn]) -> None:
         saved = [live.turn.copy() for live in turns]
         running = await self._saver.run(partial(save_progress, saved))
         for live, turn in zip(turns, saved, strict=True):

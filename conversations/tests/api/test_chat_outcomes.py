@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from conversations.chat.runtime.live_turn import _store_end
+from conversations.chat.runtime.running_turn import _store_end
 from conversations.models import Conversation, Message, Status
 from conversations.models.interrupted import INTERRUPTED
 from conversations.services import SCRIPT

@@ -67,8 +67,12 @@ class Exchange:
         self._head(status, {"Content-Type": kind, "Content-Length": len(text.encode())}, headers)
         await self._write(text.encode())
 
-    async def begin(self):
+    def head(self):
+        """Of a stream."""
         self._head(200, {"Content-Type": "text/event-stream", "Transfer-Encoding": "chunked"})
+
+    async def begin(self):
+        self.head()
         await self.chunk({"role": "assistant", "content": ""})
 
     async def chunk(self, delta, finish=None, choice=None, **extra):
@@ -80,10 +84,14 @@ class Exchange:
         chunk = Chunk({"content": piece}) if isinstance(piece, str) else piece
         await self.chunk(chunk.delta, choice=chunk.choice, **chunk.beside)
 
-    async def event(self, data):
+    async def event(self, data, name=None):
         """One server-sent event; `data` is an object, or text as it is."""
         data = data if isinstance(data, str) else json.dumps(data)
-        payload = f"data: {data}\n\n".encode()
+        head = f"event: {name}\n" if name else ""
+        await self.raw(f"{head}data: {data}\n\n".encode())
+
+    async def raw(self, payload):
+        """Bytes of a stream, as they are."""
         await self._write(b"%x\r\n%s\r\n" % (len(payload), payload))
 
     async def end(self):
@@ -188,6 +196,21 @@ def says(*steps, pause=0.0, finish="stop", usage=True):
     return behave
 
 
+def streams(*events, ends=True):
+    """These server-sent events as they are, objects or text, and `[DONE]`."""
+
+    async def behave(exchange):
+        exchange.head()
+        for event in events:
+            if isinstance(event, bytes):
+                await exchange.raw(event)
+            else:
+                await exchange.event(event)
+        await (exchange.end() if ends else exchange.end_quietly())
+
+    return behave
+
+
 def says_json(value, **options):
     """A structured answer, in three pieces."""
     return says(*pieces_of(json.dumps(value), 3), **options)
@@ -202,7 +225,10 @@ def calls(*tools, text="", before=(), pieces=3, pause=0.0, usage=True):
         if not exchange.request.streams:
             for delta, tool in zip(deltas, tools, strict=True):
                 delta["function"]["arguments"] = tool.text
-            message = {"content": text or None, "tool_calls": deltas}
+            whole_calls = [
+                {name: delta[name] for name in delta if name != "index"} for delta in deltas
+            ]
+            message = {"content": text or None, "tool_calls": whole_calls}
             return await whole(exchange, message, "tool_calls", len(tools), usage)
         await exchange.begin()
         for piece in [*before, *([text] if text else [])]:

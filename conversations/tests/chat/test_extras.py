@@ -3,7 +3,6 @@
 import math
 
 import pytest
-from openai.types.chat import ChatCompletionChunk
 
 from conversations.chat.llm.extras import add_chunk, storable_extra
 
@@ -14,7 +13,7 @@ def collected(*chunks):
     for number, given in enumerate(chunks):
         chunk = given if "choices" in given else {"choices": [{"index": 0, "delta": given}]}
         head = {"id": "c1", "object": "chat.completion.chunk", "created": number, "model": "m"}
-        add_chunk(extra, ChatCompletionChunk.construct(**head | chunk))
+        add_chunk(extra, head | chunk)
     assert extra.pop("id") == "c1"
     return extra
 

@@ -1,0 +1,125 @@
+"""What the record adds before a model is asked: from a client's request to the provider's receipt.
+
+    .venv/bin/python bench/forwarding.py [--messages 1 100 1000] [--requests 200] [--stream]
+
+A client of POST /v1/chat/completions resends its whole history each time, as all of them do, on a
+connection that it keeps. The provider is on loopback and notes when it has read a request; what
+the same request takes directly to it is shown beside. One web worker, on a database of its own in
+a temporary folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import importlib
+import json
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+WARM_UP = 20
+# Of one chat, each two messages longer.
+TURNS = 10
+TEXT = "A sentence of a chat that is about as long as sentences are. " * 4
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--messages", type=int, nargs="+", default=[1, 100, 1_000])
+    parser.add_argument("--requests", type=int, default=200)
+    parser.add_argument("--stream", action="store_true")
+    options = parser.parse_args()
+    # The tests' own choice of a database, which it also removes at the end.
+    importlib.import_module("conftest")
+    measure(options.messages, options.requests, options.stream)
+
+
+def measure(lengths: list[int], requests: int, stream: bool) -> None:
+    from django.core.management import call_command
+    from django.db import connection
+
+    from conversations.tests.chat.scripted_provider import ScriptedProvider
+    from conversations.tests.chat.servers import serving
+    from conversations.tests.factories import make_token, make_user
+
+    call_command("migrate", verbosity=0)
+    token = make_token(make_user("bench"))
+    connection.close()
+    with ScriptedProvider() as provider, serving(provider) as server:
+        print(f"{'messages':>8} {'median ms':>10} {'p95 ms':>8} {'direct':>8}")
+        for count in lengths:
+            recorded = times(server.url, token, provider, count, requests, stream)
+            direct = times(provider.url.removesuffix("/v1"), "k", provider, count, 50, stream)
+            show(count, recorded, direct)
+    connection.close()
+
+
+def times(
+    url: str, token: str, provider: Any, count: int, requests: int, stream: bool
+) -> list[float]:
+    """Milliseconds from a request's being sent to the provider's having read it, by request."""
+    client = Client(url, token, stream)
+    for number in range(WARM_UP):
+        client.ask([{"role": "user", "content": f"warm {number}"}])
+    found: list[float] = []
+    while len(found) < requests:
+        history = chat_of(count, len(found))
+        # Of a longer chat the first request stores all, and is not measured.
+        for turn in range(1 if count == 1 else 1 + TURNS):
+            provider.requests.clear()
+            answer, sent_at = client.ask(history)
+            if turn or count == 1:
+                found.append((provider.chats[-1].at - sent_at) * 1_000)
+            history += [
+                {"role": "assistant", "content": answer},
+                {"role": "user", "content": f"{turn}: {TEXT}"},
+            ]
+    return found
+
+
+class Client:
+    """One connection, kept as long as the server keeps it."""
+
+    def __init__(self, url: str, token: str, stream: bool) -> None:
+        self._connection = http.client.HTTPConnection(url.removeprefix("http://"))
+        self._headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        self._stream = stream
+
+    def ask(self, messages: list[dict[str, str]]) -> tuple[str, float]:
+        """The text of the answer, and when the request was sent."""
+        body = {"model": "scripted", "messages": messages, "stream": self._stream}
+        content = json.dumps(body).encode()
+        sent_at = time.monotonic()
+        self._connection.request("POST", "/v1/chat/completions", content, self._headers)
+        reply = self._connection.getresponse()
+        text = reply.read().decode()
+        assert reply.status == 200, text
+        if self._stream:
+            chunks = [json.loads(line[6:]) for line in text.split("\n") if line[:7] == "data: {"]
+            deltas = [choice["delta"] for chunk in chunks for choice in chunk["choices"]]
+            return "".join(delta.get("content") or "" for delta in deltas), sent_at
+        return json.loads(text)["choices"][0]["message"]["content"], sent_at
+
+
+def chat_of(count: int, number: int) -> list[dict[str, str]]:
+    """So many messages, or one more: it ends with a question."""
+    roles = ("user", "assistant")
+    return [
+        {"role": roles[i % 2], "content": f"{number}, {i}: {TEXT}"}
+        for i in range(count // 2 * 2 + 1)
+    ]
+
+
+def show(count: int, recorded: list[float], direct: list[float]) -> None:
+    middle = statistics.median(recorded)
+    slow = statistics.quantiles(recorded, n=20)[-1]
+    print(f"{count:8} {middle:10.1f} {slow:8.1f} {statistics.median(direct):8.1f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

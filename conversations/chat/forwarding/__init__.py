@@ -1,0 +1,1 @@
+"""Model calls that are passed through to a provider as the client sent them, and recorded."""
