@@ -56,6 +56,11 @@ _FAILURES = [
     ),
     Failure("provider_unreadable", "The model's server sent something that cannot be read."),
     Failure("provider_rejected", "The model's server does not accept the request."),
+    Failure(
+        "history_too_long",
+        "The conversation has too many messages to be sent whole: send `truncation: auto`.",
+        400,
+    ),
     Failure("empty_answer", "The model gave an empty answer."),
     Failure("client_too_slow", "The client did not read the answer in time.", 408),
     Failure("tool_rounds_exceeded", "The model went on calling tools past the limit."),

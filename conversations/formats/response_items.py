@@ -39,7 +39,7 @@ REFERENCE = "item_reference"
 
 _ROLES = ("user", "assistant", "system", "developer")
 _ITEM_STATUSES = ("in_progress", "completed", "incomplete")
-_MESSAGE_KEYS = frozenset({"type", "id", "role", "content", "status", "phase"})
+MESSAGE_KEYS = frozenset({"type", "id", "role", "content", "status", "phase"})
 # Those of our fields whose names an item has too.
 _OF_MESSAGES = frozenset({"id", "role", "content", "status"})
 _OF_OTHERS = frozenset({"id", "status"})
@@ -70,7 +70,7 @@ def message_fields(item: Item) -> dict[str, Any]:
 
 def _check_message(item: Item) -> None:
     for key in item:
-        if key not in _MESSAGE_KEYS:
+        if key not in MESSAGE_KEYS:
             raise Malformed(key, UNKNOWN_KEY)
     if required("role", item.get("role")) not in _ROLES:
         raise Malformed("role", UNKNOWN_ROLE)
@@ -119,7 +119,8 @@ def items_of(row: Mapping[str, Any]) -> list[Item]:
     """The items that a stored message reads as, never none. `row` maps its columns to values.
 
     A single item other than a message keeps the id that it was sent with. Others have that of the
-    message, with the number of the item after it where there are several of a kind.
+    message, from the second of a kind on with its number after it: so the id of an item stays while
+    others are added to a running answer.
     """
     extra = row["extra"] or {}
     if row["role"] == "tool" and not any(map(is_item, row["parts"] or ())):
@@ -142,8 +143,7 @@ def _with_ids(items: Sequence[Item], row: Mapping[str, Any]) -> list[Item]:
             id_ = given
         else:
             place = counts[prefix]
-            plain = len(items) == 1 or (item["type"] == "message" and place == 0)
-            id_ = f"{prefix}_{digits}" if plain else f"{prefix}_{digits}_{place}"
+            id_ = f"{prefix}_{digits}_{place}" if place else f"{prefix}_{digits}"
         counts[prefix] += 1
         shown.append({**item, "id": id_})
     return shown

@@ -10,7 +10,7 @@ import json
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -66,8 +66,8 @@ class ToolResult:
 class Step:
     """One answer of the model, stored as an assistant message: what it thought and said, the tools
     it calls, what those returned so far. `first_token_ms` belongs to the step with the turn's first
-    text. `parts` is what was said that is no text; neither they nor `extra`, which has what the
-    model said beyond all of these, are read back from rows."""
+    text. `parts` is what was said that is no text, of a stored step also its reasoning; `extra`,
+    which has what the model said beyond all of these, is not read back from rows."""
 
     message_id: uuid.UUID
     content: str = ""
@@ -89,9 +89,10 @@ class Turn:
     """Grows only: text is appended, steps and results are added, and at last it ends.
 
     `id` is that of the first assistant message. Milliseconds count from the turn's begin.
-    `place` is the `branch` and the `sequence` of its first message; `silent_for` is how long ago
-    its last row changed, by the database's clock, where it was read from rows. One that is not
-    `stored` has no rows, and its own id in the place of its conversation's.
+    `place` is the `branch` and the `sequence` of its first message, `created_at` is when that was
+    made; `silent_for` is how long ago its last row changed, by the database's clock, where it was
+    read from rows. One that is not `stored` has no rows, and its own id in the place of its
+    conversation's.
     """
 
     id: uuid.UUID
@@ -108,6 +109,7 @@ class Turn:
     error: str | None = None
     latency_ms: int | None = None
     place: tuple[int, int] = field(default=(FIRST_LINE, 0), compare=False)
+    created_at: datetime | None = field(default=None, compare=False)
     silent_for: timedelta | None = field(default=None, compare=False)
     stored: bool = True
 

@@ -148,6 +148,7 @@ def _turn(pk: TurnPk, rows: _Rows, results: _Rows) -> Turn | None:
         model=last.model,
         steps=steps,
         place=(first.branch, first.sequence),
+        created_at=first.created_at,
         sources=last.sources,
         mode=last.detected_mode,
         status=last.status,
@@ -168,6 +169,7 @@ def _step(row: Message, results: list[Message]) -> Step:
         message_id=row.id,
         content=row.content,
         reasoning=reasoning_of(row.parts, None),
+        parts=row.parts or [],
         calls=[] if grows else [ToolCall.from_json(call) for call in row.tool_calls or ()],
         results=[
             ToolResult(result.tool_call_id or "", result.name or "", result.content)

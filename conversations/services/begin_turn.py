@@ -244,6 +244,7 @@ def append_turn(
         model=answer.model,
         steps=[Step(row["id"], extra=answer.extra)],
         place=(row["branch"], row["sequence"]),
+        created_at=row["created_at"],
     )
 
 

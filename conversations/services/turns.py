@@ -20,7 +20,7 @@ from django.db.models.functions import Now
 
 from conversations.db.owners import is_distributed
 from conversations.formats import MessageDraft
-from conversations.formats.reasoning import reasoning_part
+from conversations.formats.reasoning import reasoning_of, reasoning_part
 from conversations.models import Conversation, Message, Role, Status
 from conversations.models.turn import Step, ToolCall, ToolResult, Turn
 from conversations.models.turn_ids import result_id, step_id, step_ids
@@ -278,7 +278,12 @@ def _columns_at_end(turn: Turn) -> dict[str, Any]:
     )
 
 
+def parts_of(step: Step) -> list[Any]:
+    """The column `parts` of a step: its reasoning first, unless it is among its parts."""
+    if not step.reasoning or reasoning_of(step.parts, None):
+        return step.parts
+    return [reasoning_part(step.reasoning), *step.parts]
+
+
 def _parts(step: Step) -> dict[str, Any]:
-    """The column `parts` of a step that has any: its reasoning first."""
-    thought = [reasoning_part(step.reasoning)] if step.reasoning else []
-    return {"parts": [*thought, *step.parts]} if thought or step.parts else {}
+    return {"parts": parts} if (parts := parts_of(step)) else {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any, ClassVar
 
@@ -20,15 +20,22 @@ from conversations.api.openai.completion_shapes import (
     ChatCompletionRequestSerializer,
     CompletionSerializer,
 )
-from conversations.api.openai.errors import error_body, error_headers
-from conversations.api.openai.ids import conversation_id_of, conversation_name
+from conversations.api.openai.ids import conversation_id_of
 from conversations.api.openai.owners import owner_named
 from conversations.api.openai.shapes import OWNER_HEADER, OpenAIErrorSerializer
 from conversations.api.openai.stored_completions import StoredCompletionViewSet
+from conversations.api.openai.turn_answers import (
+    HEADER,
+    error_of,
+    event_answer,
+    failed_answer,
+    headers_of,
+    whole_answer,
+)
 from conversations.api.sse import KEEP_ALIVE, MEDIA_TYPE
 from conversations.api.views import NOT_AN_OBJECT, decoded, idempotency_key_of
-from conversations.api.waiting import LiveStream, answer_later
-from conversations.chat.errors import Failure, failure_named
+from conversations.api.waiting import answer_later
+from conversations.chat.errors import failure_named
 from conversations.chat.forwarding.chat_chunks import chunks_of
 from conversations.chat.forwarding.chat_completions import complete, complete_unstored
 from conversations.chat.forwarding.forwarded_turn import ForwardedTurn
@@ -42,7 +49,6 @@ from conversations.selectors.completions import completion_row
 from conversations.services.recorded_turns import NamedChat
 from conversations.services.validators import check_metadata
 
-HEADER = "X-Conversation-Id"
 # With which a user interface says that it asks for itself, and what for.
 TASK_HEADER = "X-Task"
 # What the name of a conversation of ours begins with; any other is the application's own.
@@ -125,7 +131,7 @@ class ChatCompletionViewSet(StoredCompletionViewSet):
         def answer(turn: Turn) -> HttpResponseBase:
             row = completion_row(*turn.pk)
             if row is None or turn.status == Status.FAILED:
-                return _failed(failure_named(turn.finish_reason), turn)
+                return failed_answer(failure_named(turn.finish_reason), turn)
             return _stored(completion_of(row), turn, body)
 
         return answer_later(self, watched.result, answer)
@@ -150,15 +156,15 @@ def chat_named(request: Request, body: Json) -> NamedChat:
 def _whole(forwarded: ForwardedTurn, answer: Json | None) -> HttpResponseBase:
     turn = forwarded.turn
     if (failure := forwarded.failure) is not None:
-        return _failed(failure, turn)
-    return _json(answer or _stopped(forwarded), turn)
+        return failed_answer(failure, turn)
+    return whole_answer(answer or _stopped(forwarded), turn)
 
 
 def _streamed(forwarded: ForwardedTurn, begins: bool) -> HttpResponseBase:
     failure = forwarded.failure
     if not begins and failure is not None:
-        return _failed(failure, forwarded.turn)
-    return _stream(_frames(forwarded), forwarded.turn, forwarded.client_left)
+        return failed_answer(failure, forwarded.turn)
+    return event_answer(_frames(forwarded), forwarded.turn, forwarded.client_left)
 
 
 async def _frames(forwarded: ForwardedTurn) -> AsyncGenerator[bytes, None]:
@@ -177,16 +183,6 @@ def frame(data: Json) -> bytes:
     return b"data: " + dumps(data) + b"\n\n"
 
 
-def error_of(failure: Failure) -> Json:
-    """The provider's own words where it is the client's to mend, else ours."""
-    body = error_body(failure.status, failure.text, failure.code)
-    given = failure.given
-    if given is not None:
-        said = {name: value for name, value in given.items() if value is not None}
-        body["error"] |= {"param": None, "code": None} | said
-    return body
-
-
 def _stopped(forwarded: ForwardedTurn) -> Json:
     """The answer of a turn that was stopped before the provider gave one."""
     message = {"role": "assistant", "content": "", "refusal": None}
@@ -203,42 +199,10 @@ def _stopped(forwarded: ForwardedTurn) -> Json:
 def _stored(completion: Json, turn: Turn, body: Json) -> HttpResponseBase:
     """An answer of an earlier request, in the form that this one asks for."""
     if not body.get("stream"):
-        return _json(completion, turn)
+        return whole_answer(completion, turn)
     options = body.get("stream_options") or {}
     chunks = chunks_of(completion)
     if not options.get("include_usage"):
         chunks = [chunk for chunk in chunks if chunk["choices"]]
     content = b"".join([*map(frame, chunks), DONE])
-    return HttpResponse(content, content_type=MEDIA_TYPE, headers=_headers(turn))
-
-
-def _json(body: Json, turn: Turn, status: int = 200, **headers: str) -> HttpResponse:
-    return HttpResponse(
-        dumps(body),
-        status=status,
-        content_type="application/json",
-        headers=_headers(turn) | headers,
-    )
-
-
-def _failed(failure: Failure, turn: Turn) -> HttpResponse:
-    response = _json(error_of(failure), turn, failure.status, **error_headers(failure.status))
-    if failure.retry_after is not None:
-        response.headers["Retry-After"] = str(failure.retry_after)
-    return response
-
-
-def _stream(
-    parts: AsyncGenerator[bytes, None], turn: Turn, when_closed: Callable[[], None]
-) -> LiveStream:
-    response = LiveStream(parts, MEDIA_TYPE, when_closed)
-    # Proxies must pass each chunk on at once, unchanged.
-    response.headers["Cache-Control"] = "no-cache, no-transform"
-    response.headers["X-Accel-Buffering"] = "no"
-    for name, value in _headers(turn).items():
-        response.headers[name] = value
-    return response
-
-
-def _headers(turn: Turn) -> dict[str, str]:
-    return {HEADER: conversation_name(turn.conversation_id)} if turn.stored else {}
+    return HttpResponse(content, content_type=MEDIA_TYPE, headers=headers_of(turn))

@@ -6,6 +6,7 @@ from conversations.api.openai.chat_completions import ChatCompletionViewSet
 from conversations.api.openai.conversations import OpenAIConversationViewSet
 from conversations.api.openai.items import OpenAIItemViewSet
 from conversations.api.openai.models import ModelViewSet
+from conversations.api.openai.responses import ResponseViewSet
 
 _CONVERSATION = r"^conversations/(?P<conversation_id>[^/]+)"
 
@@ -52,5 +53,21 @@ urlpatterns: list[URLPattern | URLResolver] = [
         r"^models/(?P<model_id>.+?)/?$",
         ModelViewSet.as_view({"get": "retrieve"}),
         name="openai-model",
+    ),
+    re_path(r"^responses/?$", ResponseViewSet.as_view({"post": "create"}), name="openai-responses"),
+    re_path(
+        r"^responses/(?P<response_id>[^/]+)/?$",
+        ResponseViewSet.as_view({"get": "retrieve", "delete": "destroy"}),
+        name="openai-response",
+    ),
+    re_path(
+        r"^responses/(?P<response_id>[^/]+)/cancel/?$",
+        ResponseViewSet.as_view({"post": "cancel"}),
+        name="openai-response-cancel",
+    ),
+    re_path(
+        r"^responses/(?P<response_id>[^/]+)/input_items/?$",
+        ResponseViewSet.as_view({"get": "input_items"}),
+        name="openai-response-input-items",
     ),
 ]

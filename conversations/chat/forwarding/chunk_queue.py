@@ -37,6 +37,12 @@ class ChunkQueue:
                 await change
         self._changed.tell()
 
+    def begin(self) -> None:
+        """Something has come, of which nothing is put here."""
+        with self._lock:
+            self._begun = True
+        self._changed.tell()
+
     def close(self) -> None:
         """No more will come: who reads gets what is there, then the end."""
         with self._lock:

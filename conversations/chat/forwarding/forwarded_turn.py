@@ -173,7 +173,7 @@ class ForwardedTurn(RunningTurn):
 
     async def _completed(self) -> Turn:
         turn, calls = self.turn, self._calls.found()
-        if not turn.last.content and not calls:
+        if not (turn.last.content or turn.last.parts or calls):
             text, turn.last.parts = instead_of_text(self._observed.extra)
             self._say(text)
         if calls:

@@ -16,11 +16,12 @@ from django.db.models import IntegerField
 from django.db.models.expressions import RawSQL
 
 from conversations.chat.llm.call_ids import unique_call_id
+from conversations.chat.llm.custom_tools import arguments_of
 from conversations.chat.llm.media_parts import UNREAD, content_of, size_of
 from conversations.models import Message, Role
 from conversations.models.branch_path import FIRST_LINE
 from conversations.models.turn import ToolCall
-from conversations.selectors.branches import latest_up_to
+from conversations.selectors.branches import Place, latest_up_to
 
 # English text has about four characters a token; other scripts fewer, which the half that
 # CHAT_CONTEXT_TOKENS leaves free of a model's window has to take up.
@@ -51,24 +52,42 @@ def history_before(
     `vision`; a line stands for each message's others. One statement on the first line, at most
     four on another branch, and one more where there are parts.
     """
-    rows = Message.objects.of(owner_id, conversation_id).only(*_COLUMNS)
-    latest = latest_up_to(
-        rows.annotate(bytes_of_parts=_BYTES_OF_PARTS),
-        owner_id,
-        conversation_id,
-        (branch, last_sequence),
-        limit=settings.CHAT_CONTEXT_MESSAGES,
+    messages = messages_before(
+        owner_id, conversation_id, (branch, last_sequence), limit=settings.CHAT_CONTEXT_MESSAGES
     )
-    messages: list[Any] = list(latest)[::-1]
-    _read_parts(owner_id, conversation_id, messages)
     results, call_ids = _results_by_call(messages), set[str]()
     groups = [
         _items(message, results, call_ids, vision=vision)
         for message in messages
         if message.role != Role.TOOL
     ]
-    kept = _within(groups, tokens or settings.CHAT_CONTEXT_TOKENS)
-    return [item for group in _from_a_question(kept) for item in group]
+    kept = within(groups, tokens or settings.CHAT_CONTEXT_TOKENS)
+    return [item for group in from_a_question(kept) for item in group]
+
+
+def messages_before(
+    owner_id: int,
+    conversation_id: uuid.UUID,
+    place: Place,
+    *,
+    limit: int,
+    columns: Sequence[str] = _COLUMNS,
+    thoughts: bool = False,
+) -> list[Message]:
+    """The latest messages on the path to a place, inclusive, oldest first, with these columns and
+    with their `parts`: `[UNREAD]` where those of all are too long, None where they are nothing but
+    reasoning, unless `thoughts`."""
+    rows = Message.objects.of(owner_id, conversation_id).only(*columns)
+    latest = latest_up_to(
+        rows.annotate(bytes_of_parts=_BYTES_OF_ALL_PARTS if thoughts else _BYTES_OF_PARTS),
+        owner_id,
+        conversation_id,
+        place,
+        limit=limit,
+    )
+    messages: list[Any] = list(latest)[::-1]
+    _read_parts(owner_id, conversation_id, messages)
+    return messages
 
 
 # Of messages with parts that the model is shown: with others than its reasoning. PostgreSQL knows
@@ -80,6 +99,7 @@ _BYTES_OF_PARTS = RawSQL(
     (),
     output_field=IntegerField(),
 )
+_BYTES_OF_ALL_PARTS = RawSQL("pg_column_size(parts)", (), output_field=IntegerField())
 
 
 def _read_parts(owner_id: int, conversation_id: uuid.UUID, messages: Sequence[Any]) -> None:
@@ -154,7 +174,8 @@ def _said_with_calls(id_: str, text: str | list[Item]) -> Item:
 
 def _call(call: ToolCall, call_id: str) -> Item:
     named = {"type": "function_call", "call_id": call_id, "name": call.tool}
-    return named | {"arguments": call.arguments or "{}"}
+    arguments = arguments_of(call.arguments) if call.is_custom else call.arguments or "{}"
+    return named | {"arguments": arguments}
 
 
 def _output(result: Message, call_id: str) -> Item:
@@ -162,7 +183,7 @@ def _output(result: Message, call_id: str) -> Item:
     return {"type": "function_call_output", "call_id": call_id, "output": output}
 
 
-def _within(groups: list[list[Item]], tokens: int) -> list[list[Item]]:
+def within(groups: list[list[Item]], tokens: int) -> list[list[Item]]:
     """The latest groups that fit."""
     kept: list[list[Item]] = []
     for group in filter(None, reversed(groups)):
@@ -181,7 +202,7 @@ def _size(item: Item) -> int:
     return TOKENS_PER_MESSAGE + len(text) // CHARS_PER_TOKEN + sum(map(size_of, parts))
 
 
-def _from_a_question(groups: list[list[Item]]) -> list[list[Item]]:
+def from_a_question(groups: list[list[Item]]) -> list[list[Item]]:
     """Without answers whose question is left out: many models refuse to begin with one."""
     for place, group in enumerate(groups):
         if group[0].get("role") in (Role.USER, Role.SYSTEM, Role.DEVELOPER):

@@ -35,7 +35,8 @@ class Provider:
     """One endpoint. Times are in seconds: `connect` to reach it, `timeout` of silence after.
 
     `start` is the dotted path of a function that starts the endpoint and returns its base URL
-    and key; it raises an exception that says what is missing. `vision`: it takes images and files.
+    and key; it raises an exception that says what is missing. `vision`: it takes images and files;
+    `responses`: it speaks the Responses API too.
     `prices`: by model, `input`, `cached_input` and `output`, each for a million tokens.
     """
 
@@ -52,6 +53,7 @@ class Provider:
     embedding_model: str = ""
     start: str = ""
     vision: bool = False
+    responses: bool = False
     prices: dict[str, dict[str, Any]] = field(default_factory=dict, hash=False)
 
     def __repr__(self) -> str:  # settings and logs show it: without the key

@@ -52,6 +52,19 @@ class WatchedTurn:
         finally:
             self.leave()
 
+    async def states(self, *, idle_seconds: float = 15) -> AsyncGenerator[Turn | None, None]:
+        """The turn as it is now and after each change, until its end; None whenever nothing has
+        changed for `idle_seconds`. Whoever watched it so has to `leave`."""
+        while True:
+            with self._changed.next() as change:
+                turn = self.state()
+                yield turn
+                if turn.ended:
+                    return
+                await asyncio.wait({change}, timeout=idle_seconds)
+                if not change.done():
+                    yield None
+
     async def result(self) -> Turn:
         """The turn at its end, waited for."""
         try:
@@ -62,6 +75,11 @@ class WatchedTurn:
                     await change
         finally:
             self.leave()
+
+    def state(self) -> Turn:
+        """The turn as it is now, whatever becomes of it."""
+        with self._lock:
+            return self.turn.copy()
 
     def leave(self) -> None:
         """Called once by each who watched; a turn of another process is then read no more."""

@@ -84,10 +84,11 @@ class Exchange:
         chunk = Chunk({"content": piece}) if isinstance(piece, str) else piece
         await self.chunk(chunk.delta, choice=chunk.choice, **chunk.beside)
 
-    async def event(self, data):
+    async def event(self, data, name=None):
         """One server-sent event; `data` is an object, or text as it is."""
         data = data if isinstance(data, str) else json.dumps(data)
-        await self.raw(f"data: {data}\n\n".encode())
+        head = f"event: {name}\n" if name else ""
+        await self.raw(f"{head}data: {data}\n\n".encode())
 
     async def raw(self, payload):
         """Bytes of a stream, as they are."""

@@ -22,6 +22,7 @@ from contextlib import closing, contextmanager, suppress
 
 from .scripted_behaviours import MODEL, Exchange, Request, says, unauthorized
 
+MODEL_PATHS = ("/v1/chat/completions", "/v1/responses")
 DIMENSIONS = 64
 TEXT = "Hello from the scripted provider."
 
@@ -70,6 +71,11 @@ class ScriptedProvider:
     def chats(self):
         """The requests for chat completions, in order."""
         return [one for one in self.requests if one.path == "/v1/chat/completions"]
+
+    @property
+    def responses(self):
+        """The requests for Responses, in order."""
+        return [one for one in self.requests if one.path == "/v1/responses"]
 
     @property
     def running(self):
@@ -134,7 +140,7 @@ class ScriptedProvider:
     def _behaviour(self, request):
         if self.key and request.headers.get("authorization") != f"Bearer {self.key}":
             return unauthorized()
-        if request.path != "/v1/chat/completions":
+        if request.path not in MODEL_PATHS:
             return OTHER_PATHS.get(request.path, not_found)
         for condition, behaviour in self._rules:
             if condition(request):

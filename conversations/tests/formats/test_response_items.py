@@ -171,7 +171,7 @@ def test_an_answer_with_calls_reads_as_a_message_and_calls():
     ]
     said, first, second = items_of(stored(role="assistant", content="Let me see", tool_calls=calls))
     assert (said["id"], texts(said)) == (f"msg_{ID.hex}", ["Let me see"])
-    assert [first["id"], second["id"]] == [f"fc_{ID.hex}_0", f"fc_{ID.hex}_1"]
+    assert [first["id"], second["id"]] == [f"fc_{ID.hex}", f"fc_{ID.hex}_1"]
     assert [first["call_id"], second["call_id"]] == ["call_0", "call_1"]
     (alone,) = items_of(stored(role="assistant", content="", tool_calls=calls[:1]))
     assert alone["id"] == f"fc_{ID.hex}"

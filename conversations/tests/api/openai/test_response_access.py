@@ -1,0 +1,65 @@
+"""Who may read, cancel and delete a response, and what staff leave behind."""
+
+import pytest
+
+from conversations.models import AccessRecord, Message
+from conversations.services import get_chat_history
+from conversations.tests.api.test_access import CALLERS, KINDS, chat, owner
+from conversations.tests.chat.scripted_behaviours import says
+from conversations.tests.factories import client_for, make_user
+
+__all__ = ["chat", "owner"]
+
+pytestmark = pytest.mark.django_db
+
+RESPONSE = "/v1/responses/resp_{answer}"
+# For each of KINDS the status; with `!` staff leave a record.
+READ = (200, 404, 200, 404, 404, "200!", "200!")
+CHANGE = (200, 404, 200, 404, 404, 403, "200!")
+TABLE = [
+    ("get", RESPONSE, READ),
+    ("get", RESPONSE + "?stream=true", READ),
+    ("get", RESPONSE + "/input_items", READ),
+    ("post", RESPONSE + "/cancel", CHANGE),
+    ("delete", RESPONSE, CHANGE),
+]
+
+
+@pytest.mark.parametrize("who", CALLERS)
+@pytest.mark.parametrize("route", TABLE, ids=lambda route: f"{route[0]} {route[1]}")
+def test_every_route_answers_each_caller_as_the_design_says(owner, chat, route, who):
+    method, path, statuses = route
+    kind, client_of = CALLERS[who]
+    expected = str(dict(zip(KINDS, statuses, strict=True)).get(kind, 401))
+    answer = get_chat_history(conversation_id=chat.pk)[1]
+    client = client_of(owner)
+    response = getattr(client, method)(path.format(answer=answer.id.hex))
+    assert response.status_code == int(expected.strip("!")), response.getvalue()
+    assert AccessRecord.objects.exists() == expected.endswith("!")
+    if response.status_code >= 400:
+        assert set(response.json()) == {"error"}
+
+
+@pytest.mark.parametrize("who", CALLERS)
+def test_who_goes_on_from_a_response(owner, chat, who, transactional_db, scripted):
+    scripted.always(says("More."))
+    kind, client_of = CALLERS[who]
+    answer = get_chat_history(conversation_id=chat.pk)[1]
+    client = client_of(owner)
+    body = {"input": "And?", "previous_response_id": f"resp_{answer.id.hex}"}
+    response = client.post("/v1/responses", body, format="json")
+    allowed = kind in ("owner", "crm", "superuser")
+    refused = {None: 401, "reader": 403}.get(kind, 400)
+    assert response.status_code == (200 if allowed else refused), response.getvalue()
+    assert Message.objects.count() == (4 if allowed else 2)
+
+
+def test_a_trusted_client_that_names_a_user_finds_only_theirs(owner, chat):
+    answer = get_chat_history(conversation_id=chat.pk)[1]
+    client = client_for(make_user("crm"), trusted=True, namespace="crm")
+    path = RESPONSE.format(answer=answer.id.hex)
+    assert client.get(path, headers={"X-User-Id": "3"}).status_code == 200
+    make_user("crm\uff1a4")
+    assert client.get(path, headers={"X-User-Id": "4"}).status_code == 404
+    assert client.delete(path, headers={"X-User-Id": "4"}).status_code == 404
+    assert client.delete(path, headers={"X-User-Id": "3"}).status_code == 200
