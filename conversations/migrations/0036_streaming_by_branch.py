@@ -29,7 +29,7 @@ class Migration(migrations.Migration):
     atomic = False
 
     dependencies = [
-        ('conversations', '0034_item_ids'),
+        ('conversations', '0035_item_ids'),
     ]
 
     operations = [
