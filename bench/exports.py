@@ -2,11 +2,12 @@
 
 On data of `fill.py`, in the database of DATABASE_URL or, without one, of CHATPROJECT_DATA:
 
-    .venv/bin/python bench/exports.py --rounds 3 --formats jsonl openai csv
+    .venv/bin/python bench/exports.py --rounds 3 --formats jsonl openai csv --jobs 2
 
 Each round copies the tables of conversations, messages and reviews to a file with `COPY … TO`,
-without the search index, which no export has, and then exports them in each format. The CPU time is
-that of this process and of its database session; the second needs Linux and a local server.
+without the search index, which no export has, and then exports them in each format, with `--jobs`
+database sessions where the format can use them. The CPU time is that of this process and of its
+database sessions; the second needs Linux and a local server.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--rounds", type=int, default=3)
     arguments.add_argument("--formats", nargs="+", default=["jsonl"], choices=sorted(WRITERS))
+    arguments.add_argument("--jobs", type=int, default=1)
     given = arguments.parse_args()
     messages = Message.objects.count()
     print(f"{messages:,} messages, {Conversation.objects.count():,} conversations")
@@ -51,7 +53,7 @@ def main() -> None:
     for _ in range(given.rounds):
         figures[BARE].append(measured(copy))
         for name in given.formats:
-            figures[name].append(measured(partial(export, name)))
+            figures[name].append(measured(partial(export, name, given.jobs)))
     print(f"{'':12}{'seconds':>9}{'messages/s':>12}{'of COPY':>9}{'CPU s':>8}{'of COPY':>9}")
     for name, rounds in figures.items():
         seconds, cpu = (statistics.median(column) for column in zip(*rounds, strict=True))
@@ -76,15 +78,21 @@ def measured(write: Callable[[IO[bytes]], None]) -> tuple[float, float]:
 
 
 def session_seconds() -> float:
-    """CPU time of the database session; 0 where it cannot be read."""
+    """CPU time of the database session and of all that have ended; 0 where it cannot be read."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_backend_pid()")
         (pid,) = cursor.fetchone()
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        session = _stat(pid)
+        server = _stat(int(session[1]))
     except OSError:
         return 0.0
-    return (int(fields[11]) + int(fields[12])) / TICKS
+    return sum(map(int, (*session[11:13], *server[13:15]))) / TICKS
+
+
+def _stat(pid: int) -> list[str]:
+    """The fields of /proc/PID/stat from the third on: state, parent and so on, see proc(5)."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
 def copy(file: IO[bytes]) -> None:
@@ -95,9 +103,11 @@ def copy(file: IO[bytes]) -> None:
             cursor.cursor.copy_expert(f"COPY {options.db_table} ({columns}) TO STDOUT", file)
 
 
-def export(file_format: str, file: IO[bytes]) -> None:
+def export(file_format: str, jobs: int, file: IO[bytes]) -> None:
     rows = Conversation.objects.all()
-    for piece in export_conversations(conversations=rows, file_format=file_format, access=SCRIPT):
+    for piece in export_conversations(
+        conversations=rows, file_format=file_format, access=SCRIPT, jobs=jobs
+    ):
         file.write(piece.encode())
 
 

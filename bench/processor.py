@@ -45,8 +45,10 @@ class Service:
         return ticks / _TICKS
 
     def workers(self) -> list[int]:
-        """The numbers of its web processes."""
-        return [int(folder.name) for folder, of in _processes() if int(of[_PARENT]) == self.pid]
+        """The numbers of its web processes: forked from the one that has loaded the application,
+        which the first process has started."""
+        parents = {int(folder.name): int(numbers[_PARENT]) for folder, numbers in _processes()}
+        return [pid for pid, parent in parents.items() if parents.get(parent) == self.pid]
 
 
 def _processes() -> Iterator[tuple[Path, list[str]]]:

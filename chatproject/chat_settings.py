@@ -11,6 +11,7 @@ JsonObject = dict[str, Any]
 
 NOT_AN_OBJECT = "{name} must be a JSON object."
 OUT_OF_RANGE = "{name} must be between {minimum} and {maximum}."
+NOT_ONE_OF = "{name} must be {choices}."
 BAD_PRICES = (
     "CHAT_PROVIDERS: the prices of {name} must be an object of models, each with the numbers "
     '"input" and "output", and "cached_input" where it differs.'
@@ -71,6 +72,14 @@ def modes(env: environ.Env) -> dict[str, str]:
     if env.str("CHAT_MODES", default="").lstrip().startswith("{"):
         return {name: str(text) for name, text in json_object(env, "CHAT_MODES").items()}
     return dict.fromkeys(env.list("CHAT_MODES", default=[]), "")
+
+
+def one_of(env: environ.Env, name: str, choices: tuple[str, ...]) -> str:
+    """One of these values, by default the first. Raises ImproperlyConfigured."""
+    value = str(env.str(name, default=choices[0]))
+    if value not in choices:
+        raise ImproperlyConfigured(NOT_ONE_OF.format(name=name, choices=" or ".join(choices)))
+    return value
 
 
 def integer(env: environ.Env, name: str, default: int, *, maximum: int, minimum: int = 0) -> int:

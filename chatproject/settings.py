@@ -218,6 +218,11 @@ CHAT_MAX_JSON_DEPTH = env.int("CHAT_MAX_JSON_DEPTH", default=32)
 CHAT_IMPORTS_DIR = DATA_DIR / "imports"
 CHAT_MAX_IMPORT_BYTES = env.int("CHAT_MAX_IMPORT_BYTES", default=2 * 1024**3)
 
+# The secret with which Open WebUI signs the names of its users, and whether their id or their email
+# address is their name here.
+OPENWEBUI_JWT_SECRET = env.str("OPENWEBUI_JWT_SECRET", default="")
+OPENWEBUI_USER_BY = chat.one_of(env, "OPENWEBUI_USER_BY", ("id", "email"))
+
 # Days that the feed of changes reaches back.
 CHAT_CHANGES_RETENTION_DAYS = chat.integer(
     env, "CHAT_CHANGES_RETENTION_DAYS", 30, minimum=1, maximum=3_650

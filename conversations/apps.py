@@ -1,5 +1,7 @@
 """Configuration of the Django app."""
 
+from __future__ import annotations
+
 from typing import Any
 
 from django.apps import AppConfig
@@ -10,6 +12,8 @@ from django.db.models.signals import post_migrate, pre_migrate
 class ConversationsConfig(AppConfig):
     name = "conversations"
     default_auto_field = "django.db.models.BigAutoField"
+    # Those that the database had before its migrations, while these run.
+    rights_before: set[str] | None = None
 
     def ready(self) -> None:
         pre_migrate.connect(_prepare_migrations, sender=self)
@@ -25,21 +29,25 @@ class ConversationsConfig(AppConfig):
         return missing_functions()
 
 
-def _prepare_migrations(**kwargs: Any) -> None:
+def _prepare_migrations(sender: ConversationsConfig, **kwargs: Any) -> None:
     # Models can be imported only after all apps are loaded.
     from conversations.db.sharding import prepare_migrations
+    from conversations.services.groups import stored_rights
 
     prepare_migrations(**kwargs)
+    sender.rights_before = stored_rights()
 
 
-def _create_initial_rows(**kwargs: Any) -> None:
+def _create_initial_rows(sender: ConversationsConfig, **kwargs: Any) -> None:
     # Models can be imported only after all apps are loaded.
     from conversations.services.bootstrap import ensure_secret
     from conversations.services.functions import ensure_functions
     from conversations.services.groups import ensure_groups
 
+    # At once: django.contrib.auth has just created the new permissions.
+    ensure_groups(sender.rights_before)
+    sender.rights_before = None
     ensure_functions()
-    ensure_groups()
     ensure_secret()
 
 

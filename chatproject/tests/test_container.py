@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from django.db import connection
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
@@ -44,6 +45,48 @@ def test_the_compose_file_names_a_service_for_each_dependency_and_a_volume_for_e
     # What must be set is asked for, and never has a default in the file.
     text = (ROOT / "compose.yaml").read_text(encoding="utf-8")
     assert all(":?" in one for one in re.findall(r"\$\{POSTGRES_PASSWORD[^}]*\}", text))
+
+
+ODD = "p@ss:w/rd#%?&'\" $x\\"
+
+
+def environment_of_the_web_server(**given):
+    """As an engine makes it of compose.yaml and these variables."""
+    found = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))
+
+    def value_of(match):
+        return given.get(match[1]) or match[2] or ""
+
+    return {
+        name: re.sub(r"\$\{(\w+)(?::[-?]([^}]*))?\}", value_of, value)
+        for name, value in found["services"]["web"]["environment"].items()
+    }
+
+
+@pytest.mark.django_db
+def test_a_password_of_any_characters_reaches_the_database():
+    """On the server of the tests, which needs none: libpq says which one it has."""
+    given = environment_of_the_web_server(POSTGRES_PASSWORD=ODD, ALLOWED_HOSTS="chat.example.org")
+    where = connection.get_connection_params()
+    given["DATABASE_URL"] = given["DATABASE_URL"].replace("database:5432/chat", "/chat")
+    code = (
+        "from django.db import connection as c; import psycopg2; "
+        f"p = c.get_connection_params() | dict(host={where['host']!r}, port={where['port']!r}, "
+        f"user={where['user']!r}, dbname={where['dbname']!r}); "
+        "print(psycopg2.connect(**p).info.password, end='')"
+    )
+    done = subprocess.run(
+        [sys.executable, ROOT / "manage.py", "shell", "-v0", "-c", code],
+        env={**os.environ, **given},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (0, ODD), done.stderr
+
+
+def test_the_token_of_metrics_is_passed_on():
+    assert environment_of_the_web_server(METRICS_TOKEN="t0ken")["METRICS_TOKEN"] == "t0ken"
+    assert environment_of_the_web_server()["METRICS_TOKEN"] == ""
 
 
 def test_the_image_does_not_run_as_root():

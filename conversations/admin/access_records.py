@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import uuid
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
@@ -9,13 +11,15 @@ from urllib.parse import urlencode
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest, StreamingHttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
+from django.utils.decorators import method_decorator
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.views.decorators.http import require_GET
 
 from conversations.admin.access_records_csv import csv_of
 from conversations.admin.audit import record_log_export
@@ -30,6 +34,9 @@ from conversations.selectors.access_visits import visits_of
 
 # The query parameter of the list with each record on a row of its own.
 EACH = "each"
+# The key of a record that has the certificate of an erasure.
+CERTIFICATE = "certificate"
+NO_CERTIFICATE = "This entry has no certificate."
 
 
 class VisitChangeList(BoundedChangeList):
@@ -74,10 +81,21 @@ class AccessRecordAdmin(ReadOnlyAdmin):
     rows_name = "entries"
     actions = None
     fields = ["at", "staff", "did", "owner", "conversation", "shown_detail", "why", "address"]
-    readonly_fields = ["at", "staff", "did", "owner", "conversation", "shown_detail", "why"]
+    readonly_fields = [
+        *("at", "staff", "did", "owner", "conversation", "shown_detail", "why"),
+        "certificate",
+    ]
 
     def get_urls(self) -> list[URLPattern]:
-        return [path("export/", self.export_view, name="accessrecord_export"), *super().get_urls()]
+        pages = [
+            path("export/", self.export_view, name="accessrecord_export"),
+            self.page("<uuid:record_id>/certificate/", "certificate", self.certificate_view),
+        ]
+        return [*pages, *super().get_urls()]
+
+    def get_fields(self, request: HttpRequest, obj: AccessRecord | None = None) -> list[Any]:
+        fields = list(super().get_fields(request, obj))
+        return [*fields, "certificate"] if obj and CERTIFICATE in obj.detail else fields
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
@@ -95,6 +113,20 @@ class AccessRecordAdmin(ReadOnlyAdmin):
 
     def export_view(self, request: HttpRequest) -> HttpResponseBase:
         return self.admin_site.admin_view(self._export)(request)
+
+    @method_decorator(require_GET)
+    def certificate_view(self, request: HttpRequest, record_id: uuid.UUID) -> HttpResponse:
+        """That of an erasure, as JSON: under a pseudonym, and without what was said."""
+        records = AccessRecord.objects.filter(pk=record_id, detail__has_key=CERTIFICATE)
+        record = records.first()
+        if record is None:
+            raise Http404(NO_CERTIFICATE)
+        text = json.dumps(record.detail[CERTIFICATE], indent=2, ensure_ascii=False) + "\n"
+        response = HttpResponse(text, content_type="application/json")
+        name = f"erasure-{record.created_at:%Y-%m-%d}-{record.pk}.json"
+        response["Content-Disposition"] = f'attachment; filename="{name}"'
+        response["X-Content-Type-Options"] = "nosniff"
+        return response
 
     def _export(self, request: HttpRequest) -> HttpResponseBase:
         """The filtered records as CSV, each of them; the export is recorded itself."""
@@ -140,6 +172,11 @@ class AccessRecordAdmin(ReadOnlyAdmin):
     def shown_detail(self, record: AccessRecord) -> SafeString:
         return format_html("<pre>{}</pre>", visible(indented_json(record.detail)))
 
+    @admin.display(description="certificate")
+    def certificate(self, record: AccessRecord) -> SafeString:
+        url = reverse("admin:conversations_accessrecord_certificate", args=[record.pk])
+        return format_html('<a href="{}">Certificate of the erasure</a>', url)
+
     @admin.display(description="conversation")
     def conversation(self, record: AccessRecord) -> SafeString | None:
         """Its title or, where that is not known, its id; linked unless it is known to be gone."""
@@ -158,6 +195,8 @@ class AccessRecordAdmin(ReadOnlyAdmin):
 
     @admin.display(description="details")
     def summary(self, record: AccessRecord) -> SafeString:
+        if CERTIFICATE in record.detail:
+            return self.certificate(record)
         visit = getattr(record, "visit", None)
         if not visit or visit["reads"] < 2:
             return isolated(_summary(record.detail))
@@ -194,6 +233,9 @@ def _summary(detail: dict[str, Any]) -> str:
         return f"Messages #{detail['first']} to #{detail['last']}{branch}"
     if "fields" in detail:
         return f"Changed: {', '.join(map(str, detail['fields']))}"
+    if detail.get("erased") is True:
+        erased = counted(detail["conversations"], "conversation")
+        return f"User erased, with {erased} and {counted(detail['messages'], 'message')}"
     if "format" in detail:
         return f"Format: {detail['format']}"
     return ""

@@ -93,7 +93,7 @@ class ImportForm(forms.Form):
 class ImportRunAdmin(ReadOnlyAdmin):
     """The list of imports; a page of each, and one that begins another."""
 
-    list_display = ["began", "file", "format", "state", "made", "known", "refusals", "by"]
+    list_display = ["began", "file", "format", "state", "made", "grown", "known", "refusals", "by"]
     list_display_links = ["began"]
     filters = [choice_filter("status", "status", dict(ImportStatus.choices))]
     # The order of the index importrun_created_idx.
@@ -224,6 +224,7 @@ class ImportRunAdmin(ReadOnlyAdmin):
             "staff": _name(run.staff_id),
             "refused": run.refused[:SHOWN],
             "kept": len(run.refused),
+            "formats": sorted(run.formats.items()),
             "percent": 100 * run.position // run.size,
             "may_be_stopped": run.is_unfinished or run.status == ImportStatus.UPLOADING,
         }
@@ -239,7 +240,8 @@ class ImportRunAdmin(ReadOnlyAdmin):
 
     @admin.display(description="format")
     def format(self, run: ImportRun) -> str:
-        return run.file_format
+        """What was recognised; before anything is, what was chosen."""
+        return ", ".join(sorted(run.formats)) or run.file_format
 
     @admin.display(description="status")
     def state(self, run: ImportRun) -> str:
@@ -248,6 +250,10 @@ class ImportRunAdmin(ReadOnlyAdmin):
     @admin.display(description="created")
     def made(self, run: ImportRun) -> str:
         return f"{run.created:,}"
+
+    @admin.display(description="extended")
+    def grown(self, run: ImportRun) -> str:
+        return f"{run.extended:,}"
 
     @admin.display(description="already stored")
     def known(self, run: ImportRun) -> str:

@@ -23,6 +23,7 @@ from conversations.formats.message_reader import as_own_fields
 from conversations.formats.reading import AUTO, read_files
 from conversations.formats.reasoning import reasoning_of, reasoning_part
 from conversations.formats.registry import AS_EXPORTED, FORMATS, Reader
+from conversations.formats.source_ids import source_id
 from conversations.formats.unpacking import Limits
 from conversations.formats.writers import WRITERS, Writer
 
@@ -57,4 +58,5 @@ __all__ = [
     "read_files",
     "reasoning_of",
     "reasoning_part",
+    "source_id",
 ]

@@ -33,10 +33,10 @@ from typing import Any, BinaryIO
 from conversations.formats.chat import Chat, Malformed, Rejected
 from conversations.formats.claude_code_message import read_lines_of_message
 from conversations.formats.claude_code_session import TITLES, Message, Session
-from conversations.formats.lines import parse_object, read_lines
 from conversations.formats.message import MessageDraft
 from conversations.formats.node_tree import Node, chat_of_tree
 from conversations.formats.unmapped import add_extra
+from conversations.formats.values import add_lines
 
 NO_MESSAGES = "No messages in this file."
 
@@ -61,18 +61,10 @@ def read_claude_code(file: BinaryIO) -> Iterator[Chat | Rejected]:
 
     The `line` of a conversation is that of its first message.
     """
-    session, is_empty = Session(), True
-    for found in read_lines(file):
-        is_empty = False
-        if isinstance(found, Rejected):
-            yield found
-            continue
-        try:
-            session.add(found[0], parse_object(found[1]))
-        except Malformed as error:
-            yield Rejected.at(found[0], error.field, error.detail)
+    session = Session()
+    has_lines = yield from add_lines(file, session.add)
     messages = session.by_agent()
-    if not messages and not is_empty:
+    if not messages and has_lines:
         yield Rejected(1, NO_MESSAGES)
     for agent, own in messages.items():
         yield from _chats(own, agent, session.titles)

@@ -31,13 +31,13 @@ from conversations.formats.checks import (
     as_time_or_none,
     required,
 )
-from conversations.formats.lines import parse_object, read_lines
 from conversations.formats.message import MessageDraft
 from conversations.formats.node_tree import set_missing_times
 from conversations.formats.openai import as_draft
 from conversations.formats.sdk_keys import ITEM_TYPES
 from conversations.formats.token_usage import set_usage
 from conversations.formats.unmapped import add_extra, as_metadata, unmapped
+from conversations.formats.values import add_lines
 
 NO_ITEMS = "No messages in this file."
 
@@ -62,19 +62,11 @@ def read_codex(file: BinaryIO) -> Iterator[Chat | Rejected]:
 
     The `line` of the conversation is that of its first message.
     """
-    session, is_empty = _Session(), True
-    for found in read_lines(file):
-        is_empty = False
-        if isinstance(found, Rejected):
-            yield found
-            continue
-        try:
-            session.add(found[0], parse_object(found[1]))
-        except Malformed as error:
-            yield Rejected.at(found[0], error.field, error.detail)
+    session = _Session()
+    has_lines = yield from add_lines(file, session.add)
     if session.drafts:
         yield session.chat()
-    elif not is_empty:
+    elif has_lines:
         yield Rejected(1, NO_ITEMS)
 
 

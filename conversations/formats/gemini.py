@@ -23,6 +23,7 @@ import hashlib
 import re
 from collections.abc import Iterator
 from datetime import datetime
+from importlib import import_module
 from typing import Any, BinaryIO, NamedTuple
 
 from conversations.formats.arrays import read_values
@@ -35,11 +36,10 @@ from conversations.formats.checks import (
     required,
 )
 from conversations.formats.content_parts import file_part
-from conversations.formats.lines import NOT_AN_OBJECT, TOO_DEEP
+from conversations.formats.lines import NOT_AN_OBJECT
 from conversations.formats.message import MessageDraft
 from conversations.formats.unmapped import unmapped
 
-SURROGATE = "A lone surrogate (U+D800 to U+DFFF) is no character."
 NOT_KNOWN = "Neither known as a prompt nor with an answer."
 
 # English, and Japanese.
@@ -47,7 +47,6 @@ _PROMPTS = ("Prompted ", "Branched ", "Answered ", "送信したメッセージ:
 _NO_PROMPTS = ("Used ", "Created ", "Gave ", "Selected ")
 _THREAD = re.compile(r"https://(?:gemini|bard)\.google\.com/(?:u/\d+/)?app/(?:c/)?([\w-]+)")
 _NOT_EXTRA = frozenset({"time", "safeHtmlItem", "attachedFiles", "imageFile"})
-_LANGUAGE = re.compile(r"language-(\S+)")
 
 _Object = dict[str, Any]
 
@@ -161,21 +160,10 @@ def _files(entry: _Object) -> list[_Object]:
 
 def _markdown(at: str, item: object) -> str:
     """The HTML of an answer as Markdown."""
-    # Takes 0.2 seconds, and is used by this format alone.
-    from markdownify import markdownify
-
+    # Loading what it needs takes 0.2 seconds, for this format alone.
+    as_markdown = import_module("conversations.formats.html_markdown").as_markdown
     html = as_text(f"{at}.html", as_object(at, item).get("html"))
     try:
-        return str(markdownify(html, heading_style="ATX", code_language_callback=_language)).strip()
-    except RecursionError:
-        raise Malformed(f"{at}.html", TOO_DEEP) from None
-    except UnicodeEncodeError:
-        raise Malformed(f"{at}.html", SURROGATE) from None
-
-
-def _language(element: Any) -> str:
-    """The language of a block of code, which its class names."""
-    code = element.find("code") or element
-    classes = " ".join([*element.get("class", ()), *code.get("class", ())])
-    found = _LANGUAGE.search(classes)
-    return found[1] if found else ""
+        return str(as_markdown(html))
+    except ValueError as error:
+        raise Malformed(f"{at}.html", str(error)) from None

@@ -10,6 +10,7 @@ Each Chat and Rejected says which `file` of a folder or zip it is of, and each C
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
@@ -25,6 +26,8 @@ AUTO = "auto"
 MAX_MESSAGE_CHARS = 16 * 1024 * 1024
 # One after the other; a bomb of small values would have millions.
 MAX_REFUSED = 100_000
+
+_NO_VALUES = re.compile(rb"(?:\xef\xbb\xbf)?\s*\[\s*\]\s*")
 
 NOTHING_READ = "None of the last {limit:,} can be read."
 LONG_MESSAGE = "Longer than {limit:,} characters."
@@ -62,6 +65,8 @@ def _wanted_of_all() -> Wanted:
 
 def _read_file(file: File, named: Format | None) -> Iterator[Chat | Rejected]:
     line = 0
+    if _NO_VALUES.fullmatch(file.beginning):
+        return  # an export without conversations, of whichever format
     try:
         with copied_to_disk(file) if is_read_on_disk(file) else nullcontext(file) as opened:
             format_ = _format_for(opened, named)

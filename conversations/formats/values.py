@@ -11,7 +11,7 @@ from __future__ import annotations
 import codecs
 import io
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any, BinaryIO
 
 from conversations.formats.arrays import read_values
@@ -64,6 +64,24 @@ def chats_of(
 def _rows(file: BinaryIO) -> Iterator[tuple[int, _Object] | Rejected]:
     with on_disk(file) as path:
         yield from read_rows(path)
+
+
+def add_lines(
+    file: BinaryIO, add: Callable[[int, _Object], None]
+) -> Generator[Rejected, None, bool]:
+    """Call `add` with the number and the object of each line, and yield the lines that are refused;
+    at the end, whether there were any. `add` raises Malformed."""
+    is_empty = True
+    for found in _lines(file):
+        is_empty = False
+        if isinstance(found, Rejected):
+            yield found
+            continue
+        try:
+            add(*found)
+        except Malformed as error:
+            yield Rejected.at(found[0], error.field, error.detail)
+    return not is_empty
 
 
 def only_objects(

@@ -1,14 +1,21 @@
-"""What the commands have in common: examples in `--help`, and `--json`."""
+"""What the commands have in common: examples in `--help`, `-o`, `--json`, and exit codes."""
 
 from __future__ import annotations
 
 import json
 import re
 from argparse import ArgumentTypeError, RawDescriptionHelpFormatter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser, DjangoHelpFormatter
+from django.core.management.base import (
+    BaseCommand,
+    CommandError,
+    CommandParser,
+    DjangoHelpFormatter,
+)
 
 # Exit codes, besides 0. A shell adds 128 to the number of the signal that ended a process.
 INCOMPLETE = 1
@@ -38,6 +45,27 @@ def add_epilog(parser: CommandParser, text: str) -> None:
 
 def add_json_argument(parser: CommandParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the result as a JSON object")
+
+
+def add_output_argument(parser: CommandParser, what: str = "path of the file") -> None:
+    parser.add_argument(
+        "-o",
+        "--output",
+        required=True,
+        metavar="FILE",
+        help=f"{what}; - for standard output",
+    )
+
+
+@contextmanager
+def file_errors(path: object = "") -> Iterator[None]:
+    """An OSError in the block is a wrong usage of the command, by which this file is named unless
+    the error names one. Raises CommandError."""
+    try:
+        yield
+    except OSError as error:
+        text = f"{error.filename or path}: {error.strerror or error}"
+        raise CommandError(text, returncode=USAGE_ERROR) from error
 
 
 def print_json(command: BaseCommand, result: dict[str, Any]) -> None:

@@ -102,10 +102,8 @@ def connect(database: str) -> Any:
 
 def state_of(cursor: Any) -> State:
     """Of all tables of the current schema, as the transaction of this cursor sees them."""
-    cursor.execute(_TABLES)
-    tables = cursor.fetchall()
     found = {}
-    for table, key in tables:
+    for table, key in tables_of(cursor).items():
         names = sql.SQL(", ").join(map(sql.Identifier, key))
         newest = sql.SQL(_NEWEST if key else _COUNT_ALONE).format(
             table=sql.Identifier(table),
@@ -118,6 +116,12 @@ def state_of(cursor: Any) -> State:
         cursor.execute(newest)
         found[table] = TableState(*cursor.fetchone())
     return found
+
+
+def tables_of(cursor: Any) -> dict[str, list[str]]:
+    """The columns of their primary keys, by the names of the tables of the current schema."""
+    cursor.execute(_TABLES)
+    return dict(cursor.fetchall())
 
 
 def state_of_database(name: str) -> State:

@@ -27,8 +27,9 @@ class ImportRun(models.Model):
     """What is imported, for whom and by whom, how far it is, and what was refused.
 
     `staff_id` and `owner_id` are copies of primary keys, without a name: nobody's who was erased.
-    The owner is that user's or, where `owner_field` says so, each conversation's own. Counts are
-    those of `ImportReport`; `refused` has the first [place, line, reason] of what was rejected.
+    The owner is that user's or, where `owner_field` says so, each conversation's own. Counts and
+    `formats` are those of `ImportReport`; `refused` has the first [place, line, reason] of what was
+    rejected.
     """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
@@ -47,10 +48,14 @@ class ImportRun(models.Model):
     position = models.PositiveBigIntegerField(default=0)
     read = models.PositiveBigIntegerField(default=0)
     created = models.PositiveBigIntegerField(default=0)
+    # Stored before, with messages added to them.
+    extended = models.PositiveBigIntegerField(default=0, db_default=0)
     already_there = models.PositiveBigIntegerField(default=0)
     rejections = models.PositiveBigIntegerField(default=0)
     messages = models.PositiveBigIntegerField(default=0)
     tool_calls = models.PositiveBigIntegerField(default=0)
+    # How many conversations were read in each format.
+    formats = models.JSONField(default=dict, db_default={})
     refused = models.JSONField(default=list)
     # Why it failed.
     error = models.TextField(default="", blank=True)

@@ -10,7 +10,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.expressions import RawSQL
 from django.db.models.fields.json import KeyTextTransform, KeyTransform
-from django.db.models.functions import Coalesce
+from django.db.models.functions import Coalesce, Left
 from django.db.models.lookups import IsNull
 from django.utils import timezone
 
@@ -91,9 +91,12 @@ _JSON_SHAPES: list[tuple[str, str, Q]] = [
 ]
 
 
-# The id that an item of OpenAI's APIs was sent with, which is not that of its message.
-SENT_ITEM_ID = Coalesce(
-    KeyTextTransform("id", "extra"), KeyTextTransform("id", KeyTransform("0", "parts"))
+MAX_ITEM_ID_CHARS = 255
+# The id that an item of OpenAI's APIs was sent with, which is not that of its message. It is cut:
+# `extra` may hold a text of any length, for which an index has no room.
+SENT_ITEM_ID = Left(
+    Coalesce(KeyTextTransform("id", "extra"), KeyTextTransform("id", KeyTransform("0", "parts"))),
+    MAX_ITEM_ID_CHARS,
 )
 
 
@@ -159,9 +162,9 @@ class Message(OwnedRow):
                 fields=["user", "conversation", "sequence"], name="message_sequence_unique"
             ),
             models.UniqueConstraint(
-                fields=["user", "conversation"],
+                fields=["user", "conversation", "branch"],
                 condition=Q(status=Status.STREAMING),
-                name="message_one_streaming",
+                name="message_one_streaming_each",
             ),
             models.CheckConstraint(name="message_sequence_positive", condition=Q(sequence__gte=1)),
             models.CheckConstraint(name="message_role_known", condition=Q(role__in=Role.values)),
@@ -215,6 +218,7 @@ class Message(OwnedRow):
                 F("user"),
                 F("conversation"),
                 SENT_ITEM_ID,
+                F("sequence"),
                 condition=Q(IsNull(SENT_ITEM_ID, False)),
                 name="message_item_id_idx",
             ),

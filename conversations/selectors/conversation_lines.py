@@ -24,6 +24,8 @@ from conversations.db.replicas import read_connection
 from conversations.formats.writers.jsonl import CHAT_FIELDS, MESSAGE_FIELDS
 from conversations.models import Conversation, Message, Review
 
+# Of all objects of a statement, which are in memory: those of usual conversations have a tenth.
+MOST_BYTES = 32 * 1024 * 1024
 _REVIEW_COLUMNS = {
     "reviewer": "reviewer_name",
     **{name: name for name in ("score", "labels", "comment", "created_at", "updated_at")},
@@ -51,17 +53,21 @@ class _Column(NamedTuple):
     is_null: bool
 
 
-def objects_of(conversations: Sequence[Line], *, end: str) -> list[str] | None:
-    """Their JSON objects in the given order, each followed by `end`; deleted ones are left out.
+def objects_of(
+    conversations: Sequence[Line], *, end: str
+) -> list[tuple[uuid.UUID, str | None]] | None:
+    """Their ids with their JSON objects in the given order, each followed by `end`; deleted ones
+    are left out. One statement.
 
-    One statement; all of their messages are in memory. None if a conversation is longer than a
-    value of PostgreSQL (1 GB).
+    The objects have MOST_BYTES together: those beyond that are None, and so is all if one is longer
+    than a value of PostgreSQL (1 GB).
     """
     arrays: list[list[Any]] = [list(column) for column in zip(*conversations, strict=True)]
     try:
         with read_connection().cursor() as cursor:
-            cursor.execute(_statement(), [end, *arrays])
-            return [text for (text,) in cursor.fetchall()]
+            cursor.execute(_statement(), [MOST_BYTES, end, *arrays])
+            found: list[tuple[uuid.UUID, str | None]] = cursor.fetchall()
+            return found
     except OperationalError as error:
         if isinstance(error.__cause__, ProgramLimitExceeded):
             return None
@@ -90,8 +96,8 @@ def _statement() -> str:
                 AND m.sequence <= k.last_sequence
             ORDER BY m.sequence
         ) AS one), '')"""  # noqa: S608
-    return f"""
-        SELECT {_object([*chat, *_array("messages", messages)])} || %s
+    objects = f"""
+        SELECT k.id, k.place, {_object([*chat, *_array("messages", messages)])} || %s AS text
         FROM (
             SELECT *
             FROM unnest(%s::integer[], %s::uuid[], %s::integer[], %s::text[], %s::boolean[])
@@ -100,7 +106,12 @@ def _statement() -> str:
         CROSS JOIN LATERAL (
             SELECT * FROM conversations_conversation
             WHERE user_id = k.owner_id AND id = k.id OFFSET 0) AS c
-        ORDER BY k.place"""  # noqa: S608
+        ORDER BY k.place OFFSET 0"""  # noqa: S608
+    return f"""
+        SELECT id, CASE WHEN sum(octet_length(text))
+            OVER (ORDER BY place ROWS UNBOUNDED PRECEDING) <= %s THEN text END
+        FROM ({objects}) AS written
+        ORDER BY place"""  # noqa: S608
 
 
 def _same(names: Sequence[str]) -> dict[str, str]:

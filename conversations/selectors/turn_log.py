@@ -28,7 +28,7 @@ def find_turn(*, message_id: uuid.UUID, access: AccessContext) -> Turn | None:
     if message is None:
         return None
     turn = read_turn((message.user_id, message.conversation_id, _first_of_turn(message).id))
-    return turn and replace(turn, user_message_id=_question_id(turn))
+    return turn and replace(turn, user_message_id=question_id_of(turn))
 
 
 def find_message(named: Q, *, access: AccessContext) -> Message | None:
@@ -87,7 +87,8 @@ def _first_of_turn(message: Message) -> Message:
     return next((found for found in before if message.id in step_ids(found.id)), message)
 
 
-def _question_id(turn: Turn) -> uuid.UUID | None:
+def question_id_of(turn: Turn) -> uuid.UUID | None:
+    """The last message of the user before a turn, on its path."""
     where = turn.owner_id, turn.conversation_id
     questions = Message.objects.of(*where).filter(role=Role.USER)
     return _before(where, turn.place, questions).values_list("id", flat=True).first()

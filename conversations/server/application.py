@@ -22,6 +22,7 @@ from django.http.response import HttpResponseBase
 
 from conversations import metrics, tracing
 from conversations.api.waiting import LaterResponse, LiveStream
+from conversations.chat.llm.agent_loop import library
 from conversations.chat.runtime.import_process import start_importing
 from conversations.chat.runtime.reaper import start_reaping
 from conversations.chat.runtime.runner import running_turns
@@ -54,7 +55,7 @@ class Application:
         self._health = HealthChecks()
         self._requests = self._waiting = self._in_threads = 0
         self._shows_figures: asyncio.Task[None] | None = None
-        self._closes_connections = False
+        self._is_started = self._closes_connections = False
         self._gives_streams_away = asyncio.Event()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -72,11 +73,19 @@ class Application:
         """Whether neither a request nor a turn is left."""
         return not self._requests and not running_turns()
 
+    def preload(self) -> None:
+        """Load what the first turn needs: about a second of processor time and 60 MB, which those
+        share that are forked from this process. Starts no thread and opens no connection."""
+        if settings.CHAT_PROVIDER:
+            library()
+
     def start(self) -> None:
         """What runs in the background, in the process that serves: it may be forked from the one
-        that has made this."""
+        that has made this. By the first request, under a server that does not tell of its start."""
+        self._is_started = True
         tracing.start()
-        metrics.show_server(self._figures())
+        with suppress(OSError):  # as in `_show_figures`, which says so
+            metrics.show_server(self._figures())
         start_reaping()
         start_importing()
 
@@ -105,15 +114,14 @@ class Application:
                 return
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if (answer := self._health.answer(scope)) is not None:
-            await self._send(await answer, send)
-            return
         started = time.perf_counter()
-        self._requests += 1
-        if self._shows_figures is None:
-            self._shows_figures = asyncio.create_task(self._show_figures())
         try:
-            await self._answer(scope, receive, send)
+            if not self._is_started:
+                self.start()
+            if (answer := self._health.answer(scope)) is not None:
+                await self._send(await answer, send)
+            else:
+                await self._answer(scope, receive, send)
         except ClientLeft:
             pass
         except Refusal as refusal:
@@ -122,10 +130,17 @@ class Application:
             log.exception("A request failed outside of its view")
             with suppress(Exception):  # the response may have begun
                 await self._send(refuse(scope, Refusal.failed(), started), send, close=True)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._requests += 1
+        if self._shows_figures is None:
+            self._shows_figures = asyncio.create_task(self._show_figures())
+        try:
+            await self._answer_counted(scope, receive, send)
         finally:
             self._requests -= 1
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _answer_counted(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._check_room(scope)
         body = RequestBody(scope["headers"], settings.CHAT_MAX_BODY_BYTES)
         try:
@@ -165,7 +180,11 @@ class Application:
     async def _show_figures(self) -> None:
         """For /metrics, which another process may be asked for. No request pays for it."""
         while True:
-            metrics.show_server(self._figures())
+            try:
+                metrics.show_server(self._figures())
+            except OSError as error:  # the folder of the figures is gone, or full
+                log.warning("Figures of this process are not shown: %s", error)
+                return
             await asyncio.sleep(FIGURES_SECONDS)
 
     def _figures(self) -> dict[str, int]:

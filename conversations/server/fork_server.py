@@ -51,6 +51,7 @@ def main() -> None:
 def _load(name: str) -> Any:
     module, attribute = name.split(":")
     application = getattr(importlib.import_module(module), attribute)
+    application.preload()
     if others := [one.name for one in threading.enumerate() if one is not threading.main_thread()]:
         log.warning("Threads that loading has started are in no web process: %s", others)
     # What is loaded stays: the garbage collector need not look at it again and again, while all

@@ -22,23 +22,21 @@ IsDead = Callable[[str], bool]
 
 
 def interrupt_abandoned(*, owner_id: int, conversation_id: uuid.UUID, is_dead: IsDead) -> bool:
-    """End the conversation's running answer if nobody runs it any more, keeping what it had.
+    """End the conversation's running answers that nobody runs any more, keeping what they had;
+    whether there were any.
 
-    Nobody does when its process is known to be dead, or has not shown a sign of life for
+    Nobody does when the process is known to be dead, or has not shown a sign of life for
     CHAT_TURN_STALE_SECONDS.
     """
     rows = Message.objects.of(owner_id, conversation_id).filter(status=Status.STREAMING)
-    found = rows.values_list("id", "runner", _is_stale()).first()
-    if found is None:
-        return False
-    id_, runner, is_stale = found
-    if not is_stale and not is_dead(runner or ""):
-        return False
-    # Only the row that was looked at. A stale one may have come back to life just now; a process
-    # that is dead stays so.
-    seen = Q(_is_stale()) if is_stale else Q(runner=runner)
-    changed = rows.filter(seen, id=id_).update(**_INTERRUPTED, updated_at=Now())
-    return bool(changed == 1)
+    ended = 0
+    for id_, runner, is_stale in rows.values_list("id", "runner", _is_stale()):
+        if is_stale or is_dead(runner or ""):
+            # Only the row that was looked at. A stale one may have come back to life just now; a
+            # process that is dead stays so.
+            seen = Q(_is_stale()) if is_stale else Q(runner=runner)
+            ended += rows.filter(seen, id=id_).update(**_INTERRUPTED, updated_at=Now())
+    return ended > 0
 
 
 def interrupt_all_abandoned(*, is_dead: IsDead) -> int:

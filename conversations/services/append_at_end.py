@@ -111,6 +111,7 @@ BEGIN
         ) THEN 'exists'
         WHEN opens AND EXISTS (
             SELECT FROM conversations_message m WHERE {_M} AND m.status = '{Status.STREAMING}'
+                AND (NOT beside OR GREATEST(m.branch, 0) = GREATEST(written_to, 0))
         ) THEN 'running'
         ELSE 'appended'
     END;
@@ -162,7 +163,7 @@ APPEND = DatabaseFunction(
     "append",
     arguments=[
         *("owner integer", "chat uuid", "wanted integer", "activate boolean"),
-        *("expected integer", "repeatable boolean", "opens boolean"),
+        *("expected integer", "repeatable boolean", "opens boolean", "beside boolean"),
         *("moved_at timestamptz", "new_title text", "messages json"),
     ],
     returns="""TABLE (
@@ -182,6 +183,7 @@ def append_at_end(
     activate: bool,
     expected: int | None,
     repeatable: bool,
+    beside: bool,
     moved_at: datetime,
     title: str | None,
 ) -> None:
@@ -190,13 +192,13 @@ def append_at_end(
     They lack what is known only now, and is put into them: the place, `updated_at`, and `parent_id`
     unless others follow the parent. `expected` is the last sequence
     that the branch must have, `repeatable` whether the ids may be those of messages that are stored
-    or were deleted. `moved_at` and `title` are the conversation's, which keeps a later time, and a
-    title that somebody has set. Raises NotFound, StaleSequence, Deleted, and IdsExist also where
-    another answer runs.
+    or were deleted, `beside` whether answers of other branches may run meanwhile. `moved_at` and
+    `title` are the conversation's, which keeps a later time, and a title that somebody has set.
+    Raises NotFound, StaleSequence, Deleted, and IdsExist also where another answer runs.
     """
     opens = any(row["status"] == Status.STREAMING for row in rows)
     (found,) = APPEND.rows(
-        *(owner_id, conversation_id, branch, activate, expected, repeatable, opens),
+        *(owner_id, conversation_id, branch, activate, expected, repeatable, opens, beside),
         *(moved_at, title, _as_json(rows)),
     )
     done = _Answer._make(found)

@@ -32,6 +32,7 @@ def append_to_parents(
     activate: bool,
     expected: int | None,
     repeatable: bool,
+    beside: bool,
     moved_at: datetime,
     title: str | None,
 ) -> None:
@@ -46,6 +47,8 @@ def append_to_parents(
         locked = found.select_for_update(no_key=True).first()
         if locked is None:
             raise NotFound(NO_SUCH_CONVERSATION)
+        if not beside and any(row["status"] == Status.STREAMING for row in rows):
+            _check_none_runs(owner_id, conversation_id)
         placement = Placement(locked, branch)
         _place(placement, locked.last_sequence + 1, rows, parents, single)
         assert placement.expected is not None
@@ -69,6 +72,12 @@ def append_to_parents(
             raise Deleted(DELETED_MESSAGE)
         if len(inserted) != len(rows):
             raise IdsExist
+
+
+def _check_none_runs(owner_id: int, conversation_id: uuid.UUID) -> None:
+    messages = Message.objects.of(owner_id, conversation_id)
+    if messages.filter(status=Status.STREAMING).exists():
+        raise IdsExist
 
 
 def _place(

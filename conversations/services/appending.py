@@ -64,6 +64,7 @@ def append_drafts(
     parents: Sequence[Parent] = (),
     branch: int | None = None,
     activate: bool = True,
+    beside: bool = False,
 ) -> tuple[list[Row], bool]:
     """Append all of the drafts, in order, or none; the stored rows and whether they are new.
 
@@ -76,10 +77,11 @@ def append_drafts(
     opens (`services/application_turns.py`), for which an abandoned one makes room. `single` leaves
     the index out of the field names in errors. `parents` says what each draft follows
     (`branch_placement.Parent`); without them the drafts follow the end of `branch`, by default the
-    active one. The branch written to becomes the active one unless `activate` is False. Raises
-    InvalidValue, NotFound, NotAllowed, ReasonRequired, StaleSequence, KeyReused (an id belongs to
-    another message), Deleted (an id belonged to a deleted message) and TurnRunning (two
-    `streaming` messages).
+    active one. The branch written to becomes the active one unless `activate` is False. `beside`
+    lets the `streaming` one begin while answers of other branches run. Raises InvalidValue,
+    NotFound, NotAllowed, ReasonRequired, StaleSequence, KeyReused (an id belongs to another
+    message), Deleted (an id belonged to a deleted message) and TurnRunning (two `streaming`
+    messages).
     """
     by_person = from_client and _is_person(access)
     _check(drafts, from_client=from_client, by_person=by_person, single=single)
@@ -97,6 +99,7 @@ def append_drafts(
         "activate": activate,
         "expected": expected_last_sequence,
         "repeatable": bool(key) or any(draft.id for draft in drafts),
+        "beside": beside,
         "moved_at": rows[-1]["created_at"],
         "title": title_from(drafts),
     }

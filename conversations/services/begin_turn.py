@@ -66,7 +66,7 @@ def begin_turn(
         metadata=metadata or {},
     )
     check_question(question)
-    answer = _empty_answer(provider, model, runner)
+    answer = empty_answer(provider, model, runner)
     return _begin_once(owner, conversation_id, key, [question, answer], parent, is_dead)
 
 
@@ -92,7 +92,7 @@ def begin_turn_after(
     `extra`, as does `parent`. The flag and the errors are those of `begin_turn`; the field of an
     error in a message is its path, `messages.3.content`.
     """
-    answer = _empty_answer(provider, model, runner)
+    answer = empty_answer(provider, model, runner)
     answer.extra, answer.metadata = extra, metadata or {}
     return _begin_once(owner, conversation_id, key, [*drafts, answer], parent, is_dead)
 
@@ -116,7 +116,7 @@ def begin_again(
     the answer. `key`, the flag and the errors are those of `begin_turn`; NoQuestion where the
     parent was deleted meanwhile.
     """
-    draft = _empty_answer(provider, model, runner)
+    draft = empty_answer(provider, model, runner)
     draft.extra = extra
     _check_request(draft)
     try:
@@ -147,7 +147,8 @@ def _check_request(draft: MessageDraft) -> None:
         raise
 
 
-def _empty_answer(provider: str, model: str, runner: str) -> MessageDraft:
+def empty_answer(provider: str, model: str, runner: str) -> MessageDraft:
+    """The message of an answer before the model is asked."""
     return MessageDraft(
         role=Role.ASSISTANT,
         status=Status.STREAMING,
@@ -203,12 +204,11 @@ def _store(
     is_dead: IsDead,
 ) -> Turn:
     """Append the messages, to a new conversation where none is given."""
-    answer = drafts[-1]
     with transaction.atomic():
         if conversation_id is None:
             conversation, _ = create_conversation(
                 owner=owner,
-                model_used=answer.model,
+                model_used=drafts[-1].model,
                 id=new_conversation_id,
                 source="chat",
                 field_of_id="Idempotency-Key",
@@ -216,8 +216,25 @@ def _store(
             conversation_id = conversation.pk
         else:
             interrupt_abandoned(owner_id=owner.pk, conversation_id=conversation_id, is_dead=is_dead)
-        rows = _append(owner, conversation_id, drafts, parent)
-    row = rows[-1]
+        return append_turn(owner, conversation_id, drafts, parent)
+
+
+def append_turn(
+    owner: User,
+    conversation_id: uuid.UUID,
+    drafts: list[MessageDraft],
+    parent: Parent,
+    *,
+    beside: bool = False,
+) -> Turn:
+    """Append the messages of a turn, of which the last is its empty answer. In a transaction.
+
+    `beside` lets it begin while answers of other branches run.
+
+    Raises InvalidValue, TurnRunning, and KeyReused where messages with these ids are stored.
+    """
+    rows = _append(owner, conversation_id, drafts, parent, beside)
+    row, answer = rows[-1], drafts[-1]
     return Turn(
         id=row["id"],
         owner_id=owner.pk,
@@ -232,7 +249,11 @@ def _store(
 
 
 def _append(
-    owner: User, conversation_id: uuid.UUID, drafts: list[MessageDraft], parent: Parent
+    owner: User,
+    conversation_id: uuid.UUID,
+    drafts: list[MessageDraft],
+    parent: Parent,
+    beside: bool,
 ) -> list[Row]:
     """In a transaction. Raises KeyReused where an earlier request stored them."""
     stored: list[Row] = []
@@ -248,6 +269,7 @@ def _append(
                 access=AccessContext(Caller(owner)),
                 from_client=False,
                 parents=[first, *[None] * (len(batch) - 1)] if first else [],
+                beside=beside,
             )
         except InvalidValue as error:
             error.field = _path_in_request(error.field or "", start, len(drafts))

@@ -5,15 +5,17 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain, groupby
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import transaction
 from django.db.models import QuerySet, TextField
 from django.db.models.functions import Cast
 
 from conversations.db.owners import is_distributed
+from conversations.db.read_ahead import read_ahead
 from conversations.db.replicas import Reading, fetch_on, reading_from_now, reads_on
 from conversations.formats import WRITERS, RecordedChat, Writer
 from conversations.models import (
@@ -71,6 +73,8 @@ ONE_BRANCH_A_FILE = "A file of this format has one branch: leave out `branches`.
 
 Progress = Callable[[int], None]
 Sign = Callable[[str], str]
+# A conversation and what the database writes of it; None where that is too long for it.
+Text = tuple[uuid.UUID, str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +90,8 @@ class _Export:
     on_progress: Progress | None = None
     # Whether its records are stored already.
     is_recorded: bool = False
+    # How many database sessions read what the database writes.
+    jobs: int = 1
 
     def name_of(self, username: str) -> str:
         """What the reader of the file calls an owner: a trusted client, by its names."""
@@ -98,6 +104,15 @@ class _Export:
         return self.access.caller is None or self.access.caller.reader
 
 
+class _Part(NamedTuple):
+    """Conversations that are written by the database, or one after the other in Python, and the
+    ids of those with reviews."""
+
+    chats: list[ListedChat]
+    is_plain: bool
+    reviewed: set[uuid.UUID]
+
+
 def export_conversations(
     *,
     conversations: QuerySet[Conversation],
@@ -107,22 +122,26 @@ def export_conversations(
     owner_id: int | None = None,
     sign: Sign | None = None,
     on_progress: Progress | None = None,
+    jobs: int = 1,
 ) -> Iterator[str]:
     """Yield the text of an export file in chunks, the conversations in order of their ids.
 
     A format that keeps no tree gets the active path of each conversation, or with `branches="all"`
-    each path as a conversation. Stores an AccessRecord for each conversation of somebody else that
-    staff export. Holds at most WRITTEN_AT_ONCE messages in memory. Read on a replica that has all
-    that is stored at the call, and on the primary from where that one fails. `on_progress` is
-    called with the number of conversations so far. Raises, at the call, InvalidValue for an
-    unknown format or choice of branches, for a format with one conversation a file where there are
-    several, and ReasonRequired if the settings require a reason; `owner_id` is whose all of the
-    conversations are, where that is known. `sign` turns the text of each into what is written.
+    each path as a conversation. Stores an AccessRecord for each conversation of somebody else
+    that staff export. Holds at most WRITTEN_AT_ONCE messages in memory for each of `jobs`, the
+    number of database sessions that write text at once, of which those of formats that the
+    database writes may have more than one; they do not see what the caller has not committed.
+    Read on a replica that has all that is stored at the call, and on the primary from where
+    that one fails. `on_progress` is called with the number of conversations so far. Raises, at
+    the call, InvalidValue for an unknown format or choice of branches, for a format with one
+    conversation a file where there are several, and ReasonRequired if the settings require a
+    reason; `owner_id` is whose all of the conversations are, where that is known. `sign` turns
+    the text of each into what is written.
     """
     export = _checked(conversations, file_format, access, branches, owner_id, sign, on_progress)
     if export.writer.one_a_file and conversations.order_by()[:2].count() > 1:
         raise InvalidValue(ONE_A_FILE, field="format")
-    return _one_file(export)
+    return _one_file(replace(export, jobs=jobs))
 
 
 def export_files(
@@ -211,20 +230,23 @@ def _one_file(export: _Export) -> Iterator[str]:
 def _chunks(export: _Export) -> Iterator[Iterator[str]]:
     """The text of one conversation each, or of several that the database writes."""
     done = 0
+    for part, texts in read_ahead(_parts(export), partial(_texts_of, export), sessions=export.jobs):
+        if texts is None:
+            for _, chats in _recorded(export, part.chats, part.reviewed):
+                yield from map(export.writer.write, chats)
+                done = _told(export, done + 1)
+        else:
+            yield from _written(export, part, texts)
+            done = _told(export, done + len(part.chats))
+
+
+def _parts(export: _Export) -> Iterator[_Part]:
     for batch in _batches(export):
         reviewed = _reviewed_among(export, batch)
         plain = _plain_among(export, batch)
         for is_plain, group in groupby(batch, plain.__contains__):
-            for part in within(group, WRITTEN_AT_ONCE):
-                texts = _written(export, part, reviewed) if is_plain else None
-                if texts is not None:
-                    if texts:  # they may all be deleted
-                        yield _joined(texts)
-                    done = _told(export, done + len(part))
-                    continue
-                for _, chats in _recorded(export, part, reviewed):
-                    yield from map(export.writer.write, chats)
-                    done = _told(export, done + 1)
+            for chats in within(group, WRITTEN_AT_ONCE):
+                yield _Part(chats, is_plain, reviewed)
 
 
 def _joined(texts: list[str]) -> Iterator[str]:
@@ -291,28 +313,43 @@ def _of_batch(model: type[Message | Review], batch: list[ListedChat]) -> QuerySe
     return model._default_manager.filter(user_id__in=owners, conversation_id__in=ids)
 
 
-def _written(export: _Export, part: list[ListedChat], reviewed: set[uuid.UUID]) -> list[str] | None:
-    """The texts of these as the database writes them, or None where one is too long for that."""
+def _texts_of(export: _Export, part: _Part) -> list[Text] | None:
+    """As the database writes them, those that are still there; None where Python does."""
+    if not part.is_plain:
+        return None
     lines = [
         Line(
             one.user_id,
             one.pk,
             one.last_sequence,
             export.name_of(one.username),
-            one.pk in reviewed,
+            one.pk in part.reviewed,
         )
-        for one in part
+        for one in part.chats
     ]
-    between = export.writer.between
     with reads_on(export.reading):
-        texts = objects_of(lines, end=between or "\n")
-    if texts:
-        texts[-1] = texts[-1].removesuffix(between)
-    return texts
+        texts = objects_of(lines, end=export.writer.between or "\n")
+    return [(one.pk, None) for one in part.chats] if texts is None else texts
+
+
+def _written(export: _Export, part: _Part, texts: list[Text]) -> Iterator[Iterator[str]]:
+    """The texts; of those too long for the database as the writer does, with few messages in
+    memory."""
+    listed = {one.pk: one for one in part.chats}
+    for is_long, group in groupby(texts, lambda text: text[1] is None):
+        some = list(group)
+        if is_long:
+            long = [listed[id_] for id_, _ in some]
+            for _, chats in _recorded(export, long, part.reviewed, by_size=True):
+                yield from map(export.writer.write, chats)
+        else:
+            found = [text or "" for _, text in some]
+            found[-1] = found[-1].removesuffix(export.writer.between)
+            yield _joined(found)
 
 
 def _recorded(
-    export: _Export, batch: list[ListedChat], reviewed: set[uuid.UUID]
+    export: _Export, batch: list[ListedChat], reviewed: set[uuid.UUID], *, by_size: bool = False
 ) -> Iterator[tuple[str, Iterator[RecordedChat]]]:
     """By id the conversations, each as one or several."""
     rows = Conversation.objects.filter(
@@ -321,5 +358,7 @@ def _recorded(
     if export.writer.json_as_text:
         rows = rows.annotate(metadata_text=Cast("metadata", TextField()))
     found = fetch_on(export.reading, rows.select_related("user").order_by("pk"))
-    recorder = Recorder(export.writer, export.branches, export.reading, export.name_of, reviewed)
+    recorder = Recorder(
+        export.writer, export.branches, export.reading, export.name_of, reviewed, by_size=by_size
+    )
     return groupby(recorder.chats(found), attrgetter("id"))

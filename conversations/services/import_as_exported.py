@@ -32,7 +32,8 @@ from conversations.services.conversation_values import LONG_TEXT, checked_tags
 from conversations.services.drafts import OUT_OF_RANGE
 from conversations.services.errors import Conflict, InvalidValue, ServiceError
 from conversations.services.export import export_conversations
-from conversations.services.import_one import STORED_DIFFERS, as_imported, new_conversation
+from conversations.services.import_additions import STORED_DIFFERS
+from conversations.services.import_one import as_imported, new_conversation
 from conversations.services.imported_rows import NewRows, message_row, place, row_of
 from conversations.services.reviews import check_review
 from conversations.services.validators import check_text

@@ -27,6 +27,7 @@ from conversations.services.conversations import (
 )
 from conversations.services.database_errors import not_found_from
 from conversations.services.errors import Conflict, Deleted, ServiceError
+from conversations.services.import_additions import STORED_COLUMNS, Matching
 from conversations.services.import_as_exported import (
     ANOTHERS,
     check_stored_as_exported,
@@ -35,16 +36,17 @@ from conversations.services.import_as_exported import (
 )
 from conversations.services.import_dry_run import Seen
 from conversations.services.import_one import (
-    STORED_COLUMNS,
-    check_stored,
+    ALREADY_STORED,
+    Added,
+    has_all,
     ids_of,
     new_conversation,
     store_alone,
 )
 from conversations.services.imported_rows import NewRows, can_be_made, rows_of
 
-# Whether a conversation is stored now (False: it was before), or why it is refused.
-Outcome = bool | ServiceError
+# What is stored of a conversation now, or why it is refused.
+Outcome = Added | ServiceError
 
 
 @dataclass(slots=True)
@@ -85,20 +87,24 @@ class Item:
 
 
 def store_batch(items: Sequence[Item]) -> list[Outcome]:
-    """Store what is new, each conversation whole or not at all; what became of each."""
+    """Store what is new, each conversation whole or not at all; what became of each.
+
+    What a stored conversation lacks is added to it alone, by `store_alone`.
+    """
     known = _Known(items)
     outcomes: dict[int, Outcome] = {}
     new: dict[int, NewRows] = {}
     for place, item in enumerate(items):
         try:
-            if known.is_stored(item):
-                outcomes[place] = False
-            elif known.claim(item) and item.goes_along:
+            id_ = known.stored_id(item)
+            if id_ is not None and known.has_all(item, id_):
+                outcomes[place] = ALREADY_STORED
+            elif id_ is None and known.claim(item) and item.goes_along:
                 new[place] = item.new_rows()
         except ServiceError as error:
             outcomes[place] = error
     if _copied(list(new.values())):
-        outcomes |= dict.fromkeys(new, True)
+        outcomes |= {place: Added(True, items[place].drafts) for place in new}
     return [
         outcomes[place] if place in outcomes else _stored_alone(item)
         for place, item in enumerate(items)
@@ -108,21 +114,27 @@ def store_batch(items: Sequence[Item]) -> list[Outcome]:
 def look_at_batch(items: Sequence[Item], seen: Seen) -> list[Outcome]:
     """The outcomes that `store_batch` would have; nothing is stored."""
     known = _Known(items)
-    return [_outcome(_would_be_new, item, known, seen) for item in items]
+    return [_outcome(_would_add, item, known, seen) for item in items]
 
 
-def _would_be_new(item: Item, known: _Known, seen: Seen) -> bool:
-    if known.is_stored(item):
-        return False
+def _would_add(item: Item, known: _Known, seen: Seen) -> Added:
+    id_ = known.stored_id(item)
+    if id_ is not None and known.has_all(item, id_):
+        return ALREADY_STORED
     keys = [key.bytes for key in item.ids]
-    if seen.has(keys, item.chat, item.drafts, item.external_key):
-        return False
-    item.new_rows()
-    seen.add(keys[0], item.chat, item.drafts, item.external_key)
-    return True
+    if id_ is not None:
+        additions = Matching(item.owner_id, id_, item.chat, item.drafts).additions
+        indexes = [addition.index for addition in additions]
+    else:
+        indexes = list(range(len(item.drafts)))
+    before, left = seen.without(keys, item.chat, item.drafts, item.external_key, indexes)
+    if id_ is None and not before:
+        item.new_rows()
+    seen.add(keys, item.chat, item.drafts, item.external_key, left)
+    return Added(id_ is None and not before, [item.drafts[index] for index in left])
 
 
-def _outcome(store: Callable[..., bool], *given: Any) -> Outcome:
+def _outcome(store: Callable[..., Added], *given: Any) -> Outcome:
     try:
         return store(*given)
     except ServiceError as error:
@@ -139,18 +151,24 @@ def _stored_alone(item: Item) -> Outcome:
     return _outcome(store_alone, item.chat, item.drafts, item.ids, item.owner_id, item.source)
 
 
-def _store_as_exported(item: Item) -> bool:
-    """True if stored now, False if it was stored before, just so."""
-    if _Known([item]).is_stored(item):
-        return False
+def _store_as_exported(item: Item) -> Added:
+    """Store it, unless it was stored before, just so."""
+    if _is_stored_as_exported(item):
+        return ALREADY_STORED
     rows = item.new_rows()
     with transaction.atomic():
         if insert_conversation(Conversation(**rows.conversation)):
             _copy_parts([rows])
-            return True
-    if _Known([item]).is_stored(item):  # by another process, this moment
-        return False
+            return Added(True, item.drafts)
+    if _is_stored_as_exported(item):  # by another process, this moment
+        return ALREADY_STORED
     raise Conflict(ANOTHER_CONVERSATION, field="id")
+
+
+def _is_stored_as_exported(item: Item) -> bool:
+    known = _Known([item])
+    id_ = known.stored_id(item)
+    return id_ is not None and known.has_all(item, id_)
 
 
 def _copied(new: Sequence[NewRows]) -> bool:
@@ -196,8 +214,8 @@ class _Known:
         self._messages = self._messages_of(items)
         self._exported = self._exported_of(items)
 
-    def is_stored(self, item: Item) -> bool:
-        """Whether it is, with these messages. Raises Conflict and Deleted, as `store_alone`."""
+    def stored_id(self, item: Item) -> uuid.UUID | None:
+        """The id under which it is stored. Raises Conflict and Deleted, as `store_alone`."""
         id_ = self._stored_id(item)
         if item.chat.exported is not None:
             self._check_id(item)
@@ -206,13 +224,15 @@ class _Known:
         taken_by = self._external.get(item.external_key) if item.external_key else None
         if taken_by is not None and taken_by != (id_ or item.ids[0]):
             raise Conflict(TAKEN_EXTERNAL_ID, field="external_id")
-        if id_ is None:
-            return False
+        return id_
+
+    def has_all(self, item: Item, id_: uuid.UUID) -> bool:
+        """Whether what is stored under this id has these messages, as far as a glance tells. Raises
+        Conflict for one of an export of ours that is stored otherwise."""
         if item.chat.exported is not None:
             check_stored_as_exported(item.chat, item.drafts, self._exported.get(id_))
             return True
-        check_stored(item.owner_id, id_, item.chat, item.drafts, self._messages.get(id_))
-        return True
+        return has_all(item.owner_id, id_, item.chat, item.drafts, self._messages.get(id_))
 
     def _check_id(self, item: Item) -> None:
         """An id of ours is one for all owners, and was, where its conversation is deleted."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
+import struct
 from collections.abc import Sequence
 
 import orjson
@@ -11,12 +12,15 @@ import orjson
 from conversations.formats import Chat, MessageDraft
 from conversations.services.conversations import TAKEN_EXTERNAL_ID
 from conversations.services.errors import Conflict
+from conversations.services.import_additions import SAID, STORED_DIFFERS, names_of
 from conversations.services.import_as_exported import IN_FILE_TWICE, digest_of
-from conversations.services.import_one import COMPARED, STORED_DIFFERS, STORED_IS_SHORTER
 from conversations.services.validators import as_stored
 
-_DIGEST_BYTES = 8
+# Of a message: its index in the file that it was seen in, and a digest of what it is.
+_MESSAGE = struct.Struct(">I8s")
 _TABLE = "CREATE TABLE seen (key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID"
+
+_ExternalKey = tuple[int, str] | None
 
 
 class Seen:
@@ -31,73 +35,89 @@ class Seen:
     def close(self) -> None:
         self._database.close()
 
-    def add(
-        self,
-        key: bytes,
-        chat: Chat,
-        drafts: Sequence[MessageDraft],
-        external_key: tuple[int, str] | None,
-    ) -> None:
-        self._store(key, _digests(chat, drafts))
-        if external_key:
-            self._store(_bytes_of(external_key), key)
-
-    def has(
+    def without(
         self,
         keys: Sequence[bytes],
         chat: Chat,
         drafts: Sequence[MessageDraft],
-        external_key: tuple[int, str] | None,
-    ) -> bool:
-        """Whether a conversation with one of these keys was added that begins with these messages.
+        external_key: _ExternalKey,
+        indexes: Sequence[int],
+    ) -> tuple[bool, list[int]]:
+        """Whether a conversation with one of these keys was added, and which of the messages with
+        these indexes it did not have.
 
         Raises Conflict for one with other messages, and for the external id of another one.
         """
-        found = [(key, value) for key in keys if (value := self._find(key)) is not None]
-        own = found[0][0] if found else keys[0]
-        if external_key and self._find(_bytes_of(external_key)) not in (None, own):
+        key = self._key_of(keys)
+        value = self._find(key)
+        if external_key and self._find(_bytes_of(external_key)) not in (None, key):
             raise Conflict(TAKEN_EXTERNAL_ID, field="external_id")
-        if found and chat.exported is not None:
-            if found[0][1] != _digests(chat, drafts):
+        if value is None:
+            return False, list(indexes)
+        if chat.exported is not None:
+            if value != digest_of(chat, drafts):
                 raise Conflict(IN_FILE_TWICE, field="id")
-        elif found:
-            _compare(found[0][1], _digests(chat, drafts))
-        return bool(found)
+            return True, []
+        return True, _not_in(value, chat, drafts, indexes)
+
+    def add(
+        self,
+        keys: Sequence[bytes],
+        chat: Chat,
+        drafts: Sequence[MessageDraft],
+        external_key: _ExternalKey,
+        indexes: Sequence[int],
+    ) -> None:
+        """Note the messages with these indexes."""
+        key = self._key_of(keys)
+        if chat.exported is not None:
+            self._store(key, digest_of(chat, drafts))
+        elif indexes:
+            digests = _digests(chat, drafts)
+            added = b"".join(_MESSAGE.pack(index, digests[index]) for index in indexes)
+            self._store(key, (self._find(key) or b"") + added)
+        if external_key:
+            self._store(_bytes_of(external_key), key)
+
+    def _key_of(self, keys: Sequence[bytes]) -> bytes:
+        """The one that was added, or else the first."""
+        return next((key for key in keys if self._find(key) is not None), keys[0])
 
     def _find(self, key: bytes) -> bytes | None:
         row = self._database.execute("SELECT value FROM seen WHERE key = ?", [key]).fetchone()
         return None if row is None else row[0]
 
     def _store(self, key: bytes, value: bytes) -> None:
-        self._database.execute("INSERT OR IGNORE INTO seen VALUES (?, ?)", [key, value])
+        self._database.execute("INSERT OR REPLACE INTO seen VALUES (?, ?)", [key, value])
 
 
 def _bytes_of(external_key: tuple[int, str]) -> bytes:
     return orjson.dumps(external_key)
 
 
-def _digests(chat: Chat, drafts: Sequence[MessageDraft]) -> bytes:
-    """Of each message, with what it follows; or one of all of it, as it was exported."""
-    if chat.exported is not None:
-        return digest_of(chat, drafts)
-    parents = chat.parents or [None] * len(drafts)
-    branches = chat.branches or [None] * len(drafts)
-    values = (
-        [*(as_stored(getattr(draft, name)) for name in COMPARED), *place]
-        for draft, *place in zip(drafts, parents, branches, strict=True)
-    )
-    return b"".join(
-        hashlib.sha256(orjson.dumps(each, default=str)).digest()[:_DIGEST_BYTES] for each in values
-    )
+def _not_in(
+    value: bytes, chat: Chat, drafts: Sequence[MessageDraft], indexes: Sequence[int]
+) -> list[int]:
+    """As `import_additions.Matching` finds them. Raises Conflict."""
+    seen = dict(_MESSAGE.iter_unpack(value))
+    digests, there = _digests(chat, drafts), set(seen.values())
+    new = [index for index in indexes if digests[index] not in there]
+    names = names_of(drafts)
+    for index in new:
+        if index in seen and names[index] is None:
+            raise Conflict(STORED_DIFFERS, field=f"messages.{index}")
+    return new
 
 
-def _compare(stored: bytes, given: bytes) -> None:
-    if stored.startswith(given):
-        return
-    if given.startswith(stored):
-        counts = {"stored": len(stored) // _DIGEST_BYTES, "given": len(given) // _DIGEST_BYTES}
-        raise Conflict(STORED_IS_SHORTER.format(**counts), field="messages")
-    starts = range(0, len(given), _DIGEST_BYTES)
-    ends = ((start, start + _DIGEST_BYTES) for start in starts)
-    index = next(at for at, (a, b) in enumerate(ends) if stored[a:b] != given[a:b])
-    raise Conflict(STORED_DIFFERS, field=f"messages.{index}")
+def _digests(chat: Chat, drafts: Sequence[MessageDraft]) -> list[bytes]:
+    """Of each message the id that the application gave it, or what it says and after which one."""
+    digests: list[bytes] = []
+    for index, (draft, name) in enumerate(zip(drafts, names_of(drafts), strict=True)):
+        follows = index - 1 if index else None
+        if chat.parents:
+            follows = chat.parents[index]
+        before = b"" if follows is None else digests[follows]
+        said = [as_stored(getattr(draft, column)) for column in SAID]
+        value = orjson.dumps(name if name is not None else [before.hex(), *said], default=str)
+        digests.append(hashlib.sha256(value).digest()[:8])
+    return digests

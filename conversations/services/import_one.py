@@ -8,14 +8,14 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
 from conversations.db.bulk_rows import Row
-from conversations.formats import RECORDED_FIELDS, Chat, MessageDraft
+from conversations.formats import Chat, MessageDraft
 from conversations.models import (
     DEFAULT_TITLE,
     Conversation,
@@ -38,29 +38,34 @@ from conversations.services.conversations import (
     TAKEN_EXTERNAL_ID,
     insert_conversation,
 )
-from conversations.services.drafts import check_drafts, first_difference
+from conversations.services.drafts import check_drafts
 from conversations.services.errors import Conflict, Deleted, InvalidValue
+from conversations.services.import_additions import (
+    STORED_COLUMNS,
+    add_to_stored,
+    forms_of,
+    is_same,
+    names_of,
+)
 from conversations.services.imported_trees import (
     first_difference_of_trees,
     import_key,
+    message_id,
     parents_of,
     show_active,
 )
 from conversations.services.validators import check_json, check_text
 
-STORED_DIFFERS = "The conversation stored under this id has another value here."
-STORED_IS_SHORTER = (
-    "The conversation stored under this id has only {stored:,} of these {given:,} messages."
-)
 
-# The immutable columns of a message; metadata and ratings may be changed after the import.
-COMPARED = tuple(
-    name
-    for name in RECORDED_FIELDS
-    if name not in {"metadata", "rating", "rating_comment", "created_at"}
-)
-# What `check_stored` compares, and needs to compare it.
-STORED_COLUMNS = ("id", "sequence", "branch", *RECORDED_FIELDS, "updated_at")
+class Added(NamedTuple):
+    """What an import has stored of a conversation: all of it, if it is `new`, or what was not there
+    yet."""
+
+    new: bool
+    messages: Sequence[MessageDraft]
+
+
+ALREADY_STORED = Added(False, ())
 
 
 def ids_of(chat: Chat, owner_id: int, source: str) -> list[uuid.UUID]:
@@ -129,11 +134,12 @@ def new_conversation(
 
 def store_alone(
     chat: Chat, drafts: list[MessageDraft], ids: Sequence[uuid.UUID], owner_id: int, source: str
-) -> bool:
-    """Store a checked conversation in a transaction of its own, by the functions that append.
+) -> Added:
+    """Store a checked conversation in a transaction of its own, by the functions that append, or
+    what it has beyond the stored one.
 
-    `ids` are those of `ids_of`. True if stored now, False if it was stored before. Raises
-    ServiceError, and IntegrityError if the owner is erased meanwhile.
+    `ids` are those of `ids_of`. Raises ServiceError, and IntegrityError if the owner is erased
+    meanwhile.
     """
     conversation_id, *earlier_ids = ids
     stored = Conversation.objects.owned_by(owner_id).filter(pk__in=earlier_ids)
@@ -145,11 +151,12 @@ def store_alone(
         with transaction.atomic():
             if insert_conversation(new_conversation(chat, conversation_id, owner_id, source)):
                 _append(owner_id, conversation_id, chat, drafts)
-                return True
+                return Added(True, drafts)
     if chat.external_id is not None:
         _check_external_id_free(owner_id, conversation_id, chat.external_id)
-    check_stored(owner_id, conversation_id, chat, drafts)
-    return False
+    if has_all(owner_id, conversation_id, chat, drafts):
+        return ALREADY_STORED
+    return Added(False, add_to_stored(owner_id, conversation_id, chat, drafts))
 
 
 def _check_external_id_free(owner_id: int, conversation_id: uuid.UUID, external_id: str) -> None:
@@ -181,34 +188,27 @@ def _append(
         show_active(owner_id, conversation_id, chat)
 
 
-def stored_messages(owner_id: int, conversation_id: uuid.UUID, count: int) -> list[Row]:
-    """The first messages of a stored conversation, for `check_stored`."""
-    messages = Message.objects.of(owner_id, conversation_id).in_order()
-    return list(messages.values(*STORED_COLUMNS)[:count])
-
-
-def check_stored(
+def has_all(
     owner_id: int,
     conversation_id: uuid.UUID,
     chat: Chat,
     drafts: Sequence[MessageDraft],
     stored: Sequence[Row] | None = None,
-) -> None:
-    """Raise Conflict unless the stored conversation begins with these messages, as they are read
-    now or as they were by earlier releases, each after the same message.
+) -> bool:
+    """Whether the stored conversation begins with these messages, as they are read now or as they
+    were by earlier releases, each after the same message. If not, it may yet have them.
 
     `stored` are its messages, if the caller has read them.
     """
     if stored is None:
-        stored = stored_messages(owner_id, conversation_id, len(drafts))
+        messages = Message.objects.of(owner_id, conversation_id).in_order()
+        stored = list(messages.values(*STORED_COLUMNS)[: len(drafts)])
     stored = stored[: len(drafts)]
-    befores = chat.earlier.messages if chat.earlier else drafts
-    for index, (row, draft, before) in enumerate(zip(stored, drafts, befores, strict=False)):
-        changed = first_difference(row, draft, COMPARED)
-        if changed and (before is draft or first_difference(row, before, COMPARED)):
-            raise Conflict(STORED_DIFFERS, field=f"messages.{index}.{changed}")
-    if difference := first_difference_of_trees(owner_id, conversation_id, chat, stored):
-        raise Conflict(STORED_DIFFERS, field=difference)
     if len(stored) < len(drafts):
-        text = STORED_IS_SHORTER.format(stored=len(stored), given=len(drafts))
-        raise Conflict(text, field="messages")
+        return False
+    names = names_of(drafts)
+    for index, row in enumerate(stored):
+        emptied = row["emptied_at"] and row["id"] == message_id(conversation_id, index)
+        if not emptied and not is_same(row, names[index], forms_of(chat, drafts, index)):
+            return False
+    return first_difference_of_trees(owner_id, conversation_id, chat, stored) is None

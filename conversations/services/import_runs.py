@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
@@ -110,11 +111,15 @@ def _import(run: ImportRun, files: Files) -> None:
     importer.finish()
 
 
-_COUNTS = ("read", "created", "already_there", "rejections", "messages", "tool_calls")
+_COUNTS = (
+    *("read", "created", "extended", "already_there", "rejections", "messages", "tool_calls"),
+    "formats",
+)
 
 
 def _report_of(run: ImportRun) -> ImportReport:
-    return ImportReport(**{name: getattr(run, name) for name in _COUNTS})
+    values = {name: getattr(run, name) for name in _COUNTS}
+    return ImportReport(**values | {"formats": Counter(run.formats)})
 
 
 def _owners_of(run: ImportRun) -> int | OwnersFrom:

@@ -26,7 +26,8 @@ OnRejected = Callable[[str, Rejected], None]
 
 @dataclass(slots=True)
 class ImportReport:
-    """Counts of conversations by result; `messages` and `tool_calls` count those created.
+    """Counts of conversations by result; `messages` and `tool_calls` count those created, also in
+    conversations that were stored before and had grown in the file: the `extended`.
 
     `rejected` has the first REJECTIONS_KEPT of the `rejections`, `formats` how many conversations
     were read in each format.
@@ -34,6 +35,7 @@ class ImportReport:
 
     read: int = 0
     created: int = 0
+    extended: int = 0
     already_there: int = 0
     rejections: int = 0
     messages: int = 0
@@ -78,9 +80,10 @@ class Importer:
     `owners` is the id of their owner, or says where they name their owners. Owner, source
     ("import:openai", which is stored) and the key of a conversation determine its id, so that a
     repeated import finds the stored rows. These are not changed: a conversation counts as already
-    stored if the stored one begins with the same messages (title and metadata may have changed
-    since), else it is rejected. So an import that was killed is completed by running it again. One
-    with `exported` has its own id, and is already stored only if it is stored just so.
+    stored if the stored one has its messages (title and metadata may have changed since), else
+    those are added that it lacks (`import_additions.py`). So an import that was killed is completed
+    by running it again. One with `exported` has its own id, and is already stored only if it is
+    stored just so.
 
     A dry run stores nothing, and has the same report. `on_rejected` is called with the place that
     was given to `add` and why it is refused, in the order of the file; `on_progress` after each
@@ -175,10 +178,13 @@ class Importer:
         if isinstance(outcome, ServiceError):
             assert isinstance(read.chat, Chat)
             read.chat = _rejected(read.chat, outcome)
-        elif outcome:
+            return
+        self.report.messages += len(outcome.messages)
+        self.report.tool_calls += sum(len(draft.tool_calls or ()) for draft in outcome.messages)
+        if outcome.new:
             self.report.created += 1
-            self.report.messages += len(read.drafts)
-            self.report.tool_calls += sum(len(draft.tool_calls or ()) for draft in read.drafts)
+        elif outcome.messages:
+            self.report.extended += 1
         else:
             self.report.already_there += 1
 

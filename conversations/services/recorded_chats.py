@@ -13,7 +13,8 @@ from itertools import groupby
 from operator import itemgetter
 from typing import TypeVar
 
-from django.db.models import JSONField, QuerySet, Subquery, TextField
+from django.db.models import BigIntegerField, JSONField, QuerySet, Subquery, TextField
+from django.db.models.expressions import RawSQL
 from django.db.models.functions import Cast
 
 from conversations.db.bulk_rows import Row
@@ -34,6 +35,7 @@ from conversations.selectors.whole_trees import Parents, shown_in_file, written_
 from conversations.services.audit import ListedChat
 
 MESSAGE_BATCH = 500
+PIECE_BYTES = 4 * 1024 * 1024
 ACTIVE, ALL = BRANCHES = ("active", "all")
 
 _NO_COLUMNS = {"id", "owner", "messages", "active_branch", "branch"}
@@ -44,13 +46,23 @@ _READ_COLUMNS = (*_MESSAGE_COLUMNS, "conversation_id", "branch", "updated_at")
 _JSON_COLUMNS = frozenset(
     name for name in _READ_COLUMNS if isinstance(Message._meta.get_field(name), JSONField)
 )
+# In bytes, as it is stored; what is compressed is not read for it.
+_SIZE = RawSQL(  # noqa: S611
+    " + ".join(
+        ["octet_length(content)"]
+        + [f"coalesce(pg_column_size({name}), 0)" for name in sorted(_JSON_COLUMNS)]
+    ),
+    (),
+    output_field=BigIntegerField(),
+)
 _Batches = Iterator[list[Row]]
 Listed = TypeVar("Listed", Conversation, ListedChat)
 
 
 class Recorder:
     """Reads conversations for a writer. `name_of` is what the reader of the file calls an owner;
-    `reviewed` are the conversations whose reviews are read."""
+    `reviewed` are the conversations whose reviews are read. `by_size`: they are long, so as many
+    messages are read at once as have about PIECE_BYTES."""
 
     def __init__(
         self,
@@ -59,7 +71,10 @@ class Recorder:
         reading: Reading | None,
         name_of: Callable[[str], str],
         reviewed: set[uuid.UUID],
+        *,
+        by_size: bool = False,
     ) -> None:
+        self._by_size = by_size
         self._writer, self._branches, self._reading = writer, branches, reading
         self._name_of, self._reviewed = name_of, reviewed
 
@@ -67,7 +82,7 @@ class Recorder:
         """The conversations as they were when their rows were read, each whole or one for each
         chosen path. The messages of one are to be read before the next one is taken."""
         for is_short, some in groupby(batch, _is_short):
-            if is_short:
+            if is_short and not self._by_size:
                 yield from self._short(list(some))
             else:
                 for conversation in some:
@@ -155,9 +170,25 @@ class Recorder:
         messages = Message.objects.of(conversation.user_id, conversation.pk)
         known = messages.filter(sequence__lte=conversation.last_sequence).in_order()
         last = 0
+        if self._by_size:
+            for last, until in self._pieces(known):
+                yield self._rows(known.filter(sequence__gt=last, sequence__lte=until))
+            return
         while batch := self._rows(known.filter(sequence__gt=last)[:MESSAGE_BATCH]):
             yield batch
             last = batch[-1]["sequence"]
+
+    def _pieces(self, messages: QuerySet[Message]) -> Iterator[tuple[int, int]]:
+        """After and up to which sequences they have PIECE_BYTES together, or are a single one."""
+        after = until = size = 0
+        sizes = fetch_on(self._reading, messages.values_list("sequence", _SIZE))
+        for sequence, bytes_ in sizes:
+            if size and size + bytes_ > PIECE_BYTES:
+                yield after, until
+                after, size = until, 0
+            until, size = sequence, size + bytes_
+        if until > after:
+            yield after, until
 
     def _rows_with_parents(self, conversation: Conversation) -> _Batches:
         with reads_on(self._reading):

@@ -232,6 +232,7 @@ def _append(turn: Turn, draft: MessageDraft) -> None:
             # Its own, whichever is shown or written to meanwhile.
             branch=turn.branch,
             activate=False,
+            beside=True,
         )
     except NotFound:
         raise TurnEnded from None

@@ -33,7 +33,7 @@ from conversations.api.openai.turn_answers import (
     whole_answer,
 )
 from conversations.api.sse import KEEP_ALIVE, MEDIA_TYPE
-from conversations.api.views import NOT_AN_OBJECT, idempotency_key_of
+from conversations.api.views import NOT_AN_OBJECT, decoded, idempotency_key_of
 from conversations.api.waiting import answer_later
 from conversations.chat.errors import failure_named
 from conversations.chat.forwarding.chat_chunks import chunks_of
@@ -46,8 +46,13 @@ from conversations.formats.chat_completion import completion_of
 from conversations.models import Status
 from conversations.models.turn import Turn
 from conversations.selectors.completions import completion_row
+from conversations.services.recorded_turns import NamedChat
 from conversations.services.validators import check_metadata
 
+# With which a user interface says that it asks for itself, and what for.
+TASK_HEADER = "X-Task"
+# What the name of a conversation of ours begins with; any other is the application's own.
+OURS = "conv_"
 NO_MESSAGES = "At least one message is needed."
 DONE = b"data: [DONE]\n\n"
 
@@ -107,17 +112,16 @@ class ChatCompletionViewSet(StoredCompletionViewSet):
         return answer_later(self, begun.answer, lambda answer: _whole(begun, answer))
 
     def _begin(self, request: Request, body: Json) -> ForwardedTurn | WatchedTurn:
-        named = request.headers.get(HEADER) or body.get("conversation_id")
-        conversation_id = conversation_id_of(named, field=HEADER) if named else None
+        chat = chat_named(request, body)
         user = owner_named(request, self.access, body)
-        owner = owner_to_ask_for(self.access, user, conversation_id)
+        owner = owner_to_ask_for(self.access, user, chat.conversation_id)
         if body.get("store") is False:
             return complete_unstored(owner=owner, body=body)
         return complete(
             owner=owner,
+            chat=chat,
             body=body,
-            conversation_id=conversation_id,
-            metadata=body.get("metadata"),
+            task=request.headers.get(TASK_HEADER) or None,
             key=idempotency_key_of(request),
         )
 
@@ -131,6 +135,22 @@ class ChatCompletionViewSet(StoredCompletionViewSet):
             return _stored(completion_of(row), turn, body)
 
         return answer_later(self, watched.result, answer)
+
+
+def chat_named(request: Request, body: Json) -> NamedChat:
+    """Which conversation a request is about, as far as it says so. Raises NotFound."""
+    metadata = body.get("metadata") or {}
+    given = (
+        decoded(request.headers.get(HEADER, "")),
+        body.get("conversation_id"),
+        metadata.get("conversation_id"),
+    )
+    name = next((one for one in given if isinstance(one, str) and one), None)
+    retries = request.headers.get("X-Stainless-Retry-Count", "0")
+    is_retry = retries.isdigit() and int(retries) > 0
+    if name is None or not name.startswith(OURS):
+        return NamedChat(name=name, is_retry=is_retry)
+    return NamedChat(conversation_id=conversation_id_of(name, field=HEADER), is_retry=is_retry)
 
 
 def _whole(forwarded: ForwardedTurn, answer: Json | None) -> HttpResponseBase:

@@ -16,6 +16,7 @@ from conversations.formats.item_types import Item
 from conversations.formats.response_items import items_of
 from conversations.models import as_read
 from conversations.models.branch_path import LAST
+from conversations.models.message import MAX_ITEM_ID_CHARS
 from conversations.selectors.message_pages import (
     ShownMessage,
     messages_with_ids,
@@ -25,7 +26,6 @@ from conversations.selectors.sent_items import message_of_sent_item
 from conversations.services import NotFound
 
 NO_SUCH_ITEM = "No such item in this conversation."
-_LONGEST_ID = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class ItemPages:
 
     def find(self, item_id: str, *, field: str | None = None) -> FoundItem:
         """The item with this id, which is its own or that of its message. Raises NotFound."""
-        if not (item_id.isprintable() and len(item_id) <= _LONGEST_ID):
+        if not (item_id.isprintable() and len(item_id) <= MAX_ITEM_ID_CHARS):
             raise NotFound(NO_SUCH_ITEM, field=field)
         key, is_numbered = message_id_in(item_id)
         named = None if key is None else self._message(key)

@@ -1,6 +1,6 @@
 """Whose conversation a request is about: who a trusted token says that it acts for.
 
-For every other token the headers are ignored: it acts for its own user.
+For every other token the headers and fields are ignored: it acts for its own user.
 """
 
 from __future__ import annotations
@@ -9,15 +9,35 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
+import jwt
+from django.conf import settings
 from django.contrib.auth.models import User
 from rest_framework.request import Request
 
 from conversations.api.views import decoded
 from conversations.models import AccessAction, AccessContext
-from conversations.services import NotFound, owner_of, owner_to_read, owner_to_write_for
+from conversations.services import (
+    NotAllowed,
+    NotFound,
+    owner_of,
+    owner_to_read,
+    owner_to_write_for,
+)
 from conversations.services.errors import NO_SUCH_CONVERSATION
 
 HEADER = "X-User-Id"
+# Of Open WebUI (ENABLE_FORWARD_USER_INFO_HEADERS): plain, or signed (HS256) with a secret.
+JWT_HEADER = "X-OpenWebUI-User-Jwt"
+PLAIN_HEADERS = {"id": "X-OpenWebUI-User-Id", "email": "X-OpenWebUI-User-Email"}
+CLAIMS = {"id": "sub", "email": "email"}
+# Of a request's body; the first is OpenAI's newer name for the second.
+BODY_FIELDS = ("safety_identifier", "user")
+# Seconds by which the clocks of the two servers may differ.
+LEEWAY = 30
+
+BAD_JWT = "Not signed with OPENWEBUI_JWT_SECRET, expired, or without the claim `{claim}`."
+NO_SECRET = "This server cannot verify it: OPENWEBUI_JWT_SECRET is not set."
+NOT_SIGNED = f"OPENWEBUI_JWT_SECRET is set: users are named in {JWT_HEADER}, signed with it."
 
 
 def owner_named(
@@ -29,18 +49,75 @@ def owner_named(
     `body` is that of a request whose body may name the user. Raises InvalidValue, NotFound,
     NotAllowed.
     """
-    name = name_of_owner(request, access, body)
-    return None if name is None else owner_to_write_for(access, name, field=HEADER)
+    field, name = _named(request, access, body)
+    return None if name is None else owner_to_write_for(access, name, field=field)
 
 
 def name_of_owner(
     request: Request, access: AccessContext, body: Mapping[str, Any] | None = None
 ) -> str | None:
-    """The name by which a trusted client calls the user, within its namespace."""
+    """The name by which a trusted client calls the user, within its namespace. Raises NotAllowed
+    for one that is not signed as it should be."""
+    return _named(request, access, body)[1]
+
+
+def _named(
+    request: Request, access: AccessContext, body: Mapping[str, Any] | None
+) -> tuple[str, str | None]:
+    """Where the request names the user, and the name."""
     caller = access.caller
     if caller is None or not caller.trusted:
-        return None
-    return decoded(request.headers.get(HEADER, "")) or None
+        return HEADER, None
+    if name := said_in_header(request, HEADER):
+        return HEADER, name
+    if found := _in_open_webui(request):
+        return found
+    for field in BODY_FIELDS:
+        value = (body or {}).get(field)
+        if isinstance(value, str) and (name := given(value)):
+            return field, name
+    return HEADER, None
+
+
+def said_in_header(request: Request, name: str) -> str | None:
+    return given(decoded(request.headers.get(name, "")))
+
+
+def given(value: str) -> str | None:
+    """The value, or None for one that a client has left empty, or whose template it has not filled:
+    LibreChat then sends the template."""
+    value = value.strip()
+    return value if value and "{{" not in value else None
+
+
+def _in_open_webui(request: Request) -> tuple[str, str] | None:
+    kind = settings.OPENWEBUI_USER_BY
+    if token := said_in_header(request, JWT_HEADER):
+        return JWT_HEADER, _claim_of(token, CLAIMS[kind])
+    name = said_in_header(request, PLAIN_HEADERS[kind])
+    if name and settings.OPENWEBUI_JWT_SECRET:
+        raise NotAllowed(NOT_SIGNED, field=PLAIN_HEADERS[kind])
+    return (PLAIN_HEADERS[kind], name) if name else None
+
+
+def _claim_of(token: str, claim: str) -> str:
+    secret = settings.OPENWEBUI_JWT_SECRET
+    if not secret:
+        raise NotAllowed(NO_SECRET, field=JWT_HEADER)
+    try:
+        claims = jwt.decode(
+            token,
+            secret,
+            algorithms=["HS256"],
+            options={"require": ["exp", claim], "verify_aud": False},
+            leeway=LEEWAY,
+        )
+    except (jwt.InvalidTokenError, RecursionError):
+        raise NotAllowed(BAD_JWT.format(claim=claim), field=JWT_HEADER) from None
+    name = claims[claim]
+    if not isinstance(name, str) or not name:
+        raise NotAllowed(BAD_JWT.format(claim=claim), field=JWT_HEADER)
+    return name
 
 
 def check_owner(request: Request, access: AccessContext, conversation_id: uuid.UUID) -> None:
@@ -49,9 +126,9 @@ def check_owner(request: Request, access: AccessContext, conversation_id: uuid.U
     An application sets the header once for each of its users: an id that one of them has from
     another must not lead anywhere.
     """
-    name = name_of_owner(request, access)
+    field, name = _named(request, access, None)
     if name is None:
         return
-    named = owner_to_read(access, name, field=HEADER)
+    named = owner_to_read(access, name, field=field)
     if named != owner_of(access, conversation_id, action=AccessAction.READ):
         raise NotFound(NO_SUCH_CONVERSATION)

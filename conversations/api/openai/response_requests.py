@@ -22,12 +22,12 @@ from conversations.api.fields import (
     reader,
 )
 from conversations.api.openai.ids import uuid_in
-from conversations.api.openai.item_pages import NO_SUCH_ITEM, ItemPages
+from conversations.api.openai.item_pages import NO_SUCH_ITEM, FoundItem, ItemPages
 from conversations.api.openai.items import NewItem
 from conversations.api.openai.shapes import NewItemField
 from conversations.api.views import NOT_AN_OBJECT
 from conversations.chat.responses.asked import Asked
-from conversations.chat.responses.respond import path_followed
+from conversations.chat.responses.respond import Followed, path_followed
 from conversations.formats import MessageDraft
 from conversations.formats.item_types import Item
 from conversations.formats.response_items import MESSAGE_KEYS, message_fields, path_in_item
@@ -127,31 +127,35 @@ def read_response_request(request: Request, access: AccessContext) -> Asked:
     asked = Asked(body=body, conversation_id=conversation_id, previous_id=previous_id)
     sent = body.get("input") or []
     items = [_message(sent)] if isinstance(sent, str) else sent
-    if any(isinstance(one, str) for one in given or ()):
-        items, given = _resolved(access, asked, items, given or [])
-    return replace(asked, items=items, drafts=given or [])
+    items, drafts = _resolved(access, asked, items, given or [])
+    return replace(asked, items=items, drafts=drafts)
 
 
 def _resolved(
     access: AccessContext, asked: Asked, items: list[Item], given: list[NewItem]
-) -> tuple[list[Item], list[NewItem]]:
+) -> tuple[list[Item], list[MessageDraft]]:
     """The items without references: what they refer to is in the conversation already, and where it
     is on another of its branches it is repeated. Raises NotFound."""
-    followed = path_followed(access, asked)
+    is_reference = any(isinstance(new, str) for new in given)
+    followed = path_followed(access, asked) if is_reference else None
     shown, stored = [], []
     for place, (item, new) in enumerate(zip(items, given, strict=True)):
-        if isinstance(new, str):
-            field = f"input.{place}.id"
-            if followed is None:
-                raise NotFound(NO_SUCH_ITEM, field=field)
-            pages = ItemPages(followed.owner_id, followed.conversation_id)
-            found = pages.find(new, field=field)
-            if followed.has(found.message_id):
-                continue
-            item, new = found.item, MessageDraft(**message_fields(_as_sent(found.item)))
-        shown.append(item)
-        stored.append(new)
+        if isinstance(new, MessageDraft):
+            shown.append(item)
+            stored.append(new)
+            continue
+        found = _referred(new, followed, f"input.{place}.id")
+        if followed is not None and not followed.has(found.message_id):
+            shown.append(found.item)
+            stored.append(MessageDraft(**message_fields(_as_sent(found.item))))
     return shown, stored
+
+
+def _referred(item_id: str, followed: Followed | None, field: str) -> FoundItem:
+    if followed is None:
+        raise NotFound(NO_SUCH_ITEM, field=field)
+    pages = ItemPages(followed.owner_id, followed.conversation_id)
+    return pages.find(item_id, field=field)
 
 
 def _as_sent(item: Item) -> Item:

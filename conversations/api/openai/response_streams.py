@@ -23,12 +23,14 @@ def response_stream(
 ) -> LiveStream:
     """The events after `seen`. `own`: it is the stream of who asked, with whom the turn ends unless
     it runs in the background."""
-    relays = own and isinstance(watched, RelayedTurn) and not watched.asked.background
-    events = _relayed(watched, request) if relays else _events(watched, request, seen)
-    ends = own and isinstance(watched, RespondingTurn)
-    return event_answer(
-        _frames(events), watched.turn, watched.client_left if ends else watched.leave
-    )
+    if own and isinstance(watched, RelayedTurn) and not watched.asked.background:
+        events = _relayed(watched, request)
+    else:
+        events = _events(watched, request, seen)
+    leave = watched.leave
+    if own and isinstance(watched, RespondingTurn):
+        leave = watched.client_left
+    return event_answer(_frames(events), watched.turn, leave)
 
 
 async def _frames(events: AsyncGenerator[Json | None, None]) -> AsyncGenerator[bytes, None]:

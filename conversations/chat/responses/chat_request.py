@@ -77,13 +77,9 @@ def as_messages(items: Sequence[Json], provider: Provider, model: str) -> list[J
     from agents.exceptions import AgentsException
     from agents.models.chatcmpl_converter import Converter
 
-    shown = [form for item in items if (form := as_library_item(item))]
+    shown: Any = [form for item in items if (form := as_library_item(item))]
     try:
-        messages: Any = Converter.items_to_messages(
-            shown,
-            model=model,
-            base_url=provider.base_url,  # type: ignore[arg-type]
-        )
+        messages: Any = Converter.items_to_messages(shown, model=model, base_url=provider.base_url)
     except AgentsException as error:
         text = NO_SUCH_PART.format(why=str(error)[:_WHY_CHARS])
         raise InvalidValue(text, field="input", code="unsupported_value") from None

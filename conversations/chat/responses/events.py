@@ -78,7 +78,8 @@ class ResponseEvents:
 
     def _of_part(self, part: Json, where: Json, is_done: bool) -> Iterator[tuple[Json, int]]:
         kind, name = part["type"], "refusal" if part["type"] == "refusal" else "text"
-        text, more = part.get(name) or "", {"logprobs": []} if kind == "output_text" else {}
+        text = part.get(name) or ""
+        more: Json = {"logprobs": []} if kind == "output_text" else {}
         if kind == "reasoning_text" and is_done:
             text = text[: self._thought.setdefault(where["output_index"], len(text))]
         yield where | {"type": f"{_PART}.added", "part": part | {name: ""}}, 1

@@ -39,7 +39,7 @@ class Output:
         kind, place, delta = event.get("type"), event.get("output_index"), event.get("delta")
         if kind in ("response.output_item.added", "response.output_item.done"):
             self._put(place, event.get("item"))
-            if kind == "response.output_item.done":
+            if kind == "response.output_item.done" and isinstance(place, int):
                 self._whole.add(place)
         elif kind == "response.content_part.added":
             self._add_part(place, event.get("part"))
@@ -61,10 +61,15 @@ class Output:
             return begins + delta, ""
         return "", ""
 
-    def whole(self) -> list[Json]:
-        """The items that have come to their end, but messages."""
-        found = (self.items[place] for place in sorted(self._whole) if place < len(self.items))
-        return [item for item in found if item.get("type") != "message"]
+    def kept(self) -> list[Json]:
+        """The items that have come to their end, and messages as far as they have come."""
+        found = []
+        for place, item in enumerate(self.items):
+            if place in self._whole:
+                found.append(item)
+            elif item["type"] == "message" and item.get("content"):
+                found.append(item | {"status": "incomplete"})
+        return found
 
     def id_at(self, place: Any, message_id: uuid.UUID) -> str | None:
         """The id of an item as it is read from the record."""

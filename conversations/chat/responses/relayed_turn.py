@@ -150,8 +150,8 @@ class RelayedTurn(RespondingTurn):
 
     def _ended(self, status: Status, finish_reason: str | None, error: str | None = None) -> Turn:
         if status != Status.COMPLETE:
-            # Text and reasoning are kept as they came; of other items those that are whole.
-            self.turn.last.parts = self._output.whole()
+            # A call that is not whole is none.
+            self.turn.last.parts = self._output.kept()
         return super()._ended(status, finish_reason, error)
 
     def state(self) -> Turn:

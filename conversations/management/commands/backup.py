@@ -21,6 +21,8 @@ from conversations.management.arguments import (
     USAGE_ERROR,
     add_epilog,
     add_json_argument,
+    add_output_argument,
+    file_errors,
     print_json,
 )
 from conversations.management.database_copies import (
@@ -63,13 +65,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         add_epilog(parser, EPILOG)
-        parser.add_argument(
-            "-o",
-            "--output",
-            required=True,
-            metavar="FILE",
-            help="path of the file; - for standard output",
-        )
+        add_output_argument(parser)
         parser.add_argument(
             "--verify",
             action="store_true",
@@ -83,14 +79,11 @@ class Command(BaseCommand):
             raise CommandError(NOT_TO_OUTPUT, returncode=USAGE_ERROR)
         started = time.monotonic()
         try:
-            with stopped_by_signals(), output_file(path) as file:
+            with stopped_by_signals(), file_errors(path), output_file(path) as file:
                 state = _write(file, verify=verify)
         except KeyboardInterrupt:
             text = STOPPED.format(path=path)
             raise CommandError(text, returncode=INTERRUPTED) from None
-        except OSError as error:
-            text = f"{path}: {error.strerror}"
-            raise CommandError(text, returncode=USAGE_ERROR) from error
         except (DatabaseError, psycopg2.Error) as error:
             text = CANNOT_READ.format(reason=str(error).strip())
             raise CommandError(text, returncode=USAGE_ERROR) from error

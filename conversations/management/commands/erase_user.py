@@ -17,6 +17,7 @@ from conversations.management.arguments import (
     USAGE_ERROR,
     add_epilog,
     add_json_argument,
+    file_errors,
     print_json,
 )
 from conversations.management.output_file import output_file
@@ -74,12 +75,10 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            self._run(**options)
+            with file_errors():
+                self._run(**options)
         except ServiceError as refusal:
             raise CommandError(refusal.detail) from None
-        except OSError as error:
-            text = f"{error.filename}: {error.strerror}"
-            raise CommandError(text, returncode=USAGE_ERROR) from error
         except KeyboardInterrupt:
             raise CommandError(STOPPED, returncode=INTERRUPTED) from None
 

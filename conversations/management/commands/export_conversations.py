@@ -17,6 +17,8 @@ from conversations.management.arguments import (
     USAGE_ERROR,
     add_epilog,
     add_json_argument,
+    add_output_argument,
+    file_errors,
     print_json,
 )
 from conversations.management.chosen_conversations import (
@@ -33,6 +35,7 @@ from conversations.services.audit import SCRIPT
 from conversations.services.errors import ServiceError
 from conversations.services.export import ACTIVE, BRANCHES, export_conversations, export_files
 
+MAX_JOBS = 16
 STOPPED = "Stopped: {path} is as it was before."
 STOPPED_IN_FOLDER = "Stopped: the files in {path} are complete, but not all are there."
 EXPORTED = "exported {count}"
@@ -54,6 +57,7 @@ status: 0 if all is written, 2 if the export could not run, 130 if it is interru
 
 Examples:
   manage.py export_conversations --format jsonl -o everything.jsonl.gz
+  manage.py export_conversations --format jsonl --jobs 4 -o everything.jsonl
   manage.py export_conversations --format html --user alice -o alice/
   manage.py export_conversations --format vcon --sign-key key.pem --sign-certificates chain.pem \\
       --user alice -o vcons/
@@ -68,13 +72,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         add_epilog(parser, EPILOG)
-        parser.add_argument(
-            "-o",
-            "--output",
-            required=True,
-            metavar="FILE",
-            help="path of the file or folder; - for standard output",
-        )
+        add_output_argument(parser, "path of the file or folder")
         parser.add_argument("--format", required=True, choices=sorted(WRITERS))
         parser.add_argument(
             "--branches",
@@ -88,6 +86,15 @@ class Command(BaseCommand):
         parser.add_argument(
             "--sign-certificates", metavar="FILE", help="the chain of certificates of the key"
         )
+        parser.add_argument(
+            "-j",
+            "--jobs",
+            type=int,
+            default=1,
+            choices=range(1, MAX_JOBS + 1),
+            metavar="N",
+            help=f"jsonl, json in one file: database sessions that read at once, 1 to {MAX_JOBS}",
+        )
         add_json_argument(parser)
         add_choosing_arguments(parser)
 
@@ -96,15 +103,10 @@ class Command(BaseCommand):
         if options["json"] and path == STANDARD_OUTPUT:
             raise CommandError(JSON_TO_STDOUT, returncode=USAGE_ERROR)
         try:
-            count = _export(options)
+            with file_errors(path):
+                count = _exported(options)
         except ServiceError as error:
             text = f"--{error.field}: {error.detail}"
-            raise CommandError(text, returncode=USAGE_ERROR) from error
-        except BrokenPipeError:
-            close_standard_output()
-            sys.exit(OUTPUT_CLOSED)
-        except OSError as error:
-            text = f"{error.filename or path}: {error.strerror}"
             raise CommandError(text, returncode=USAGE_ERROR) from error
         except KeyboardInterrupt:
             raise CommandError(_stopped(path), returncode=INTERRUPTED) from None
@@ -138,6 +140,15 @@ def _is_folder(path: str) -> bool:
     return path != STANDARD_OUTPUT and (path.endswith("/") or Path(path).is_dir())
 
 
+def _exported(options: dict[str, Any]) -> int:
+    """The number of conversations. Ends the process where nobody reads its output any more."""
+    try:
+        return _export(options)
+    except BrokenPipeError:
+        close_standard_output()
+        sys.exit(OUTPUT_CLOSED)
+
+
 def _export(options: dict[str, Any]) -> int:
     """The number of conversations."""
     chosen = chosen_conversations(options)
@@ -156,7 +167,7 @@ def _export(options: dict[str, Any]) -> int:
             _write_folder(Path(options["output"]), given)
         else:
             with output_file(options["output"]) as file:
-                for piece in export_conversations(**given):
+                for piece in export_conversations(**given, jobs=options["jobs"]):
                     file.write(piece.encode())
     return counted.done
 

@@ -18,6 +18,7 @@ from conversations.management.arguments import (
     USAGE_ERROR,
     add_epilog,
     add_json_argument,
+    file_errors,
     print_json,
 )
 from conversations.management.progress import progress_bar
@@ -43,7 +44,8 @@ one of --format; docs/formats.md describes them. A "line" in a report is the lin
 place in its array or database.
 Each conversation is stored completely or rejected, independently of the others. The import is
 idempotent: a conversation is identified by its owner, the format, and its id in the file or,
-without one, its content. So an import that was stopped or killed is completed by the same command.
+without one, its content. So an import that was stopped or killed is completed by the same command,
+and a later export adds what its conversations have beyond the stored ones ("extended").
 --user-from names whose conversations they are: `owner`, where the format has it, or a path into
 their metadata, such as customer.id. The users are made in --namespace, as by the first write of a
 trusted client; a name of staff is rejected.
@@ -105,6 +107,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             with (
+                file_errors("The file"),
                 _opened(options["files"]) as files,
                 _report_file(options["report"]) as report_file,
             ):
@@ -118,9 +121,6 @@ class Command(BaseCommand):
         except ServiceError as error:
             option = "--user" if error.field == "user_id" else f"--{error.field}"
             raise CommandError(f"{option}: {error.detail}", returncode=USAGE_ERROR) from error
-        except OSError as error:
-            text = f"{error.filename or 'The file'}: {error.strerror or error}"
-            raise CommandError(text, returncode=USAGE_ERROR) from error
         except KeyboardInterrupt:
             text = STOPPED if options["dry_run"] else f"{STOPPED} {REST_REMAINS}"
             raise CommandError(text, returncode=INTERRUPTED) from None
@@ -141,13 +141,13 @@ class Command(BaseCommand):
             self.stderr.write(MORE_REJECTED.format(count=more))
         if options["dry_run"]:
             self.stdout.write(DRY_RUN)
-        created = (
-            f"{counted(report.messages, 'message')}, {counted(report.tool_calls, 'tool call')}"
-        )
+        new = f"{counted(report.messages, 'message')}, {counted(report.tool_calls, 'tool call')}"
         self.stdout.write(f"read           {report.read}{_as_formats(report)}")
-        self.stdout.write(f"created        {report.created} ({created})")
+        self.stdout.write(f"created        {report.created}")
+        self.stdout.write(f"extended       {report.extended}")
         self.stdout.write(f"already stored {report.already_there}")
         self.stdout.write(f"rejected       {report.rejections}")
+        self.stdout.write(f"stored         {new}")
 
 
 class _Rejections:
@@ -181,6 +181,7 @@ def _as_json(report: ImportReport, rejections: _Rejections, dry_run: bool) -> di
         "read": report.read,
         "formats": dict(sorted(report.formats.items())),
         "created": report.created,
+        "extended": report.extended,
         "messages": report.messages,
         "tool_calls": report.tool_calls,
         "already_stored": report.already_there,

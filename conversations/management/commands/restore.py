@@ -6,7 +6,7 @@ import re
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from conversations.management.arguments import (
     USAGE_ERROR,
     add_epilog,
     add_json_argument,
+    file_errors,
     print_json,
 )
 from conversations.management.commands.backup import stopped_by_signals
@@ -30,6 +31,7 @@ from conversations.management.database_copies import (
     on_server,
     scratch_database,
     state_of_database,
+    tables_of,
 )
 from conversations.management.postgres_tools import (
     APPLICATION_NAME,
@@ -63,10 +65,16 @@ KEPT = "The database of before is there as {kept}."
 NEXT = "Next: {remedy}"
 LOOK = "run manage.py doctor"
 
+_OTHERS = """
+    SELECT pid FROM pg_stat_activity WHERE datname = current_database()
+    AND pid <> pg_backend_pid() AND backend_type = 'client backend'
+"""
+
 EPILOG = """
 Into an empty database the backup is restored in one transaction. With --replace it is restored
 into a new database beside it, which then takes its name in one transaction, and the one of before
-is dropped: until then that stays as it is, whatever happens. This needs room for both and a role
+is dropped: until then that stays as it is, whatever happens, and whoever writes to it waits, and
+fails in the end. This needs room for both and a role
 with CREATEDB that owns the database; settings and privileges of the database itself (ALTER
 DATABASE … SET, GRANT … ON DATABASE) are not in a backup. Owners and privileges of tables are
 restored only with --owners. Exit status: 0, or 2 if nothing was restored.
@@ -104,14 +112,11 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         path, name = options["file"], database_name()
         try:
-            with stopped_by_signals():
+            with stopped_by_signals(), file_errors(path):
                 kept = self._restore(path, name, options)
         except KeyboardInterrupt:
             text = STOPPED_LATE if self._was_empty and _is_restored() else STOPPED
             raise CommandError(text, returncode=INTERRUPTED) from None
-        except OSError as error:
-            text = f"{path}: {error.strerror}"
-            raise CommandError(text, returncode=USAGE_ERROR) from error
         except (DatabaseError, psycopg2.Error) as error:
             text = CANNOT.format(reason=str(error).strip())
             raise CommandError(text, returncode=USAGE_ERROR) from error
@@ -132,7 +137,7 @@ class Command(BaseCommand):
             return None
         if not options["replace"]:
             raise CommandError(NOT_EMPTY.format(name=name, count=count))
-        _check_unused(name)
+        _check_unused(name, connection.connection)
         if not options["no_input"] and input(CONFIRM.format(name=name)).strip() != name:
             raise CommandError(NOT_CONFIRMED)
         return _replace(name, path, arguments, keep=options["keep"])
@@ -191,12 +196,13 @@ def _number_of_tables() -> int:
         return int(cursor.fetchone()[0])
 
 
-def _check_unused(name: str) -> None:
-    with connection.cursor() as cursor:
+def _check_unused(name: str, *ours: Any) -> None:
+    """Raises CommandError if the database has other sessions than these of ours."""
+    with ours[0].cursor() as cursor:
         cursor.execute(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()"
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND pid <> ALL(%s)"
             " AND backend_type = 'client backend'",
-            [name],
+            [name, [each.get_backend_pid() for each in ours]],
         )
         if count := cursor.fetchone()[0]:
             raise CommandError(IN_USE.format(name=name, count=count))
@@ -215,24 +221,62 @@ def _restore_into(name: str, path: Path, arguments: tuple[str, ...]) -> None:
 
 
 def _replace(name: str, path: Path, arguments: tuple[str, ...], *, keep: bool) -> str | None:
-    with scratch_database(f"{name[:30]}_restoring") as new:
+    with _without_writers(name) as held, scratch_database(f"{name[:30]}_restoring") as new:
         _restore_into(new, path, arguments)
         with _not_stopped():
-            return _swap(name, new, keep=keep)
+            return _swap(name, new, held, keep=keep)
 
 
-def _swap(name: str, new: str, *, keep: bool) -> str | None:
+@contextmanager
+def _without_writers(name: str) -> Iterator[Any]:
+    """Whoever writes to the database waits until the end of this session, and readers do not: what
+    is written would be lost. Raises CommandError where somebody is connected."""
+    with closing(connect(name)) as held:
+        with held.cursor() as cursor:
+            cursor.execute("SET idle_in_transaction_session_timeout = 0; SET lock_timeout = '10s'")
+            tables = sql.SQL(", ").join(map(sql.Identifier, tables_of(cursor)))
+            cursor.execute(sql.SQL("LOCK TABLE {} IN EXCLUSIVE MODE").format(tables))
+        _check_unused(name, held, connection.connection)
+        yield held
+
+
+def _swap(name: str, new: str, held: Any, *, keep: bool) -> str | None:
     old = new.replace("_restoring_", "_before_")
     connection.close()  # nobody may be in a database that is renamed
     rename = sql.SQL("ALTER DATABASE {} RENAME TO {}")
-    on_server(
-        rename.format(sql.Identifier(name), sql.Identifier(old)),
-        rename.format(sql.Identifier(new), sql.Identifier(name)),
-    )
+    _allow_connections(name, False)
+    try:
+        _end_other_sessions(held)
+        held.close()
+        on_server(
+            rename.format(sql.Identifier(name), sql.Identifier(old)),
+            rename.format(sql.Identifier(new), sql.Identifier(name)),
+        )
+    except BaseException:
+        _allow_connections(name, True)
+        raise
     if keep:
+        _allow_connections(old, True)
         return old
     drop_database(old)
     return None
+
+
+def _allow_connections(name: str, allowed: bool) -> None:
+    text = "ALTER DATABASE {} ALLOW_CONNECTIONS {}"
+    on_server(sql.SQL(text).format(sql.Identifier(name), sql.Literal(allowed)))
+
+
+def _end_other_sessions(held: Any) -> None:
+    """Those that began since have read at most: a write of theirs waits, and now fails."""
+    deadline = time.monotonic() + ENDS_WITHIN
+    with held.cursor() as cursor:
+        cursor.execute(f"SELECT pg_terminate_backend(pid) FROM ({_OTHERS}) AS found")  # noqa: S608
+        while cursor.fetchall() and time.monotonic() < deadline:
+            time.sleep(0.05)
+            # What a transaction sees of the sessions stays as it is until then.
+            cursor.execute("SELECT pg_stat_clear_snapshot()")
+            cursor.execute(_OTHERS)
 
 
 @contextmanager

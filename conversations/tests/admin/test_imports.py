@@ -75,6 +75,7 @@ def test_a_file_is_imported_and_its_report_shown(browser, alice):
     assert numbers(page) == {
         "Conversations read": 3,
         "Created": 1,
+        "Extended, which had grown in the file": 0,
         "Messages created": 1,
         "Already stored": 1,
         "Rejected": 1,
@@ -83,6 +84,24 @@ def test_a_file_is_imported_and_its_report_shown(browser, alice):
     assert Conversation.objects.get().user == alice
     assert not path_of(ImportRun.objects.get()).exists()
     assert run_waiting_imports() == 0
+
+
+def test_the_formats_that_were_recognised_are_shown(browser, alice):
+    share = {"id": "s", "conversations": [{"from": "human", "value": "Hello"}]}
+    browser.post(ADD, form(share, {**share, "id": "t"}, format="auto"))
+    assert "<dt>Recognised as</dt><dd>–</dd>" in page_of(browser)
+    run_waiting_imports()
+    assert "<dt>Recognised as</dt><dd>sharegpt (2)</dd>" in page_of(browser)
+    assert "sharegpt" in text_of(browser.get(LIST))
+    assert ImportRun.objects.get().formats == {"sharegpt": 2}
+
+
+def test_an_export_without_conversations_is_imported(browser, alice):
+    file = SimpleUploadedFile("conversations.json", b" [ ]\n")
+    browser.post(ADD, form(format="auto") | {"file": file})
+    run_waiting_imports()
+    run = ImportRun.objects.get()
+    assert (run.status, run.read, run.rejections) == ("done", 0, 0)
 
 
 def test_rejections_are_downloaded_as_json_lines(browser, alice):

@@ -42,6 +42,7 @@ NOTHING_OF_A_CONVERSATION = {
     "conversations_accessrecord_history",
     "conversations_accessrecord_delete",
     "conversations_accessrecord_change",
+    "conversations_accessrecord_certificate",
     *(
         f"conversations_retentionrule_{page}"
         for page in ("changelist", "add", "history", "delete", "change")

@@ -1,7 +1,8 @@
 """Each right by itself: to see that there is a chat, to read, export, hold and erase it."""
 
 import pytest
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import Group, Permission, User
+from django.core.management.sql import emit_post_migrate_signal, emit_pre_migrate_signal
 
 from conversations import services
 from conversations.admin.conversation import export
@@ -295,6 +296,50 @@ def test_no_staff_are_erased(eraser, staff):
     other = make_user("boss", is_staff=True)
     eraser.post(owner_url(other), {"confirm": "boss", "reason": "x"})
     assert User.objects.filter(username__in=["support", "boss"]).count() == 2
+
+
+NEW_RIGHTS = {"import_conversation", "view_retentionrule", "delete_retentionrule"}
+
+
+def names_of(group):
+    return set(group.permissions.values_list("codename", flat=True))
+
+
+def upgrade():
+    """What `migrate` does before and after the migrations, of which there are none."""
+    emit_pre_migrate_signal(verbosity=0, interactive=False, db="default")
+    emit_post_migrate_signal(verbosity=0, interactive=False, db="default")
+
+
+def test_groups_of_an_earlier_release_get_the_rights_of_a_later_one(db):
+    ensure_groups()
+    groups = {name: Group.objects.get(name=name) for name in GROUPS}
+    before = {name: names_of(group) for name, group in groups.items()}
+    Permission.objects.filter(codename__in=NEW_RIGHTS).delete()
+    groups["Administrators"].permissions.remove(Permission.objects.get(codename="delete_user"))
+    groups["Support"].permissions.remove(Permission.objects.get(codename="rate_message"))
+    upgrade()
+    assert names_of(groups["Administrators"]) == before["Administrators"] - {"delete_user"}
+    assert names_of(groups["Support"]) == before["Support"] - {"rate_message"}
+    assert names_of(groups["Compliance"]) == before["Compliance"]
+
+
+def test_a_right_that_was_taken_away_does_not_come_back(db):
+    ensure_groups()
+    group = Group.objects.get(name="Administrators")
+    group.permissions.remove(*Permission.objects.filter(codename__in=NEW_RIGHTS))
+    Group.objects.create(name="Mine")
+    upgrade()
+    upgrade()
+    assert not names_of(group) & NEW_RIGHTS
+    assert not names_of(Group.objects.get(name="Mine"))
+
+
+def test_a_group_that_was_deleted_comes_back_with_all_of_its_rights(db):
+    ensure_groups()
+    Group.objects.filter(name="Support").delete()
+    upgrade()
+    assert names_of(Group.objects.get(name="Support")) >= {"view_conversation", "view_message"}
 
 
 def test_the_ready_groups(db):

@@ -52,13 +52,13 @@ COUNTS = [
     ("get", V1, None, 2, 2),
     ("get", V1_ONE, None, 2, 3),
     ("get", ITEMS, None, 2, 3),
-    ("get", ITEMS + "?after={message}&order=desc", None, 3, 4),
-    ("get", ITEMS + "/{message}", None, 2, 3),
+    ("get", ITEMS + "?after={item}&order=desc", None, 3, 4),
+    ("get", ITEMS + "/{item}", None, 2, 3),
     ("post", V1, {}, 2, 2),
     ("post", V1, {"items": [{"role": "user", "content": "x"}] * 20}, 5, 5),
     ("post", V1_ONE, {"metadata": {"a": "b"}}, 3, 4),
     ("post", ITEMS, {"items": [{"role": "user", "content": "x"}] * 20}, 2, 3),
-    ("delete", ITEMS + "/{message}", None, 7, 9),
+    ("delete", ITEMS + "/{item}", None, 7, 9),
     ("delete", V1_ONE, None, 5, 6),
 ]
 
@@ -75,7 +75,8 @@ def test_statements_are_pinned(alice, trusted, statements, route, rows):
         message = get_chat_history(conversation_id=chat.pk, limit=1)[0].id if chat else None
         client = client_for(user)
         with statements() as seen:
-            url = path.format(chat=chat.pk, message=message, owner="alice")
+            item = message and f"msg_{message.hex}"
+            url = path.format(chat=chat.pk, message=message, item=item, owner="alice")
             answer = getattr(client, method)(url, filled(body, message=message))
         assert answer.status_code < 300, answer.content
         assert len(seen) <= expected + on_cluster(route, user), "\n".join(seen)
@@ -91,7 +92,7 @@ def on_cluster(route, user):
         claimed = len(body["conversations"])
     else:
         claimed = (method, path) in (("post", LIST), ("post", V1)) and body is not None
-    again = (method, path) == ("delete", ITEMS + "/{message}") and looked_up
+    again = (method, path) == ("delete", ITEMS + "/{item}") and looked_up
     return int(is_distributed()) * (looked_up + again + claimed)
 
 

@@ -82,11 +82,11 @@ def thought(summary, encrypted=None):
 
 def searched(query):
     id_ = f"ws_upstream{next(_numbers)}"
-    item = {"id": id_, "type": "web_search_call", "status": "in_progress"}
+    action = {"type": "search", "query": query, "queries": [query]}
+    item = {"id": id_, "type": "web_search_call", "status": "in_progress", "action": action}
     kinds = ("in_progress", "searching", "completed")
     events = [{"type": f"response.web_search_call.{kind}", "item_id": id_} for kind in kinds]
-    action = {"type": "search", "query": query, "queries": [query]}
-    return Said(item | {"status": "completed", "action": action}, item, events)
+    return Said(item | {"status": "completed"}, item, events)
 
 
 def responds(*steps, status="completed", reason=None, error=None, whole=False):

@@ -15,6 +15,7 @@ import pytest
 from django.conf import settings
 from django.core.management import CommandError
 
+from chatproject.embedded_postgres.programs import shipped
 from chatproject.embedded_postgres.server import PORT, socket_folder
 from conversations.management import postgres_tools
 from conversations.management.commands.restore import _not_stopped
@@ -218,6 +219,56 @@ def test_a_database_in_use_is_not_replaced(dump, empty):
     assert "Stop the web servers first" in said
     assert empty.databases() == empty.databases()
     assert not [name for name in empty.databases() if "_restoring_" in name]
+
+
+def programs_that_wait(folder, version, begun, go):
+    """The environment in which pg_restore makes the file `begun` and waits for the file `go`."""
+    folder.mkdir()
+    program = folder / "pg_restore"
+    program.write_text(
+        "#!/bin/sh\n"
+        f'test "$1" = --version || test "$1" = --list || {{ touch {begun}; '
+        f"while ! test -e {go}; do sleep 0.05; done; }}\n"
+        f'exec {shipped()[str(version)] / "pg_restore"} "$@"\n'
+    )
+    program.chmod(0o755)
+    return {"PATH": os.pathsep.join([str(folder), os.environ["PATH"]])}
+
+
+def test_a_write_while_a_database_is_replaced_waits_and_fails(dump, empty, tmp_path):
+    """pg_restore waits here until a command has begun to write."""
+    empty.run("migrate", "-v0")
+    load(empty, "bob")
+    begun, go = tmp_path / "begun", tmp_path / "go"
+    version = int(empty.value("SHOW server_version_num")) // 10_000
+    slow = programs_that_wait(tmp_path / "bin", version, begun, go)
+    restoring = empty.start("restore", str(dump), "--replace", "--no-input", **slow)
+    wait_until(begun.exists, SECONDS)
+    writer = empty.start("create_token", "zoe")
+    waits = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+    wait_until(lambda: empty.value(waits), SECONDS)
+    assert empty.value("SELECT string_agg(username, ',') FROM auth_user") == "bob"
+    go.touch()
+    out, err = restoring.communicate(timeout=SECONDS)
+    assert restoring.returncode == 0, out + err
+    _, refused = writer.communicate(timeout=SECONDS)
+    assert writer.returncode != 0, refused
+    assert empty.value("SELECT string_agg(username, ',') FROM auth_user") == "ann"
+    assert empty.databases() == ["chatproject", "postgres"]
+
+
+def test_a_killed_restore_leaves_a_database_that_is_written(dump, empty, tmp_path):
+    empty.run("migrate", "-v0")
+    begun, go = tmp_path / "begun", tmp_path / "go"
+    version = int(empty.value("SHOW server_version_num")) // 10_000
+    slow = programs_that_wait(tmp_path / "bin", version, begun, go)
+    restoring = empty.start("restore", str(dump), "--replace", "--no-input", **slow)
+    wait_until(begun.exists, SECONDS)
+    restoring.kill()
+    restoring.communicate()
+    go.touch()
+    empty.run("create_token", "zoe")
+    assert empty.value("SELECT string_agg(username, ',') FROM auth_user") == "zoe"
 
 
 def test_what_is_no_backup_changes_nothing(dump, empty, tmp_path):

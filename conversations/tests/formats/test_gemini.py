@@ -1,3 +1,4 @@
+import time
 from datetime import UTC, datetime
 
 import pytest
@@ -93,6 +94,75 @@ def test_an_entry_that_is_none_says_why_and_loses_no_other(value, expected):
     assert isinstance(first, Chat)
     assert isinstance(last, Chat)
     assert (rejected.line, rejected.reason[: len(expected)]) == (2, expected)
+
+
+def test_lists_tables_and_code_of_an_answer_are_markdown():
+    html = (
+        "<ol start='3'><li>x</li><li></li><li>a<p>b</p></li></ol>"
+        "<table><thead><tr><th>k</th><th>v</th></tr></thead>"
+        "<tbody><tr><td>1</td><td colspan='2'>2</td></tr></tbody></table>"
+        "<table><tr><td>q</td></tr><tr><td>r</td></tr></table>"
+        "<pre>\n\n <code class='language-py'>x = 1\n</code></pre>"
+    )
+    expected = (
+        "3. x\n5. a\n\n   b\n\n| k | v |\n| --- | --- |\n| 1 | 2 | |\n\n"
+        "|  |\n| --- |\n| q |\n| r |\n\n```py\n x = 1\n```"
+    )
+    assert only(entry("Prompted x", html)).messages[1].content == expected
+
+
+# What the parser of HTML, or its conversion, would look at again and again.
+HOSTILE = {
+    "tags without an end": ("<a ", ""),
+    "comments without an end": ("<!--", ">"),
+    "items of a list": ("<ol>", "<li>x</li>"),
+    "rows of a head": ("<table><thead>", "<tr><td>x</td></tr>"),
+    "bodies of a table": ("<table>", "<tbody><tr><td>x</td></tr></tbody>"),
+    "blanks": ("", "&#32;"),
+    "blanks in code": ("<pre>", "<b> </b>"),
+    "lines below an open list": ("<thead><ul>", "<br>\n"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_the_time_for_an_answer_grows_with_its_length(name):
+    begin, again = HOSTILE[name]
+    if not again or again == ">":
+        begin, again = again, begin
+
+    def seconds(chars):
+        html = "<p>y</p>" + begin + again * (chars // len(again))
+        started = time.process_time()
+        read("gemini", [entry("Prompted x", html)])
+        return time.process_time() - started
+
+    seconds(1_000)
+    assert seconds(160_000) < 12 * seconds(40_000) + 0.2
+
+
+@pytest.mark.parametrize(
+    ("html", "reason"),
+    [
+        ("x" * 1_000_001, "Longer than 1,000,000 characters."),
+        ("<blockquote>" * 150 + "x\n" * 100_000, "Nested too deeply."),
+        ("<td colspan=1000>" * 5_000, "Nested too deeply."),
+        ("&#" + "1" * 5_000 + ";", "Not HTML that can be read."),
+        ("<h" + "1" * 5_000 + ">x", "Not HTML that can be read."),
+    ],
+)
+def test_an_answer_that_cannot_be_converted_is_refused(html, reason):
+    (refused,) = read("gemini", [entry("Prompted x", html)])
+    assert refused.reason == f"safeHtmlItem.0.html: {reason}"
+
+
+@pytest.mark.parametrize("html", ["<![x[a]]>", "<td colspan='²'>x", "<ol start='½'><li>x", "<!x ["])
+def test_an_answer_with_odd_marks_is_converted(html):
+    assert only(entry("Prompted x", f"y{html}")).messages[1].content.startswith("y")
+
+
+def test_the_columns_of_a_table_are_bounded():
+    chat = only(entry("Prompted x", "<table><tr><td colspan='1000'>x</table>"))
+    assert len(chat.messages[1].content) < 2_000
 
 
 def test_the_format_is_recognised():

@@ -94,6 +94,17 @@ def test_what_is_nothing_known_is_refused():
         assert rejected.reason == "Not recognised as one of the formats that can be read."
 
 
+@pytest.mark.parametrize("name", [AUTO, "chatgpt", "json"])
+def test_an_empty_array_is_an_export_without_conversations(name):
+    for data in (b"[]", b"\xef\xbb\xbf [\n] \n"):
+        assert read(data, name) == []
+
+
+def test_what_follows_an_empty_array_is_not_passed_over():
+    (rejected,) = read(b"[] x")
+    assert rejected.reason == "Not recognised as one of the formats that can be read."
+
+
 def test_what_is_nothing_known_is_read_as_named():
     first, second = read(b'{"a": 1}\n' + json.dumps(VALUES["openai"]).encode(), "openai")
     assert first.reason == "messages: Missing."

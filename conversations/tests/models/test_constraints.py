@@ -69,10 +69,11 @@ def test_a_sequence_is_unique_in_a_conversation(chat, alice):
     Message.objects.create(**same | {"conversation": make_conversation(alice)})
 
 
-def test_one_answer_streams_at_a_time(chat):
+def test_one_answer_of_a_branch_streams_at_a_time(chat):
     row = {"user": chat.user, "conversation": chat, "role": "assistant", "status": "streaming"}
     Message.objects.create(**row, sequence=1)
-    assert refused_by("message_one_streaming", **row, sequence=2)
+    assert refused_by("message_one_streaming_each", **row, sequence=2)
+    Message.objects.create(**row, sequence=2, branch=1)
 
 
 @pytest.mark.parametrize(

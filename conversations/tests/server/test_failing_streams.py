@@ -21,6 +21,7 @@ def failing():
 def sent_by(response):
     """The body that a client gets."""
     application = Application()
+    application.start = lambda: None
     application._handler.respond = lambda *request: response
     sent = []
 

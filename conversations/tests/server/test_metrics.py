@@ -2,6 +2,7 @@
 
 import http.client
 import os
+import shutil
 import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -134,6 +135,20 @@ def test_writes_that_wait_for_their_conversation_are_queued(provider, token, tra
             assert total(server, "conversations_server_busy_threads") == 1
         for one in sent:
             one.result().close()
+
+
+def test_without_the_folder_of_the_figures_only_metrics_fail(provider, token, tmp_path):
+    with machine(provider, tmp_path) as server:
+        assert get(server, "/metrics")[0] == 200
+        (folder,) = (tmp_path / "data" / "metrics").iterdir()
+        shutil.rmtree(folder)
+        folder.write_text("no folder")
+        status, body = get(server, "/metrics")
+        assert status == 500
+        assert "server_error" in body
+        assert str(folder) not in body
+        assert get(server, "/healthz")[0] == 200
+        assert get(server, "/api/me", Authorization=f"Bearer {token}")[0] == 200
 
 
 def test_with_a_token_it_is_needed_over_the_network_too(provider, token):

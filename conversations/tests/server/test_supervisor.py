@@ -30,6 +30,9 @@ class Application:
     def end(self):
         pass
 
+    def preload(self):
+        pass
+
     start = close_connections = give_streams_away = end
 
     async def __call__(self, scope, receive, send):

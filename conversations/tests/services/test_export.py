@@ -1,6 +1,7 @@
 """The data of an export, the number of its SQL queries, and who gets what."""
 
 import json
+import tracemalloc
 import uuid
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -14,12 +15,14 @@ from hypothesis import strategies as st
 from conversations.formats import RECORDED_FIELDS, WRITERS
 from conversations.models import AccessRecord, Conversation, Message
 from conversations.models.message import EMPTIED
+from conversations.selectors import conversation_lines
 from conversations.services import (
     SCRIPT,
     MessageDraft,
     append_drafts,
     delete_message,
     export_conversations,
+    recorded_chats,
     review_message,
 )
 from conversations.services import export as service
@@ -152,6 +155,42 @@ def test_the_database_writes_the_bytes_of_the_writer(chats, alice, monkeypatch):
         assert written == by_python(monkeypatch, file_format=file_format)
         found = json.loads(written) if file_format == "json" else written.split("\n")[:-1]
         assert len(found) == len(chats)
+
+
+@pytest.mark.one_node("the database writes nothing")
+@pytest.mark.parametrize("file_format", ["jsonl", "json"])
+@pytest.mark.parametrize("most", [0, 2_000, 4_000, 9_000])
+def test_what_is_too_long_for_the_database_is_written_in_pieces(
+    alice, staff, monkeypatch, file_format, most
+):
+    chats = [make_conversation(alice, n) for n in (3, 40, 2, 0, 25, 1)]
+    review(chats[1], chats[1].messages.in_order()[7], staff, labels=["a"])
+    whole = exported(file_format)
+    assert whole == by_python(monkeypatch, file_format=file_format)
+    monkeypatch.setattr(conversation_lines, "MOST_BYTES", most)
+    monkeypatch.setattr(recorded_chats, "PIECE_BYTES", 100)
+    done = []
+    assert exported(file_format, on_progress=done.append) == whole
+    assert done[-1] == len(chats)
+
+
+@pytest.mark.one_node("the database writes nothing")
+def test_the_memory_of_an_export_does_not_grow_with_a_conversation(alice, monkeypatch):
+    chat = make_conversation(alice)
+    for number in range(30):
+        draft = MessageDraft(role="user", content=f"{number}" + "x" * 1_000_000)
+        append_drafts(conversation_id=chat.pk, drafts=[draft], access=SCRIPT)
+    monkeypatch.setattr(conversation_lines, "MOST_BYTES", 4_000_000)
+    monkeypatch.setattr(recorded_chats, "PIECE_BYTES", 2_000_000)
+    pieces = export_conversations(
+        conversations=Conversation.objects.all(), file_format="jsonl", access=SCRIPT
+    )
+    tracemalloc.start()
+    length = sum(map(len, pieces))
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert length > 30_000_000
+    assert most < 12_000_000
 
 
 def test_both_ways_agree_on_reviews_gaps_and_branches(alice, staff, monkeypatch):

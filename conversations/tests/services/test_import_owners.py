@@ -8,7 +8,7 @@ from django.contrib.auth.models import User
 from conversations.formats import Chat, MessageDraft
 from conversations.models import Conversation, Message
 from conversations.services.errors import InvalidValue
-from conversations.services.import_one import STORED_DIFFERS, STORED_IS_SHORTER
+from conversations.services.import_additions import STORED_DIFFERS
 from conversations.services.import_owners import (
     NO_OWNER,
     NOT_A_NAME,
@@ -140,15 +140,18 @@ def test_a_dry_run_tells_what_an_import_does(monkeypatch, batch):
     assert [line_and_text(each) for each in dry.rejected] == [
         line_and_text(each) for each in real.rejected
     ]
-    assert [each.line for each in real.rejected] == [4, 5, 7, 8, 10]
+    assert [each.line for each in real.rejected] == [4, 7, 8, 10]
     assert STORED_DIFFERS in real.rejected[0].reason
-    assert STORED_IS_SHORTER.format(stored=2, given=3) in real.rejected[1].reason
+    assert (real.extended, real.messages) == (1, 7)
     again = imported(given, dry_run=True)
-    assert (again.created, again.already_there, again.rejections) == (0, 6, 5)
+    assert (again.created, again.extended, again.already_there, again.rejections) == (0, 0, 7, 4)
 
 
 def counts(report):
-    return (report.read, report.created, report.already_there, report.rejections, report.messages)
+    return (
+        *(report.read, report.created, report.extended, report.already_there),
+        *(report.rejections, report.messages),
+    )
 
 
 def line_and_text(rejected):

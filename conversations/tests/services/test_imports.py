@@ -8,7 +8,7 @@ from conversations.formats import READERS, Chat, MessageDraft, Rejected
 from conversations.models import Conversation, Message, derived_id
 from conversations.services import SCRIPT, delete_conversation, export_conversations, imports
 from conversations.services.conversations import insert_conversation
-from conversations.services.import_one import STORED_DIFFERS, STORED_IS_SHORTER
+from conversations.services.import_additions import STORED_DIFFERS
 from conversations.services.imports import import_conversations
 from conversations.services.messages import add_message, delete_message, update_message
 from conversations.services.users import find_or_create_user
@@ -148,13 +148,13 @@ def test_what_an_earlier_release_imported_and_was_deleted_is_not_imported_again(
     assert (report.created, len(report.rejected)) == (0, 1)
 
 
-def test_a_conversation_that_has_grown_in_the_file_is_rejected(owner):
+def test_a_conversation_that_has_grown_in_the_file_is_extended(owner):
     report = import_lines(
         owner, {"id": "a", "messages": [HELLO]}, {"id": "a", "messages": [HELLO, HELLO]}
     )
-    assert (report.created, report.messages) == (1, 1)
-    expected = STORED_IS_SHORTER.format(stored=1, given=2)
-    assert report.rejected == [Rejected(2, f"messages: {expected}")]
+    assert (report.created, report.extended, report.messages) == (1, 1, 2)
+    assert report.rejected == []
+    assert Message.objects.count() == 2
 
 
 def test_a_conversation_that_was_continued_is_already_there(owner):
@@ -171,14 +171,14 @@ def test_a_conversation_that_was_continued_is_already_there(owner):
     assert import_lines(owner, line).already_there == 1
 
 
-def test_a_conversation_of_which_a_message_was_deleted_is_not_already_there(owner):
+def test_a_message_that_was_deleted_does_not_come_back(owner):
     line = {"id": "a", "messages": [HELLO, {"role": "assistant", "content": "Hi"}]}
     import_lines(owner, line)
     conversation = stored_conversation("a")
     first = conversation.messages.in_order()[0]
     delete_message(conversation_id=conversation.pk, message_id=first.id, access=SCRIPT)
-    report = import_lines(owner, line)
-    assert report.rejected == [Rejected(1, f"messages.0.role: {STORED_DIFFERS}")]
+    assert import_lines(owner, line).already_there == 1
+    assert [message.content for message in conversation.messages.in_order()] == ["Hi"]
 
 
 def test_text_is_stored_exactly_and_of_any_length(owner):

@@ -162,9 +162,10 @@ def test_the_statements_of_an_answer_that_is_given_again(alice, statements):
             turn, _ = begin_again(**again(alice, first))
         counts.append(len(seen))
         finish_turn(ended(turn, "complete", content="x"))
-    # Is a turn running; the conversation, the parent and what follows it; its branch, once there is
-    # one; the length, in two counts; the new branch; the earlier one; the counters; the message.
-    assert counts == [9, 11, 11]
+    # Is a turn abandoned; the conversation, whether one is running, the parent and what follows it;
+    # its branch, once there is one; the length, in two counts; the new branch; the earlier one; the
+    # counters; the message.
+    assert counts == [10, 12, 12]
     answers = Message.objects.filter(role="assistant").order_by("sequence")
     counts = []
     for answer in (answers[0], answers[3]):

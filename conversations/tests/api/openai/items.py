@@ -160,8 +160,9 @@ EXAMPLES = {
     "mcp_call": SENT["mcp_call"],
     "mcp_call that failed": {
         **SENT["mcp_call"],
+        "id": "mcp_2",
         "output": None,
-        "error": {"type": "protocol_error", "code": 1, "message": "No train."},
+        "error": {"type": "mcp_protocol_error", "code": 1, "message": "No train."},
         "status": "failed",
     },
     "tool_search_call": {"type": "tool_search_call", "arguments": {"query": "trains"}},

@@ -1,5 +1,6 @@
 """Responses in the background: polled, followed, cancelled, by whichever process answers."""
 
+import json
 import threading
 
 import openai
@@ -9,6 +10,7 @@ from conversations.models import Message, Status
 from conversations.tests.chat.fixtures import wait_until
 from conversations.tests.chat.scripted_behaviours import hangs, rate_limited, says
 from conversations.tests.chat.scripted_provider import ScriptedProvider
+from conversations.tests.chat.scripted_responses import responds, said, searched
 from conversations.tests.chat.servers import serving
 
 from .response_clients import *  # noqa: F403
@@ -144,7 +146,7 @@ def test_a_process_that_dies_leaves_a_failed_response(token):
         provider.script(hangs("Hal"))
         with strict(server.url, token) as client:
             response = client.responses.create(model="m", input="Hi", background=True)
-            wait_until(lambda: client.responses.retrieve(response.id).output_text == "Hal")
+            wait_until(Message.objects.filter(content="Hal").exists)
         server.kill()
     with (
         ScriptedProvider() as provider,
@@ -154,3 +156,25 @@ def test_a_process_that_dies_leaves_a_failed_response(token):
         read = polled(client, response)
     assert (read.status, read.output_text) == ("failed", "Hal")
     assert read.error.code == "server_error"
+
+
+def test_a_client_that_leaves_ends_a_relayed_answer(token):
+    never = threading.Event()
+    with ScriptedProvider() as provider:
+        provider.script(responds(searched("weather"), said("Hal", never)))
+        known = {"base_url": provider.url, "model": "m", "api_key": "k", "responses": True}
+        providers = json.dumps({"scripted": known})
+        with serving(provider, CHAT_PROVIDERS=providers) as server:
+            with strict(server.url, token) as client:
+                stream = client.responses.create(model="m", input="Hi", stream=True)
+                for event in stream:
+                    if event.type == "response.output_text.delta":
+                        break
+                stream.close()
+                wait_until(Message.objects.filter(status=Status.STOPPED).exists)
+                answer = Message.objects.get(role="assistant")
+                read = client.responses.retrieve(f"resp_{answer.id.hex}")
+            provider.wait_for(lambda: provider.responses[0].outcome == "left")
+    assert (answer.content, answer.parts[0]["type"]) == ("Hal", "web_search_call")
+    assert [item.type for item in read.output] == ["web_search_call", "message"]
+    assert (read.status, read.output[1].status) == ("cancelled", "incomplete")

@@ -5,18 +5,22 @@ import json
 import urllib.request
 
 import pytest
+from openai import APIError
 
 from conversations.models import Conversation, Message, UnstoredTurn
 from conversations.tests.chat.scripted_behaviours import (
     Call,
     Chunk,
+    breaks,
     calls,
+    drops,
     replies,
     says,
     says_json,
     streams,
     thinks,
 )
+from conversations.tests.chat.scripted_provider import TEXT
 from conversations.tests.factories import make_token, make_user
 
 from .forwarding import *  # noqa: F403
@@ -276,8 +280,14 @@ def test_the_answer_names_its_conversation_which_goes_on(sdk, provider):
     name = first.headers["X-Conversation-Id"]
     assert name == f"conv_{Conversation.objects.get().pk.hex}"
     assert first.headers["x-request-id"]
-    ask(sdk, says_hi("More"), extra_headers={"X-Conversation-Id": name})
-    ask(sdk, says_hi("Last"), extra_body={"conversation_id": name})
+    history = [*says_hi(), {"role": "assistant", "content": TEXT}]
+    for text, options in (
+        ("More", {"extra_headers": {"X-Conversation-Id": name}}),
+        ("Last", {"extra_body": {"conversation_id": name}}),
+    ):
+        history += says_hi(text)
+        answer = ask(sdk, history, **options)
+        history.append({"role": "assistant", "content": answer.choices[0].message.content})
     rows = Message.objects.order_by("sequence").values_list("role", "content")
     assert [content for role, content in rows if role == "user"] == ["Hi", "More", "Last"]
     assert Conversation.objects.get().message_count == 6
@@ -357,6 +367,61 @@ def test_a_repeated_request_with_its_key_is_answered_from_the_record(sdk, provid
     assert found[-1].usage.total_tokens == first.usage.total_tokens
     assert len(provider.chats) == 1
     assert Message.objects.count() == 2
+
+
+def test_what_came_to_no_answer_is_asked_again_under_the_same_key(sdk, provider):
+    provider.script(breaks(), drops("Hel"), says("Hello"))
+    options = {"extra_headers": {"Idempotency-Key": "k-1"}}
+    for _ in range(2):
+        with pytest.raises(APIError):
+            list(stream(sdk, **options))
+    assert [ask(sdk, **options).choices[0].message.content for _ in range(2)] == ["Hello"] * 2
+    assert len(provider.chats) == 3
+    rows = Message.objects.order_by("sequence").values_list("role", "status", "content")
+    assert list(rows) == [
+        ("user", "complete", "Hi"),
+        ("assistant", "failed", ""),
+        ("assistant", "failed", "Hel"),
+        ("assistant", "complete", "Hello"),
+    ]
+    assert Conversation.objects.get().branch_count == 3
+
+
+def test_a_repeat_by_the_sdk_doubles_nothing(server, token, provider):
+    provider.script(breaks(503), breaks(500), says("Hello"))
+    with client_of(server, token, max_retries=2) as client:
+        assert ask(client).choices[0].message.content == "Hello"
+    assert Message.objects.filter(role="user").count() == 1
+    statuses = Message.objects.filter(role="assistant").order_by("sequence")
+    assert [row.status for row in statuses] == ["failed", "failed", "complete"]
+    assert Conversation.objects.count() == 1
+
+
+def test_a_whole_chat_is_one_conversation_without_any_name(sdk, provider):
+    history = []
+    for number in range(3):
+        provider.script(says(f"answer {number}"))
+        history += says_hi(f"question {number}")
+        answer = ask(sdk, history)
+        history.append({"role": "assistant", "content": answer.choices[0].message.content})
+    assert Conversation.objects.get().message_count == 6
+    provider.script(says("another answer"))
+    ask(sdk, history[:-1])  # regenerates
+    provider.script(says("to the edited one"))
+    ask(sdk, [*history[:4], *says_hi("edited")])
+    chat = Conversation.objects.get()
+    assert (chat.message_count, chat.branch_count) == (9, 3)
+
+
+def test_what_an_interface_asks_for_itself_is_counted_alone(sdk, provider):
+    title = "### Task:\nGenerate a concise, 3-5 word title\n### Chat History:\nUSER: Hi"
+    headers = {"X-Conversation-Id": "chat 1"}
+    ask(sdk, says_hi(title), extra_headers=headers)
+    ask(sdk, says_hi("Any words"), extra_headers=headers | {"X-Task": "title_generation"})
+    assert not Message.objects.exists()
+    assert UnstoredTurn.objects.count() == 2
+    ask(sdk, extra_headers=headers | {"X-Task": ""})
+    assert Conversation.objects.get().external_id == "chat 1"
 
 
 def test_a_request_under_another_ones_key_is_refused(sdk, provider):

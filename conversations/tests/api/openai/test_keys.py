@@ -36,7 +36,6 @@ def test_what_was_deleted_is_not_added_again_by_a_late_retry(alice, v1):
     v1.delete(f"{url}/{item}")
     late = v1.post(url, {"items": ITEMS[:1]}, headers=KEY)
     assert (late.status_code, late.json()["error"]["code"]) == (409, "deleted")
-    assert late.json()["error"]["param"] == "items"
 
 
 @pytest.mark.django_db
@@ -45,7 +44,8 @@ def test_a_repeated_creation_is_one_conversation(v1):
     first, again = (v1.post(PATH, body, headers=KEY).json() for _ in range(2))
     assert first == again
     assert (Conversation.objects.count(), Message.objects.count()) == (1, len(ITEMS))
-    assert v1.post(PATH, {"metadata": {"a": "c"}}, headers=KEY).status_code == 409
+    other = body | {"items": ITEMS[1:]}
+    assert v1.post(PATH, other, headers=KEY).status_code == 409
     assert (
         v1.post(PATH, {"metadata": {"a": "b"}}, headers={"Idempotency-Key": "é"}).status_code == 400
     )

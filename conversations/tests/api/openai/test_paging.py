@@ -156,6 +156,15 @@ def test_an_item_is_found_by_the_id_that_it_was_sent_with(v1, alice):
     assert newest[0]["type"] == "message"
 
 
+def test_an_id_too_long_for_an_index_is_stored_and_names_nothing(v1, alice):
+    given = "".join(map(chr, range(0x4E00, 0x4E00 + 9_000)))
+    chat = make_conversation(alice)
+    draft = MessageDraft(role="user", content="one", extra={"id": given})
+    add_messages(conversation_id=chat.pk, messages=[draft])
+    assert v1.get(f"{PATH}/{chat.pk}/items/{given}").status_code == 404
+    assert len(items(v1, chat)["data"]) == 1
+
+
 def test_conversations_are_listed_by_their_age(v1, alice):
     made = [make_conversation(alice, title=str(number)) for number in range(5)]
     make_conversation(make_trusted())
