@@ -271,10 +271,11 @@ def _end_other_sessions(held: Any) -> None:
     """Those that began since have read at most: a write of theirs waits, and is not done here."""
     deadline = time.monotonic() + ENDS_WITHIN
     with held.cursor() as cursor:
+        # What a transaction sees of the sessions stays as it was when it looked first.
+        cursor.execute("SELECT pg_stat_clear_snapshot()")
         cursor.execute(f"SELECT pg_terminate_backend(pid) FROM ({_OTHERS}) AS found")  # noqa: S608
         while cursor.fetchall() and time.monotonic() < deadline:
             time.sleep(0.05)
-            # What a transaction sees of the sessions stays as it is until then.
             cursor.execute("SELECT pg_stat_clear_snapshot()")
             cursor.execute(_OTHERS)
 
