@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
+from typing import Any
 
 from django.contrib.auth.models import User
 from django.utils import timezone
@@ -29,6 +30,7 @@ from conversations.selectors.turn_log import find_turn
 from conversations.services import InvalidValue, NotFound
 from conversations.services.begin_turn import begin_turn_after
 from conversations.services.errors import NO_SUCH_CONVERSATION
+from conversations.services.recorded_turns import NamedChat, begin_recorded_turn
 from conversations.services.unstored_turns import unstored_turn
 
 NO_SUCH_RESPONSE = "Previous response with id '{name}' not found."
@@ -61,27 +63,47 @@ def respond(
         turn.created_at = timezone.now()
         context = _context(holder, conversation_id, previous)
         return _started(turn, provider, asked, context), True
-    drafts, parent = asked.drafts, previous.last.message_id if previous else None
-    stored = input_before(holder, asked, conversation_id) if is_retry else None
-    if stored is not None:
-        drafts, conversation_id, parent = [], stored.conversation_id, stored.last_id
-    turn, created = begin_turn_after(
-        owner=holder,
-        conversation_id=conversation_id,
-        parent=parent,
-        drafts=drafts,
-        provider=provider.name,
-        model=model,
-        extra={REQUEST: asked.kept()},
-        key=key,
-        runner=runner().name,
-        is_dead=is_dead,
-    )
+    recorded: dict[str, Any] = {
+        "owner": holder,
+        "provider": provider.name,
+        "model": model,
+        "extra": {REQUEST: asked.kept()},
+        "key": key,
+        "runner": runner().name,
+        "is_dead": is_dead,
+    }
+    if conversation_id is None:
+        chat = NamedChat(is_retry=is_retry)
+        turn, created = begin_recorded_turn(chat=chat, drafts=asked.messages, **recorded)
+        context = None
+    else:
+        turn, created, context = _begin_after(
+            asked, conversation_id, previous, recorded, is_retry=is_retry
+        )
     if not created:
         return runner().watch(turn), False
-    begins_at = stored.begins_at if stored else turn.place[1] - len(drafts)
-    context = None if conversation_id is None else _before(turn, begins_at)
     return _started(turn, provider, asked, context), True
+
+
+def _begin_after(
+    asked: Asked,
+    conversation_id: uuid.UUID,
+    previous: Turn | None,
+    recorded: dict[str, Any],
+    *,
+    is_retry: bool,
+) -> tuple[Turn, bool, Context]:
+    """Store the input in a conversation, unless it is there without an answer; with what the model
+    is shown before it."""
+    drafts, parent = asked.drafts, previous.last.message_id if previous else None
+    stored = input_before(recorded["owner"], asked, conversation_id) if is_retry else None
+    if stored is not None:
+        drafts, parent = [], stored.last_id
+    turn, created = begin_turn_after(
+        conversation_id=conversation_id, parent=parent, drafts=drafts, **recorded
+    )
+    begins_at = stored.begins_at if stored else turn.place[1] - len(drafts)
+    return turn, created, _before(turn, begins_at)
 
 
 @dataclass(frozen=True, slots=True)
