@@ -4,8 +4,8 @@
 
 A client of POST /v1/chat/completions resends its whole history each time, as all of them do, on a
 connection that it keeps. The provider is on loopback and notes when it has read a request; what
-the same request takes directly to it is shown beside. One web worker, on a database of its own in
-a temporary folder.
+the same request takes directly to it is shown beside, and so is the processor time of the web
+worker for a whole request. One web worker, on a database of its own in a temporary folder.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import argparse
 import http.client
 import importlib
 import json
+import os
 import statistics
 import sys
 import time
@@ -51,11 +52,13 @@ def measure(lengths: list[int], requests: int, stream: bool) -> None:
     token = make_token(make_user("bench"))
     connection.close()
     with ScriptedProvider() as provider, serving(provider) as server:
-        print(f"{'messages':>8} {'median ms':>10} {'p95 ms':>8} {'direct':>8}")
+        print(f"{'messages':>8} {'median ms':>10} {'p95 ms':>8} {'direct':>8} {'web cpu ms':>10}")
         for count in lengths:
+            before = processor_seconds(server.workers)
             recorded = times(server.url, token, provider, count, requests, stream)
+            spent = processor_seconds(server.workers) - before
             direct = times(provider.url.removesuffix("/v1"), "k", provider, count, 50, stream)
-            show(count, recorded, direct)
+            show(count, recorded, direct, spent / (requests + WARM_UP) * 1_000)
     connection.close()
 
 
@@ -115,10 +118,20 @@ def chat_of(count: int, number: int) -> list[dict[str, str]]:
     ]
 
 
-def show(count: int, recorded: list[float], direct: list[float]) -> None:
+def processor_seconds(pids: list[int]) -> float:
+    """Of these processes since they began (Linux)."""
+    ticks = 0
+    for pid in pids:
+        numbers = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(numbers[11]) + int(numbers[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def show(count: int, recorded: list[float], direct: list[float], cpu: float) -> None:
     middle = statistics.median(recorded)
     slow = statistics.quantiles(recorded, n=20)[-1]
-    print(f"{count:8} {middle:10.1f} {slow:8.1f} {statistics.median(direct):8.1f}", flush=True)
+    alone = statistics.median(direct)
+    print(f"{count:8} {middle:10.1f} {slow:8.1f} {alone:8.1f} {cpu:10.1f}", flush=True)
 
 
 if __name__ == "__main__":

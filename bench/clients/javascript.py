@@ -1,10 +1,11 @@
 """Clients in JavaScript against `/v1`: OpenAI's SDK, the Agents SDK and the AI SDK.
 
-    .venv/bin/python -m bench.clients.javascript [--modules FOLDER]
+    .venv/bin/python -m bench.clients.javascript [--unnamed] [--modules FOLDER]
 
-Each has three turns with a tool, streamed and not, in a conversation that it names; then what was
-recorded is read over `/api`. The model is a script behind a real socket. Needs Node 20 and npm.
-Exits with 1 if a client fails or its record differs.
+Each has three turns with a tool, streamed and not, in a conversation that it names, or with
+`--unnamed` in one that is found by its history; then what was recorded is read over `/api`. The
+model is a script behind a real socket. Needs Node 20 and npm. Exits with 1 if a client fails or
+its record differs.
 """
 
 from __future__ import annotations
@@ -19,22 +20,25 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from bench.clients.record import Record
+
 ROOT = Path(__file__).resolve().parent.parent.parent
-sys.path.insert(0, str(ROOT))
 SOURCE = Path(__file__).resolve().parent / "javascript"
 MODULES = ROOT / ".venv" / "javascript"
 TURN = ["user", "assistant"]
 THREE_TURNS = ["user", "assistant", "tool", "assistant", *TURN, *TURN]
+EXPECTED = {"openai chat": [*TURN, *TURN], "openai conversations": ["user", *TURN]}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--modules", type=Path, default=MODULES, help="where they are installed")
-    folder = parser.parse_args().modules
+    parser.add_argument("--unnamed", action="store_true", help="do not name the conversations")
+    options = parser.parse_args()
     # The tests' own choice of a database, which it also removes at the end.
     importlib.import_module("conftest")
-    install(folder)
-    sys.exit(run(folder))
+    install(options.modules)
+    sys.exit(run(options.modules, options.unnamed))
 
 
 def install(folder: Path) -> None:
@@ -48,11 +52,11 @@ def install(folder: Path) -> None:
     subprocess.run(["npm", "install", "--no-audit", "--no-fund"], cwd=folder, check=True)
 
 
-def run(folder: Path) -> int:
+def run(folder: Path, unnamed: bool) -> int:
+    """How many clients fail, or are recorded wrongly."""
     from django.core.management import call_command
     from django.db import connection
 
-    from bench.clients.record import Record
     from conversations.services import SCRIPT, create_token, find_or_create_user
     from conversations.tests.chat.scripted_provider import ScriptedProvider
     from conversations.tests.chat.servers import serving
@@ -64,7 +68,7 @@ def run(folder: Path) -> int:
     with ScriptedProvider() as provider, serving(provider) as server:
         provider.always(answer)
         failed = 0
-        for seen in clients(folder, f"{server.url}/v1", token):
+        for seen in clients(folder, f"{server.url}/v1", token, unnamed):
             failed += report(seen, Record(server.url, token))
     connection.close()
     return failed
@@ -81,25 +85,22 @@ async def answer(exchange: Any) -> None:
     await behave(exchange)
 
 
-def clients(folder: Path, url: str, token: str) -> Iterator[dict[str, Any]]:
+def clients(folder: Path, url: str, token: str, unnamed: bool) -> Iterator[dict[str, Any]]:
     """What each client saw, one after the other."""
-    command = ["node", "clients.mjs", url, token, "scripted/scripted"]
+    command = ["node", "clients.mjs", url, token, "scripted/scripted", *["unnamed"] * unnamed]
     with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         for line in process.stdout:
             yield json.loads(line)
 
 
-def report(seen: dict[str, Any], record: Any) -> bool:
+def report(seen: dict[str, Any], record: Record) -> bool:
     """Print what was recorded of this client; whether that, or the client, is wrong."""
     name = seen["name"]
-    chats = [one for one in record.conversations() if one["external_id"] == name.replace(" ", "-")]
-    roles = [one["role"] for chat in chats for one in record.messages(chat["id"])]
-    wrong = bool(seen.get("error")) or (
-        name != "openai conversations"
-        and roles != (TURN * 2 if name == "openai chat" else THREE_TURNS)
-    )
-    print("BAD" if wrong else "ok ", name, seen.get("error") or seen["texts"], roles)
+    chats = [record.messages(one["id"]) for one in record.conversations(name.replace(" ", "-"))]
+    roles = [[one["role"] for one in messages] for messages in chats]
+    wrong = bool(seen.get("error")) or roles != [EXPECTED.get(name, THREE_TURNS)]
+    print("BAD" if wrong else "ok ", name, seen.get("error") or seen["texts"], *roles)
     return wrong
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-ANSWERS_WITHIN = 60  # seconds
+ANSWERS_WITHIN = 30  # seconds
 TASKS = {"title_generation": True, "tags_generation": True, "follow_up_generation": True}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 
@@ -19,10 +20,10 @@ class Record:
         headers = {"Authorization": f"Bearer {token}"}
         self.client = httpx.Client(base_url=f"{url}/api", headers=headers, timeout=WITHIN)
 
-    def conversations(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self._get("/conversations?user_id=*&page_size=100")[
-            "conversations"
-        ]
+    def conversations(self, owner: str = "*") -> list[dict[str, Any]]:
+        """Those of one user, by the name that the client has for it, or of all."""
+        query = urlencode({"user_id": owner, "page_size": 100})
+        found: list[dict[str, Any]] = self._get(f"/conversations?{query}")["conversations"]
         return found
 
     def messages(self, conversation: str, branch: str = "") -> list[dict[str, Any]]:

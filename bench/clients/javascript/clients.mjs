@@ -1,5 +1,6 @@
 // Three turns with a tool, by each client; prints one line of JSON for each: what it saw.
-// Usage: node clients.mjs BASE_URL TOKEN MODEL
+// Each acts for a user of its own and, unless `unnamed`, names its chat.
+// Usage: node clients.mjs BASE_URL TOKEN MODEL [unnamed]
 
 import { createOpenAI } from "@ai-sdk/openai";
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
@@ -8,12 +9,12 @@ import { generateText, stepCountIs, streamText, tool } from "ai";
 import OpenAI from "openai";
 import { z } from "zod";
 
-const [baseURL, apiKey, model] = process.argv.slice(2);
+const [baseURL, apiKey, model, unnamed] = process.argv.slice(2);
 const clock = { description: "The time of a city", inputSchema: z.object({ city: z.string() }) };
 const noon = async ({ city }) => `noon in ${city}`;
 setTracingDisabled(true);
 
-const headersOf = (chat) => ({ "X-User-Id": "node", "X-Conversation-Id": chat });
+const headersOf = (chat) => ({ "X-User-Id": chat, ...(unnamed ? {} : { "X-Conversation-Id": chat }) });
 const compatible = (chat) =>
   createOpenAICompatible({ name: "record", baseURL, apiKey, headers: headersOf(chat), includeUsage: true })(model);
 const official = (chat) => createOpenAI({ baseURL, apiKey, headers: headersOf(chat) });

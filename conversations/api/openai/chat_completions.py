@@ -20,12 +20,11 @@ from conversations.api.openai.completion_shapes import (
     ChatCompletionRequestSerializer,
     CompletionSerializer,
 )
-from conversations.api.openai.ids import conversation_id_of
 from conversations.api.openai.owners import owner_named
+from conversations.api.openai.recorded_chat import chat_named, task_named
 from conversations.api.openai.shapes import OWNER_HEADER, OpenAIErrorSerializer
 from conversations.api.openai.stored_completions import StoredCompletionViewSet
 from conversations.api.openai.turn_answers import (
-    HEADER,
     error_of,
     event_answer,
     failed_answer,
@@ -33,7 +32,7 @@ from conversations.api.openai.turn_answers import (
     whole_answer,
 )
 from conversations.api.sse import KEEP_ALIVE, MEDIA_TYPE
-from conversations.api.views import NOT_AN_OBJECT, decoded, idempotency_key_of
+from conversations.api.views import NOT_AN_OBJECT, idempotency_key_of
 from conversations.api.waiting import answer_later
 from conversations.chat.errors import failure_named
 from conversations.chat.forwarding.chat_chunks import chunks_of
@@ -46,13 +45,8 @@ from conversations.formats.chat_completion import completion_of
 from conversations.models import Status
 from conversations.models.turn import Turn
 from conversations.selectors.completions import completion_row
-from conversations.services.recorded_turns import NamedChat
 from conversations.services.validators import check_metadata
 
-# With which a user interface says that it asks for itself, and what for.
-TASK_HEADER = "X-Task"
-# What the name of a conversation of ours begins with; any other is the application's own.
-OURS = "conv_"
 NO_MESSAGES = "At least one message is needed."
 DONE = b"data: [DONE]\n\n"
 
@@ -121,7 +115,7 @@ class ChatCompletionViewSet(StoredCompletionViewSet):
             owner=owner,
             chat=chat,
             body=body,
-            task=request.headers.get(TASK_HEADER) or None,
+            task=task_named(request, body),
             key=idempotency_key_of(request),
         )
 
@@ -135,22 +129,6 @@ class ChatCompletionViewSet(StoredCompletionViewSet):
             return _stored(completion_of(row), turn, body)
 
         return answer_later(self, watched.result, answer)
-
-
-def chat_named(request: Request, body: Json) -> NamedChat:
-    """Which conversation a request is about, as far as it says so. Raises NotFound."""
-    metadata = body.get("metadata") or {}
-    given = (
-        decoded(request.headers.get(HEADER, "")),
-        body.get("conversation_id"),
-        metadata.get("conversation_id"),
-    )
-    name = next((one for one in given if isinstance(one, str) and one), None)
-    retries = request.headers.get("X-Stainless-Retry-Count", "0")
-    is_retry = retries.isdigit() and int(retries) > 0
-    if name is None or not name.startswith(OURS):
-        return NamedChat(name=name, is_retry=is_retry)
-    return NamedChat(conversation_id=conversation_id_of(name, field=HEADER), is_retry=is_retry)
 
 
 def _whole(forwarded: ForwardedTurn, answer: Json | None) -> HttpResponseBase:

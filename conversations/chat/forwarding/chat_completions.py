@@ -15,7 +15,7 @@ from conversations.chat.runtime.process_liveness import is_dead
 from conversations.chat.runtime.runner import runner
 from conversations.chat.runtime.watched_turn import WatchedTurn
 from conversations.formats import Malformed, MessageDraft
-from conversations.formats.openai import as_draft
+from conversations.formats.sent_messages import sent_messages
 from conversations.formats.task_calls import is_task_call
 from conversations.models import Status
 from conversations.models.turn import Turn
@@ -87,6 +87,6 @@ def complete_unstored(*, owner: User, body: dict[str, Any]) -> ForwardedTurn:
 def drafts_of(messages: list[Any]) -> list[MessageDraft]:
     """The messages of a request, as they are to be stored. Raises InvalidValue."""
     try:
-        return [as_draft(f"messages.{at}", message) for at, message in enumerate(messages)]
+        return sent_messages(messages)
     except Malformed as error:
         raise InvalidValue(error.detail, field=error.field) from None

@@ -225,10 +225,8 @@ def calls(*tools, text="", before=(), pieces=3, pause=0.0, usage=True):
         if not exchange.request.streams:
             for delta, tool in zip(deltas, tools, strict=True):
                 delta["function"]["arguments"] = tool.text
-            whole_calls = [
-                {name: delta[name] for name in delta if name != "index"} for delta in deltas
-            ]
-            message = {"content": text or None, "tool_calls": whole_calls}
+                del delta["index"]
+            message = {"content": text or None, "tool_calls": deltas}
             return await whole(exchange, message, "tool_calls", len(tools), usage)
         await exchange.begin()
         for piece in [*before, *([text] if text else [])]:
@@ -311,14 +309,18 @@ async def finished(exchange, finish, count, usage):
     await exchange.chunk({}, finish)
     wanted = (exchange.request.body.get("stream_options") or {}).get("include_usage")
     if usage and wanted:
-        counts = exchange.usage(count) | (usage if isinstance(usage, dict) else {})
+        counts = exchange.usage(count) | said_of(usage)
         await exchange.event(exchange.frame("chat.completion.chunk", [], usage=counts))
     await exchange.end()
 
 
+def said_of(usage):
+    return usage if isinstance(usage, dict) else {}
+
+
 async def whole(exchange, message, finish, count, usage):
     choice = {"index": 0, "message": {"role": "assistant"} | message, "finish_reason": finish}
-    extra = {"usage": exchange.usage(count)} if usage else {}
+    extra = {"usage": exchange.usage(count) | said_of(usage)} if usage else {}
     await exchange.send(200, exchange.frame("chat.completion", [choice], **extra))
 
 

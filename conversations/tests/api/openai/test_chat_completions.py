@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import re
 import urllib.request
 
 import pytest
+from django.conf import settings
 from openai import APIError
 
 from conversations.models import Conversation, Message, UnstoredTurn
@@ -439,3 +441,20 @@ def test_a_trusted_client_names_the_user(server, transactional_db, provider):
     with client_of(server, token, default_headers={"X-User-Id": "carol"}) as client:
         ask(client)
     assert Conversation.objects.get().user.username == "carol"
+
+
+def test_the_lines_of_the_documentation_work(server, token, provider, capsys):
+    page = (settings.BASE_DIR / "docs" / "v1.md").read_text()
+    sections = {section.partition("\n")[0]: section for section in page.split("\n## ")}
+    shown = sections["# `/v1`: OpenAI's API on your own record"] + sections["Chat completions"]
+    code = "".join(re.findall(r"```python\n(.*?)```", shown, re.S))
+    for given, here in (
+        ("http://127.0.0.1:8000", server.url),
+        ("TOKEN", token),
+        ("ollama/llama3.2", "scripted/scripted"),
+    ):
+        assert given in code
+        code = code.replace(given, here)
+    provider.script(says("24 degrees."))
+    exec(compile(code, "docs/v1.md", "exec"), {})
+    assert capsys.readouterr().out == "24 degrees.\n"
