@@ -9,7 +9,7 @@ class Migration(migrations.Migration):
     atomic = False
 
     dependencies = [
-        ('conversations', '0034_import_run_report'),
+        ('conversations', '0036_streaming_by_branch'),
     ]
 
     operations = [
