@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from functools import partial
+from functools import partial, wraps
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, values
 from prometheus_client.metrics_core import Metric
@@ -43,8 +43,13 @@ OTHER = "other"
 
 NOT_SHARED = "Metrics are those of each process alone: %s cannot be used (%s)"
 
+NOT_COUNTED = "What this process does is not counted: %s cannot be used (%s)"
+
 log = logging.getLogger(__name__)
 
+P = ParamSpec("P")
+
+_is_counting = True
 _place: int | None = None
 
 
@@ -166,6 +171,24 @@ _children: dict[tuple[str, str | None, int], Histogram] = {}
 _models: set[tuple[str, str]] = set()
 
 
+def _if_possible(count: Callable[P, None]) -> Callable[P, None]:
+    """No request fails because it cannot be counted, as when the folder is gone. The log says so
+    once."""
+
+    @wraps(count)
+    def counted(*args: P.args, **kwargs: P.kwargs) -> None:
+        global _is_counting
+        try:
+            count(*args, **kwargs)
+        except OSError as error:
+            if _is_counting:
+                log.warning(NOT_COUNTED, FOLDER, error.strerror)
+            _is_counting = False
+
+    return counted
+
+
+@_if_possible
 def count_request(route: str | None, method: str | None, status: int, seconds: float) -> None:
     """`route` is the name of the view; None where no view was found."""
     key = (route or "none", method if method in METHODS else OTHER, status)
@@ -175,6 +198,7 @@ def count_request(route: str | None, method: str | None, status: int, seconds: f
     child.observe(seconds)
 
 
+@_if_possible
 def count_turn(turn: Turn, seconds: float) -> None:
     """A turn of a model of ours that has ended, after so many seconds."""
     labels = turn.provider, _model_label(turn)
@@ -186,15 +210,18 @@ def count_turn(turn: Turn, seconds: float) -> None:
             _tokens.labels(*labels, name.removesuffix("_tokens")).inc(number)
 
 
+@_if_possible
 def count_application_turn(status: str) -> None:
     """A turn that an application has run and ended."""
     _application_turns.labels(status).inc()
 
 
+@_if_possible
 def count_abandoned(number: int) -> None:
     _abandoned.inc(number)
 
 
+@_if_possible
 def show_server(figures: dict[str, int]) -> None:
     """What the server of this process does now, by the names of `_server`."""
     for name, number in figures.items():

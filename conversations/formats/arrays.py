@@ -11,12 +11,14 @@ from typing import IO, Any
 from conversations.formats.chat import Malformed, Rejected
 from conversations.formats.lines import TOO_DEEP, UNREADABLE_NUMBER, not_json, unique_names
 
-MAX_VALUE_CHARS = 64 * 1024 * 1024
+# With the conversation that is made of it, it has to fit into 300 MB.
+MAX_VALUE_BYTES = 20 * 1024 * 1024
 CHUNK_BYTES = 1024 * 1024
 
 NOT_AN_ARRAY = "Not a JSON array."
 NOT_UTF8 = "Not UTF-8."
 CUT_OFF = "The file ends before the end of the array."
+LONG_VALUE = "Longer than {limit:,} bytes."
 NO_COMMA = "No comma after the value before."
 REST_NOT_READ = "The rest of the file is not read."
 
@@ -26,7 +28,7 @@ _BLANKS = re.compile(r"[ \t\r\n]*")
 def read_array(file: IO[bytes]) -> Iterator[tuple[int, Any] | Rejected]:
     """Yield (place, value) for each value of the array of a file, counted from 1.
 
-    Holds one value, of at most MAX_VALUE_CHARS. What is not JSON ends the file with a Rejected.
+    Holds one value, of at most MAX_VALUE_BYTES. What is not JSON ends the file with a Rejected.
     """
     return _read(_Text(file), is_array=True)
 
@@ -90,14 +92,17 @@ class _Text:
     def value(self, place: int) -> tuple[int, Any] | Rejected:
         """The next value; Rejected for a repeated name in it. Malformed: no JSON."""
         self.next_character()
+        size = len(self._text) - self._at  # about: the rest of what was read in one piece
         while True:
             self._refusal, begin = None, self._at
             try:
                 value, self._at = self._parser.raw_decode(self._text, begin)
             except json.JSONDecodeError as error:
-                too_long = len(self._text) - begin > MAX_VALUE_CHARS
-                if too_long or not self._read_on():
+                if size > MAX_VALUE_BYTES:
+                    raise Malformed(None, self._why_not(error, begin)) from None
+                if not (more := self._read_on(MAX_VALUE_BYTES + CHUNK_BYTES - size)):
                     raise Malformed(None, not_json(error, begin)) from None
+                size += more
             except ValueError:  # Python's limit on the digits of an integer
                 raise Malformed(None, UNREADABLE_NUMBER) from None
             except RecursionError:
@@ -105,6 +110,11 @@ class _Text:
             else:
                 refusal = self._refusal
                 return Rejected.at(place, None, refusal.detail) if refusal else (place, value)
+
+    def _why_not(self, error: json.JSONDecodeError, begin: int) -> str:
+        """Of a value of which MAX_VALUE_BYTES were read: whether it goes on, or is no JSON."""
+        goes_on = error.pos == len(self._text) or error.msg.startswith("Unterminated string")
+        return LONG_VALUE.format(limit=MAX_VALUE_BYTES) if goes_on else not_json(error, begin)
 
     def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         """Goes on after a repeated name, to find the end of the value."""
@@ -114,14 +124,14 @@ class _Text:
             self._refusal = error
             return {}
 
-    def _read_on(self) -> bool:
-        """Read as much again as is held, so that a long value is parsed few times; False at the
-        end of the file."""
-        data = self._file.read(max(CHUNK_BYTES, len(self._text) - self._at))
+    def _read_on(self, most: int = CHUNK_BYTES) -> int:
+        """Read as much again as is held, so that a long value is parsed few times, and about `most`
+        bytes at most; how many were read, 0 at the end of the file."""
+        data = self._file.read(min(max(CHUNK_BYTES, len(self._text) - self._at), most))
         try:
             more = self._decoder.decode(data, final=not data)
         except UnicodeDecodeError:
             raise Malformed(None, NOT_UTF8) from None
         self._text = self._text[self._at :] + more
         self._at = 0
-        return bool(data)
+        return len(data)

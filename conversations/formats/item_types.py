@@ -6,6 +6,7 @@ reader refuses an item without a key that its type requires.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from conversations.formats.chat import Malformed
@@ -58,6 +59,20 @@ _PREFIXES = {
 
 def prefix_of(item: Item) -> str:
     return _PREFIXES.get(item["type"], "item")
+
+
+# What an id may be that is answered again: it is a part of a path. One that this server has made
+# is that of another item, of which this one is a copy.
+_keepable = re.compile(r"\w[\w.:=+@~-]{0,254}")
+_made_here = re.compile(r"[a-z]{1,16}_[0-9a-f]{32}(?:_[0-9]+)?")
+
+
+def sent_id(item: Item) -> str | None:
+    """The id that an item was sent with and keeps, if it has one."""
+    given = item.get("id")
+    if not isinstance(given, str) or _made_here.fullmatch(given):
+        return None
+    return given if _keepable.fullmatch(given) else None
 
 
 def _objects(at: str, value: object) -> Any:

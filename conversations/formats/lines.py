@@ -9,7 +9,8 @@ from typing import Any, BinaryIO
 
 from conversations.formats.chat import Malformed, Rejected
 
-MAX_LINE_BYTES = 64 * 1024 * 1024
+# With the conversation that is made of it, it has to fit into 300 MB.
+MAX_LINE_BYTES = 20 * 1024 * 1024
 
 LONG_LINE = "The line is longer than {limit:,} bytes."
 NOT_UTF8 = "Not UTF-8 at byte {position:,}."

@@ -24,7 +24,14 @@ from conversations.formats.item_content import (
     spoken_part,
     text_part,
 )
-from conversations.formats.item_types import Item, check_item, complete_item, is_item, prefix_of
+from conversations.formats.item_types import (
+    Item,
+    check_item,
+    complete_item,
+    is_item,
+    prefix_of,
+    sent_id,
+)
 from conversations.formats.message import MessageDraft
 from conversations.formats.message_reader import as_own_fields
 from conversations.formats.reasoning import reasoning_of, reasoning_part, sent_message
@@ -138,8 +145,8 @@ def _with_ids(items: Sequence[Item], row: Mapping[str, Any]) -> list[Item]:
     shown = []
     for item in items:
         prefix = prefix_of(item)
-        given = item.get("id")
-        if len(items) == 1 and item["type"] != "message" and isinstance(given, str) and given:
+        given = sent_id(item) if len(items) == 1 and item["type"] != "message" else None
+        if given is not None:
             id_ = given
         else:
             place = counts[prefix]

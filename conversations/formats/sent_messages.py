@@ -43,11 +43,11 @@ _NOT_ATTACHED = TEXT_TYPES | {
 class StoredMessage(NamedTuple):
     """The columns that are compared with what is sent, and the place of the message.
 
-    `parts` and `tool_calls` are JSON text. `is_answer` says that a model of ours gave it, and not a
-    client; `is_emptied` that a retention rule has removed what was said.
+    `key` is the id, as text. `parts` and `tool_calls` are JSON text. `is_answer` says that a model
+    of ours gave it, and not a client; `is_emptied` that a retention rule has removed what was said.
     """
 
-    id: UUID
+    key: str
     branch: int
     sequence: int
     role: str
@@ -59,6 +59,10 @@ class StoredMessage(NamedTuple):
     status: str
     is_answer: bool
     is_emptied: bool
+
+    @property
+    def id(self) -> UUID:
+        return UUID(self.key)
 
     @property
     def place(self) -> tuple[int, int]:

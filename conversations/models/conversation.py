@@ -154,9 +154,15 @@ class Conversation(models.Model):
             ),
         ]
         indexes = [
-            # The list of an owner, newest activity first, and `latest_of`.
+            # The list of an owner, newest activity first.
             models.Index(
                 fields=["user", "-updated_at", "-id"], name="conversation_user_updated_idx"
+            ),
+            # `latest_of`, however many newer conversations are archived.
+            models.Index(
+                fields=["user", "-updated_at", "-id"],
+                condition=Q(archived_at=None),
+                name="conversation_latest_idx",
             ),
             # The list of an owner by creation time.
             models.Index(

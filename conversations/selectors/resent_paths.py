@@ -16,7 +16,7 @@ from conversations.formats.sent_messages import StoredMessage
 from conversations.models.branch_path import FIRST_LINE, LAST, Path
 
 _COLUMNS = """
-    id, branch, sequence, role, content, parts, tool_calls, tool_call_id, name, status,
+    id::text, branch, sequence, role, content, parts, tool_calls, tool_call_id, name, status,
     role = 'assistant' AND provider <> '' AS is_answer, emptied_at IS NOT NULL AS is_emptied
 """
 _THERE = "user_id = %(owner)s AND conversation_id = %(conversation)s"

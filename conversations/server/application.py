@@ -84,8 +84,7 @@ class Application:
         that has made this. By the first request, under a server that does not tell of its start."""
         self._is_started = True
         tracing.start()
-        with suppress(OSError):  # as in `_show_figures`, which says so
-            metrics.show_server(self._figures())
+        metrics.show_server(self._figures())
         start_reaping()
         start_importing()
 
@@ -180,11 +179,7 @@ class Application:
     async def _show_figures(self) -> None:
         """For /metrics, which another process may be asked for. No request pays for it."""
         while True:
-            try:
-                metrics.show_server(self._figures())
-            except OSError as error:  # the folder of the figures is gone, or full
-                log.warning("Figures of this process are not shown: %s", error)
-                return
+            metrics.show_server(self._figures())
             await asyncio.sleep(FIGURES_SECONDS)
 
     def _figures(self) -> dict[str, int]:

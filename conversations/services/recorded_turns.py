@@ -22,8 +22,8 @@ from django.utils import timezone
 from conversations.formats import MessageDraft
 from conversations.formats.drafts import NO_MESSAGES, with_parts_if_empty
 from conversations.formats.sent_messages import INSTRUCTIONS, StoredMessage, asked
-from conversations.models import Conversation, Message, Role, Status
-from conversations.models.branch_path import number_of
+from conversations.models import Message, Role, Status
+from conversations.models.branch_path import FIRST_LINE, number_of
 from conversations.models.turn import Turn
 from conversations.models.turn_ids import (
     question_id,
@@ -42,6 +42,11 @@ from conversations.services.errors import (
     KeyReused,
     NotFound,
     TurnRunning,
+)
+from conversations.services.locked_conversation import (
+    LockedConversation,
+    lock_by_external_id,
+    lock_by_id,
 )
 from conversations.services.resent_history import Found, find_stored
 from conversations.services.titles import title_from
@@ -137,7 +142,9 @@ def _begin(
         # Only now: the first of equal requests has had the lock of the conversation.
         if turn := _begun_before(owner, answer, is_dead):
             return turn, False
-        if interrupt_abandoned(owner_id=owner.pk, conversation_id=conversation.pk, is_dead=is_dead):
+        if conversation.has_running and interrupt_abandoned(
+            owner_id=owner.pk, conversation_id=conversation.id, is_dead=is_dead
+        ):
             found = find_stored(conversation, history)
         start, follows = _place(found, drafts)
         rest = [with_parts_if_empty(replace(draft)) for draft in drafts[start:]]
@@ -148,7 +155,7 @@ def _begin(
             noted.id = question_id(owner.pk, *texts, timezone.now())
         noted.extra = _with_request(noted.extra, _difference(found, follows, drafts[:start]))
         parent = _parent(conversation, found, follows)
-        turn = _append(owner, conversation.pk, [*rest, answer], parent, start)
+        turn = _append(owner, conversation.id, [*rest, answer], parent, start)
     if not questions:
         turn.user_message_id = _question_before(found)
     return turn, True
@@ -156,31 +163,26 @@ def _begin(
 
 def _located(
     owner: User, chat: NamedChat, history: Sequence[MessageDraft]
-) -> tuple[Conversation, Found] | None:
+) -> tuple[LockedConversation, Found] | None:
     """The conversation, locked until the end of the transaction, and what it holds of the history;
     None where there is none yet. Raises NotFound for one of ours that is not there."""
-    if chat.is_unnamed:
-        return find_unnamed(owner.pk, history, is_retry=chat.is_retry)
     if chat.conversation_id is not None:
-        conversation = _locked(owner, pk=chat.conversation_id)
+        conversation = lock_by_id(owner.pk, chat.conversation_id)
         if conversation is None:
             raise NotFound(NO_SUCH_CONVERSATION)
+    elif chat.name is not None:
+        conversation = lock_by_external_id(owner.pk, chat.name) or _of_ours(owner, chat.name)
     else:
-        conversation = _locked(owner, external_id=chat.name) or _of_ours(owner, chat.name)
+        return find_unnamed(owner.pk, history, is_retry=chat.is_retry)
     return (conversation, find_stored(conversation, history)) if conversation else None
 
 
-def _of_ours(owner: User, name: str | None) -> Conversation | None:
+def _of_ours(owner: User, name: str) -> LockedConversation | None:
     """An application may keep the id of a conversation of ours as its own name."""
     try:
-        return _locked(owner, pk=uuid.UUID(name))
+        return lock_by_id(owner.pk, uuid.UUID(name))
     except ValueError:
         return None
-
-
-def _locked(owner: User, **named: Any) -> Conversation | None:
-    rows = Conversation.objects.owned_by(owner.pk).filter(**named)
-    return rows.select_for_update(no_key=True).first()
 
 
 def _created(
@@ -190,7 +192,7 @@ def _created(
     history: Sequence[MessageDraft],
     model: str,
     key: str | None,
-) -> tuple[Conversation, Found]:
+) -> tuple[LockedConversation, Found]:
     """A new conversation, or the one that a request at the same moment has created."""
     conversation, created = create_conversation(
         owner=owner,
@@ -202,8 +204,8 @@ def _created(
         field_of_id="Idempotency-Key",
     )
     if created:
-        return conversation, Found()
-    locked = _locked(owner, pk=conversation.pk)
+        return LockedConversation(conversation.pk, owner.pk, 0, 0, FIRST_LINE), Found()
+    locked = lock_by_id(owner.pk, conversation.pk)
     if locked is None:
         raise NotFound(NO_SUCH_CONVERSATION)
     return locked, find_stored(locked, history)
@@ -246,7 +248,9 @@ def _index_after(drafts: Sequence[MessageDraft], count: int) -> int:
     return at[0] if at else len(drafts)
 
 
-def _parent(conversation: Conversation, found: Found, follows: StoredMessage | None) -> Parent:
+def _parent(
+    conversation: LockedConversation, found: Found, follows: StoredMessage | None
+) -> Parent:
     if follows is None:
         return "root" if found.steps or not found.ends else None
     is_active = number_of(follows.branch) == conversation.active_branch

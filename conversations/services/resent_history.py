@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from conversations.formats import MessageDraft
 from conversations.formats.sent_messages import (
@@ -16,10 +17,11 @@ from conversations.formats.sent_messages import (
     is_same_but_wrapped,
     said,
 )
-from conversations.models import Branch, Conversation, Role
+from conversations.models import Branch, Role
 from conversations.models.branch_path import LINE, ROOT, Path, number_of
 from conversations.selectors.branches import BEGINNING, Place, children_of, path_of
 from conversations.selectors.resent_paths import compared_messages, compared_rows
+from conversations.services.locked_conversation import LockedConversation
 
 # Stored messages that are read beyond the number of those that were sent: instructions, and answers
 # that failed, of which the client knows nothing.
@@ -31,15 +33,14 @@ _MAX_FOLLOWED = 100
 _MAX_STARTS = 20
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """A stored message on the way along a path, and how many of the sent ones are stored up to it.
 
     `is_sent` is False for what clients do not send again: instructions, and answers that failed.
     """
 
     row: StoredMessage
-    count: int
+    stored: int
     is_sent: bool
 
 
@@ -76,7 +77,7 @@ class Found:
         return found[::-1]
 
 
-def find_stored(conversation: Conversation, sent: Sequence[MessageDraft]) -> Found:
+def find_stored(conversation: LockedConversation, sent: Sequence[MessageDraft]) -> Found:
     """How much of this history is stored, and where. `sent` has no instructions in it: clients put
     dates and what they remember into them, so that they tell nothing.
 
@@ -100,10 +101,10 @@ def find_stored(conversation: Conversation, sent: Sequence[MessageDraft]) -> Fou
     return found
 
 
-def _active_path(conversation: Conversation) -> Path:
+def _active_path(conversation: LockedConversation) -> Path:
     if conversation.last_branch == 0:
         return LINE
-    return path_of(conversation.user_id, conversation.pk, conversation.active_branch) or ROOT
+    return path_of(conversation.user_id, conversation.id, conversation.active_branch) or ROOT
 
 
 class _Rows:
@@ -111,14 +112,14 @@ class _Rows:
 
     def __init__(
         self,
-        conversation: Conversation,
+        conversation: LockedConversation,
         path: Path,
         *,
         after: int = 0,
         many: int = 0,
         given: Sequence[StoredMessage] | None = None,
     ) -> None:
-        self._chat, self._path = (conversation.user_id, conversation.pk), path
+        self._chat, self._path = (conversation.user_id, conversation.id), path
         self._after, self._many = after, many + _BEYOND
         self._rows = list(given or ())
         self._has_more = given is None
@@ -199,21 +200,21 @@ def _is_passed_over(row: StoredMessage, following: Sequence[MessageDraft]) -> bo
 
 
 def _on_other_branches(
-    conversation: Conversation, active: Found, sent: Sequence[MessageDraft]
+    conversation: LockedConversation, active: Found, sent: Sequence[MessageDraft]
 ) -> Found:
     """What holds the most of the history, the active branch first, then the newest."""
-    place = (conversation.user_id, conversation.pk)
+    place = (conversation.user_id, conversation.id)
     branches = Branch.objects.of(*place).filter(number__gt=0).order_by("-number")
     forks = set(branches.values_list("fork_branch", "fork_sequence")[:_MAX_FORKS])
-    best, todo, seen = active, [active], {step.row.id for step in active.steps}
+    best, todo, seen = active, [active], {step.row.key for step in active.steps}
     followed = 0
     while todo:
         for child, before in _siblings(conversation, todo.pop(), forks):
             following = sent[before.count : before.count + 1]
             passed = _is_passed_over(child, following)
-            if child.id in seen or not (passed or is_same(child, following[0])):
+            if child.key in seen or not (passed or is_same(child, following[0])):
                 continue
-            seen.add(child.id)
+            seen.add(child.key)
             followed += 1
             path = path_of(*place, number_of(child.branch)) or ROOT
             many = len(sent) - before.count
@@ -222,25 +223,27 @@ def _on_other_branches(
             best = max(best, found, key=lambda each: each.count)
             if best.count == len(sent) or followed == _MAX_FOLLOWED:
                 return best
-            seen |= {step.row.id for step in found.steps}
+            seen |= {step.row.key for step in found.steps}
             todo.append(found)
     return best
 
 
 def _siblings(
-    conversation: Conversation, found: Found, forks: set[Place]
+    conversation: LockedConversation, found: Found, forks: set[Place]
 ) -> list[tuple[StoredMessage, Found]]:
     """The messages that follow any of the steps on another branch, the newest first, each with what
     was found up to it."""
-    before = {BEGINNING: Found()} | {
-        step.row.place: Found(found.steps[: index + 1], step.count)
+    before = {
+        step.row.place: Found(found.steps[: index + 1], step.stored)
         for index, step in enumerate(found.steps)
+        if step.row.place in forks
     }
-    places = [place for place in before if place in forks]
-    if not places:
+    if BEGINNING in forks:
+        before[BEGINNING] = Found()
+    if not before:
         return []
-    chat = (conversation.user_id, conversation.pk)
-    parents = {id_: place for place, ids in children_of(*chat, places).items() for id_ in ids}
+    chat = (conversation.user_id, conversation.id)
+    parents = {id_: place for place, ids in children_of(*chat, before).items() for id_ in ids}
     rows = compared_messages(*chat, parents, limit=_MAX_FORKS)
     return [(row, before[parents[row.id]]) for row in rows]
 
@@ -250,11 +253,11 @@ def _has_answer(sent: Sequence[MessageDraft]) -> bool:
 
 
 def _further_on(
-    conversation: Conversation, path: Path, before: Found, sent: Sequence[MessageDraft]
+    conversation: LockedConversation, path: Path, before: Found, sent: Sequence[MessageDraft]
 ) -> Found:
     """What was found, and the rest of the history where it begins further on along the path."""
     rest = sent[before.count :]
-    chat = (conversation.user_id, conversation.pk)
+    chat = (conversation.user_id, conversation.id)
     rows = compared_rows(*chat, path, limit=2 * len(rest) + _BEYOND, from_end=True)
     after = before.steps[-1].row.sequence if before.steps else 0
     starts = [at for at, row in enumerate(rows) if row.sequence > after and is_same(row, rest[0])]

@@ -18,10 +18,11 @@ from django.utils import timezone
 
 from conversations.formats import MessageDraft
 from conversations.formats.sent_messages import asked, said
-from conversations.models import Conversation, Message, Role, Status
+from conversations.models import Message, Role, Status
 from conversations.models.turn_ids import asked_at, question_ids
 from conversations.selectors.branches import children_of
 from conversations.selectors.resent_paths import newest_with_ids
+from conversations.services.locked_conversation import LockedConversation, lock_by_id
 from conversations.services.resent_history import Found, find_stored
 
 # How many of the last questions are looked up, and how many conversations of each.
@@ -34,8 +35,8 @@ RETRIED_WITHIN = timedelta(seconds=60)
 
 _FAILED = {Status.FAILED, Status.INTERRUPTED}
 
-Located = tuple[Conversation, Found]
-_Fits = Callable[[Conversation, Found, uuid.UUID], bool]
+Located = tuple[LockedConversation, Found]
+_Fits = Callable[[LockedConversation, Found, uuid.UUID], bool]
 
 
 def find_unnamed(
@@ -57,10 +58,10 @@ def find_unnamed(
     candidates = _candidates(owner_id, history, questions[-_QUESTIONS:])
     last_answer = max(at for at, draft in enumerate(history) if draft.role == Role.ASSISTANT)
 
-    def holds_answers(_: Conversation, found: Found, asked_id: uuid.UUID) -> bool:
+    def holds_answers(_: LockedConversation, found: Found, asked_id: uuid.UUID) -> bool:
         return found.count > last_answer and any(row.is_answer for row in found.sent_again)
 
-    def goes_on(conversation: Conversation, found: Found, asked_id: uuid.UUID) -> bool:
+    def goes_on(conversation: LockedConversation, found: Found, asked_id: uuid.UUID) -> bool:
         at_an_end = found.ends or found.count == len(history)
         return at_an_end and holds_answers(conversation, found, asked_id)
 
@@ -72,12 +73,12 @@ def find_unnamed(
 def _find_failed(
     owner_id: int, history: Sequence[MessageDraft], questions: Sequence[int], is_retry: bool
 ) -> Located | None:
-    def is_open(conversation: Conversation, found: Found, asked_id: uuid.UUID) -> bool:
+    def is_open(conversation: LockedConversation, found: Found, asked_id: uuid.UUID) -> bool:
         last = found.last
         if last is None or found.count < len(history):
             return False
-        ids = children_of(owner_id, conversation.pk, [last.place])[last.place]
-        answers = Message.objects.of(owner_id, conversation.pk).filter(id__in=ids)
+        ids = children_of(owner_id, conversation.id, [last.place])[last.place]
+        answers = Message.objects.of(owner_id, conversation.id).filter(id__in=ids)
         statuses = set(answers.values_list("status", flat=True))
         if is_retry:
             return Status.COMPLETE not in statuses
@@ -120,8 +121,7 @@ def _first_that(
     """The first of the conversations that fits, locked; the others are not."""
     for conversation_id, asked_id in candidates:
         place = transaction.savepoint()
-        rows = Conversation.objects.owned_by(owner_id).filter(pk=conversation_id)
-        conversation = rows.select_for_update(no_key=True).first()
+        conversation = lock_by_id(owner_id, conversation_id)
         if conversation is not None:
             found = find_stored(conversation, history)
             if fits(conversation, found, asked_id):

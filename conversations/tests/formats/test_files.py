@@ -399,9 +399,20 @@ print(found, re.search(r"VmHWM:\s+(\d+) kB", open("/proc/self/status").read())[1
 """
 
 
-def test_a_message_of_50_mb_is_refused_in_bounded_memory(tmp_path):
+LONG_LINE = "The line is longer than 20,971,520 bytes."
+LONG_VALUE = "Longer than 20,971,520 bytes. The rest of the file is not read."
+
+
+@pytest.mark.parametrize("is_array", [False, True])
+def test_large_messages_are_read_or_refused_in_bounded_memory(tmp_path, is_array):
+    """A character beyond U+FFFF makes all of a text in memory four times as long."""
+    wide = "😀".encode()
+    lines = [
+        *(line("a"), line("b" * 18_000_000), line("?" + "c" * 16_000_000).replace(b"?", wide)),
+        *(line("d" * 50_000_000), line("e" * 80_000_000), line("f")),
+    ]
     path = tmp_path / "large.jsonl"
-    path.write_bytes(line("a") + line("b" * 50_000_000) + line("c" * 80_000_000) + line("d"))
+    path.write_bytes(b"[" + b",".join(lines) + b"]" if is_array else b"".join(lines))
     command = [sys.executable, "-c", LARGE, str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
     found, _, kilobytes = done.stdout.rpartition(" ")
@@ -409,8 +420,8 @@ def test_a_message_of_50_mb_is_refused_in_bounded_memory(tmp_path):
         [
             (1, None),
             (2, "messages.0.content: Longer than 16,777,216 characters."),
-            (3, "The line is longer than 67,108,864 bytes."),
-            (4, None),
+            (3, None),
+            *([(4, LONG_VALUE)] if is_array else [(4, LONG_LINE), (5, LONG_LINE), (6, None)]),
         ]
     )
     assert int(kilobytes) < 300_000

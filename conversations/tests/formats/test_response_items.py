@@ -2,6 +2,7 @@
 strict readers accept."""
 
 import json
+import re
 import uuid
 from dataclasses import asdict
 
@@ -24,6 +25,9 @@ READ = (
     "extra",
 )
 TEXT = st.text(min_size=1, max_size=12)
+IDS = st.from_regex(r"[a-z]{2,4}_[0-9a-f]{48}|\w[\w.:=+@~-]{0,20}", fullmatch=True).filter(
+    lambda id_: not re.fullmatch(r"[a-z]{1,16}_[0-9a-f]{32}(_[0-9]+)?", id_)
+)
 OPTIONAL_TEXT = st.none() | TEXT
 
 
@@ -62,7 +66,7 @@ STATUS = st.sampled_from(["completed", "incomplete", "in_progress"])
 ITEMS = st.one_of(
     st.fixed_dictionaries(
         {"role": st.sampled_from(["user", "assistant", "system", "developer"]), "content": TEXT},
-        optional={"type": st.just("message"), "status": STATUS, "id": TEXT},
+        optional={"type": st.just("message"), "status": STATUS, "id": IDS},
     ),
     part(
         "message",
@@ -70,23 +74,23 @@ ITEMS = st.one_of(
         status=STATUS,
         content=st.lists(TEXTS | FILES, min_size=1, max_size=4),
     ),
-    part("function_call", id=TEXT, call_id=TEXT, name=TEXT, arguments=st.text(), status=STATUS),
-    part("custom_tool_call", id=TEXT, call_id=TEXT, name=TEXT, input=st.text()),
+    part("function_call", id=IDS, call_id=TEXT, name=TEXT, arguments=st.text(), status=STATUS),
+    part("custom_tool_call", id=IDS, call_id=TEXT, name=TEXT, input=st.text()),
     part("function_call_output", call_id=TEXT, output=OUTPUT, status=STATUS),
-    part("custom_tool_call_output", id=TEXT, call_id=TEXT, output=OUTPUT),
+    part("custom_tool_call_output", id=IDS, call_id=TEXT, output=OUTPUT),
     part(
         "reasoning",
-        id=TEXT,
+        id=IDS,
         summary=st.lists(part("summary_text", text=TEXT), max_size=2),
         content=st.lists(part("reasoning_text", text=TEXT), max_size=2),
         encrypted_content=OPTIONAL_TEXT,
     ),
-    part("file_search_call", id=TEXT, queries=st.lists(TEXT, max_size=2), status=STATUS),
-    part("mcp_call", id=TEXT, name=TEXT, arguments=TEXT, server_label=TEXT, output=OPTIONAL_TEXT),
-    part("code_interpreter_call", id=TEXT, code=TEXT, container_id=TEXT, status=STATUS),
-    part("image_generation_call", id=TEXT, result=OPTIONAL_TEXT, status=st.just("completed")),
-    part("compaction", id=TEXT, encrypted_content=TEXT),
-    part("local_shell_call_output", id=TEXT, output=TEXT),
+    part("file_search_call", id=IDS, queries=st.lists(TEXT, max_size=2), status=STATUS),
+    part("mcp_call", id=IDS, name=TEXT, arguments=TEXT, server_label=TEXT, output=OPTIONAL_TEXT),
+    part("code_interpreter_call", id=IDS, code=TEXT, container_id=IDS, status=STATUS),
+    part("image_generation_call", id=IDS, result=OPTIONAL_TEXT, status=st.just("completed")),
+    part("compaction", id=IDS, encrypted_content=TEXT),
+    part("local_shell_call_output", id=IDS, output=TEXT),
     part("mcp_approval_response", approval_request_id=TEXT, approve=st.booleans()),
 )
 
@@ -288,3 +292,14 @@ def test_an_id_that_is_a_uuid_is_not_that_of_the_message():
     for name in ("message", "function_call", "reasoning"):
         fields = message_fields(EXAMPLES[name] | {"id": str(ID)})
         assert "id" not in fields
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["", "a/b", "..", "a\n", " a", "x" * 256, f"fc_{'0' * 32}", f"rs_{'f' * 32}_1", 7, None],
+)
+def test_an_id_that_leads_nowhere_or_to_another_item_is_not_kept(given):
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    extra = {"type": "function_call", "id": given}
+    (item,) = items_of(stored(role="assistant", content="", tool_calls=[call], extra=extra))
+    assert item["id"] == f"fc_{ID.hex}"

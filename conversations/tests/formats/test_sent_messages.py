@@ -19,7 +19,7 @@ from conversations.formats.sent_messages import (
 
 def stored(role="assistant", content="", **columns):
     given = dict.fromkeys(StoredMessage._fields) | {
-        "id": uuid.UUID(int=1),
+        "key": str(uuid.UUID(int=1)),
         "branch": 0,
         "sequence": 1,
         "status": "complete",

@@ -1,6 +1,8 @@
 import uuid
 
 import pytest
+from django.db import connection
+from django.utils import timezone
 
 from conversations.models import Conversation, Message
 from conversations.services import (
@@ -13,9 +15,11 @@ from conversations.services import (
     create_conversation,
     delete_conversation,
     get_or_create_conversation,
+    get_or_create_latest,
     get_user_conversations,
     update_conversation,
 )
+from conversations.tests.cluster import plans_of
 from conversations.tests.factories import access_of, fill, make_conversation
 
 pytestmark = pytest.mark.django_db
@@ -26,6 +30,23 @@ def test_get_or_create_makes_the_user_and_the_conversation_once():
     assert first == get_or_create_conversation(user_id="newcomer")
     assert first.title == "New Chat"
     assert not first.user.has_usable_password()
+
+
+@pytest.mark.one_node("the plan is that of a shard")
+def test_the_latest_one_is_one_look_up_however_many_newer_ones_are_archived(alice, statements):
+    latest = make_conversation(alice)
+    now = timezone.now()
+    Conversation.objects.bulk_create(
+        Conversation(user=alice, archived_at=now, updated_at=now) for _ in range(3_000)
+    )
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE conversations_conversation")
+    with statements() as seen:
+        assert get_or_create_latest(owner=alice) == (latest, False)
+    (sql,) = seen
+    (plan,) = plans_of(sql, execute=True)
+    assert "conversation_latest_idx" in str(plan)
+    assert "Rows Removed by Filter" not in str(plan)
 
 
 def test_get_or_create_finds_the_latest_activity_that_is_not_archived(alice):
