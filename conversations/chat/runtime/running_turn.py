@@ -119,8 +119,6 @@ class RunningTurn(WatchedTurn):
         if not type(self)._is_imported:
             await asyncio.to_thread(self._import)
             type(self)._is_imported = True
-        else:
-            await asyncio.sleep(0)  # where a request to end is seen
 
     async def _record(self, write: Callable[..., object], **what: Any) -> None:
         """Do a write of the turn, unless nothing of it is stored."""
