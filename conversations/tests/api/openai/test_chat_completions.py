@@ -4,10 +4,11 @@ import asyncio
 import json
 import re
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from django.conf import settings
-from openai import APIError
+from openai import APIError, APITimeoutError
 
 from conversations.models import Conversation, Message, UnstoredTurn
 from conversations.tests.chat.scripted_behaviours import (
@@ -369,6 +370,22 @@ def test_a_repeated_request_with_its_key_is_answered_from_the_record(sdk, provid
     assert found[-1].usage.total_tokens == first.usage.total_tokens
     assert len(provider.chats) == 1
     assert Message.objects.count() == 2
+
+
+def test_an_equal_request_meanwhile_waits_for_the_same_answer_and_ends_it_not(
+    sdk, server, token, provider
+):
+    provider.script(says("Hel", "lo, ", "you", pause=1.0))
+    options = {"extra_headers": {"Idempotency-Key": "k-1"}}
+    with stream(sdk, **options) as chunks, ThreadPoolExecutor(2) as pool:
+        begun = next(chunks)
+        again = pool.submit(ask, sdk, **options)
+        with client_of(server, token, timeout=1) as hasty, pytest.raises(APITimeoutError):
+            ask(hasty, **options)
+        assert text_of([begun, *chunks]) == "Hello, you"
+        assert again.result().choices[0].message.content == "Hello, you"
+    assert len(provider.chats) == 1
+    assert stored().status == "complete"
 
 
 def test_what_came_to_no_answer_is_asked_again_under_the_same_key(sdk, provider):
