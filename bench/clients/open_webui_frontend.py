@@ -95,8 +95,13 @@ class Frontend:
         }
 
     def _ask(self, chat: str | None, question: dict[str, Any], models: list[str]) -> Turn:
+        answer = str(uuid.uuid4())
         answers = [
-            {"model_id": model, "message_id": str(uuid.uuid4()), "modelIdx": index}
+            {
+                "model_id": model,
+                "message_id": str(uuid.uuid4()) if index else answer,
+                "modelIdx": index,
+            }
             for index, model in enumerate(models)
         ]
         body = {
@@ -107,7 +112,7 @@ class Frontend:
             "variables": {},
             "session_id": "none",
             "chat_id": chat,
-            "id": answers[0]["message_id"],
+            "id": answer,
             "message_ids": answers,
             "parent_id": question["parentId"],
             "user_message": question,
@@ -118,4 +123,4 @@ class Frontend:
             else {"follow_up_generation": True},
         }
         sent = self.client.post("/api/chat/completions", json=body).raise_for_status().json()
-        return Turn(sent["chat_id"], question, answers[0]["message_id"])
+        return Turn(sent["chat_id"], question, answer)
