@@ -6,6 +6,7 @@ A turn that fails keeps the code in `finish_reason` and the text in `error`.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -62,6 +63,7 @@ _FAILURES = [
         400,
     ),
     Failure("empty_answer", "The model gave an empty answer."),
+    Failure("answer_too_long", "The model's answer is longer than this server stores."),
     Failure("client_too_slow", "The client did not read the answer in time.", 408),
     Failure("tool_rounds_exceeded", "The model went on calling tools past the limit."),
     Failure("interrupted", "The process that ran this turn ended before its end.", 503),
@@ -69,6 +71,7 @@ _FAILURES = [
     Failure("internal_error", "The turn failed on this server; its log says why.", 500),
 ]
 FAILURES = {failure.code: failure for failure in _FAILURES}
+_SECONDS = re.compile(r"[0-9]{1,9}")
 
 
 def failure_named(code: str | None) -> Failure:
@@ -99,7 +102,7 @@ def failure_of_status(status: int, retry_after: str | None) -> Failure:
     if status in (401, 403):
         return FAILURES["provider_refused"]
     if status in (429, 503):
-        wait = int(retry_after) if retry_after and retry_after.isdigit() else None
+        wait = int(retry_after) if retry_after and _SECONDS.fullmatch(retry_after) else None
         busy = FAILURES["provider_busy"]
         return Failure(busy.code, busy.text, busy.status, wait)
     if status in (408, 504):
@@ -108,7 +111,8 @@ def failure_of_status(status: int, retry_after: str | None) -> Failure:
 
 
 def _of_other(error: BaseException, step: Step, *, begun: bool) -> Failure:
-    if isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
+    # Values may be nested deeper than they can be copied.
+    if isinstance(error, json.JSONDecodeError | UnicodeDecodeError | RecursionError):
         return FAILURES["provider_unreadable"]
     agents = sys.modules.get("agents")  # a turn without it does not wait for its import
     if agents is not None and isinstance(error, agents.MaxTurnsExceeded):

@@ -136,8 +136,15 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
-def check_owner(request: Request, access: AccessContext, conversation_id: uuid.UUID) -> None:
-    """NotFound where the request names a user and the conversation is another one's.
+def check_owner(
+    request: Request,
+    access: AccessContext,
+    conversation_id: uuid.UUID,
+    *,
+    text: str = NO_SUCH_CONVERSATION,
+) -> None:
+    """NotFound where the request names a user and the conversation is another one's. `text` is what
+    is said of an id that is nobody's.
 
     An application sets the header once for each of its users: an id that one of them has from
     another must not lead anywhere.
@@ -147,4 +154,4 @@ def check_owner(request: Request, access: AccessContext, conversation_id: uuid.U
         return
     named = owner_to_read(access, name, field=field)
     if named != owner_of(access, conversation_id, action=AccessAction.READ):
-        raise NotFound(NO_SUCH_CONVERSATION)
+        raise NotFound(text)

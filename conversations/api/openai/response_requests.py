@@ -24,6 +24,7 @@ from conversations.api.fields import (
 from conversations.api.openai.ids import uuid_in
 from conversations.api.openai.item_pages import NO_SUCH_ITEM, FoundItem, ItemPages
 from conversations.api.openai.items import NewItem
+from conversations.api.openai.owners import owner_named
 from conversations.api.openai.shapes import NewItemField
 from conversations.api.views import NOT_AN_OBJECT
 from conversations.chat.responses.asked import Asked
@@ -127,17 +128,19 @@ def read_response_request(request: Request, access: AccessContext) -> Asked:
     asked = Asked(body=body, conversation_id=conversation_id, previous_id=previous_id)
     sent = body.get("input") or []
     items = [_message(sent)] if isinstance(sent, str) else sent
-    items, drafts = _resolved(access, asked, items, given or [])
+    if any(isinstance(new, str) for new in given or ()):
+        followed = path_followed(access, asked, owner_named(request, access, body))
+    else:
+        followed = None
+    items, drafts = _resolved(followed, items, given or [])
     return replace(asked, items=items, drafts=drafts)
 
 
 def _resolved(
-    access: AccessContext, asked: Asked, items: list[Item], given: list[NewItem]
+    followed: Followed | None, items: list[Item], given: list[NewItem]
 ) -> tuple[list[Item], list[MessageDraft]]:
     """The items without references: what they refer to is in the conversation already, and where it
     is on another of its branches it is repeated. Raises NotFound."""
-    is_reference = any(isinstance(new, str) for new in given)
-    followed = path_followed(access, asked) if is_reference else None
     shown, stored = [], []
     for place, (item, new) in enumerate(zip(items, given, strict=True)):
         if isinstance(new, MessageDraft):

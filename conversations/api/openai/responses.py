@@ -139,9 +139,12 @@ class ResponseViewSet(OpenAIViewSet):
         found = uuid_in(response_id)
         if found is None:
             raise NotFound(NO_SUCH_RESPONSE)
-        names_owner = name_of_owner(self.request, self.access) is not None
-        if names_owner and (turn := find_turn(message_id=found, access=self.access)):
-            check_owner(self.request, self.access, turn.conversation_id)
+        if name_of_owner(self.request, self.access) is None:
+            return found
+        turn = find_turn(message_id=found, access=self.access)
+        if turn is None:
+            raise NotFound(NO_SUCH_RESPONSE)
+        check_owner(self.request, self.access, turn.conversation_id, text=NO_SUCH_RESPONSE)
         return found
 
     @extend_schema(

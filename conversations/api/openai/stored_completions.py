@@ -146,7 +146,7 @@ class StoredCompletionViewSet(OpenAIViewSet):
         message = None if id_ is None else find_message(named, access=self.access)
         if message is None:
             raise NotFound(NO_SUCH_COMPLETION)
-        check_owner(self.request, self.access, message.conversation_id)
+        check_owner(self.request, self.access, message.conversation_id, text=NO_SUCH_COMPLETION)
         return message
 
 

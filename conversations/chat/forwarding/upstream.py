@@ -6,6 +6,7 @@ Read only as far as the record and the client's shape need it. Every failure is 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -24,9 +25,12 @@ from conversations.chat.tool_results import storable
 # and 403 are about this installation's account.
 PASSED_ON = frozenset({400, 404, 409, 413, 415, 422, 429})
 MAX_ERROR_CHARS = 2_000
+# A stream may be so many times as long as a body: each piece of a text is an event of its own.
+MAX_BODIES = 20
 # A shorter one is no secret, and may be part of any word.
 MIN_KEY_CHARS = 8
 DONE = b"[DONE]"
+_STATUS = re.compile(r"[1-5][0-9]{2}")
 
 Json = dict[str, Any]
 
@@ -89,14 +93,17 @@ class Upstream:
         """The data of each event as it comes; None for a comment, by which a server says that it
         is still there."""
         found: list[bytes] = []
+        size = 0
         async for line in self._lines():
             if not line and found:
                 yield b"\n".join(found)
-                found = []
+                found, size = [], 0
             elif line.startswith(b":"):
                 yield None
             elif line.startswith(b"data:"):
                 found.append(line[5:].removeprefix(b" "))
+                size += len(line)
+                _check_size(size)
         if found:
             yield b"\n".join(found)
 
@@ -139,8 +146,12 @@ class Upstream:
         """The body as it comes."""
         import httpx2
 
+        left = MAX_BODIES * settings.CHAT_MAX_BODY_BYTES
         try:
             async for piece in self._response.aiter_bytes():
+                left -= len(piece)
+                if left < 0:
+                    raise TurnFailed(FAILURES["answer_too_long"])
                 yield piece
         except httpx2.TimeoutException:
             raise TurnFailed(FAILURES["provider_timeout"]) from None
@@ -179,7 +190,7 @@ def failure_in(error: Any, provider: Provider) -> Failure:
     """What an error in the body of an answer means, which a server sends once it has begun one."""
     said = error if isinstance(error, dict) else {}
     code = str(said.get("code"))
-    if code.isdigit():
+    if _STATUS.fullmatch(code):
         return _failure(int(code), error, None, provider)
     is_ours = said.get("type") == "invalid_request_error"
     return _failure(400 if is_ours else 500, error, None, provider)

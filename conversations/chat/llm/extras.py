@@ -74,7 +74,7 @@ def storable_extra(extra: Json) -> Json | None:
     kept: Json = {}
     left_out, bytes_left = [], settings.CHAT_MAX_BODY_BYTES
     for name, value in extra.items():
-        cleaned = _storable(value, settings.CHAT_MAX_JSON_DEPTH - 1)
+        cleaned = storable_json(value, settings.CHAT_MAX_JSON_DEPTH - 1)
         bytes_left -= (size := len(orjson.dumps(cleaned)))
         if bytes_left < 0:
             bytes_left += size
@@ -127,15 +127,16 @@ def _continues(new: Json, item: Json, *, is_last: bool) -> bool:
     return thinks and is_last and not item.get("signature")
 
 
-def _storable(value: Any, depth: int) -> Any:
+def storable_json(value: Any, depth: int) -> Any:
+    """A value as PostgreSQL and JSON can hold it, without what is nested deeper than `depth`."""
     if isinstance(value, str):
         return storable(value)
     if isinstance(value, dict | list) and depth <= 0:
         return None
     if isinstance(value, dict):
-        return {storable(str(key)): _storable(item, depth - 1) for key, item in value.items()}
+        return {storable(str(key)): storable_json(item, depth - 1) for key, item in value.items()}
     if isinstance(value, list):
-        return [_storable(item, depth - 1) for item in value]
+        return [storable_json(item, depth - 1) for item in value]
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, int) and -(2**63) <= value < 2**64:

@@ -115,7 +115,10 @@ def client_for(provider: Provider) -> AsyncOpenAI:
         max_retries=0,
         timeout=Timeout(provider.timeout, connect=provider.connect),
         # WEB_STREAMS limits the answers that run; the library would let no more than 1,000 begin.
-        http_client=DefaultAsyncHttpxClient(limits=Limits(max_connections=None)),
+        # What is said goes to the configured address alone: no redirect is followed.
+        http_client=DefaultAsyncHttpxClient(
+            limits=Limits(max_connections=None), follow_redirects=False
+        ),
     )
     if (tracer := tracing.tracer()) is None:
         return client

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import uuid
-from copy import deepcopy
 from typing import Any
 
+from django.conf import settings
+
+from conversations.chat.llm.extras import storable_json
+from conversations.chat.tool_results import storable
 from conversations.formats.item_types import prefix_of
 
 Json = dict[str, Any]
@@ -37,18 +40,19 @@ class Output:
     def take(self, event: Json) -> tuple[str, str]:
         """Add what an event says; a piece of text and of reasoning for those who only read."""
         kind, place, delta = event.get("type"), event.get("output_index"), event.get("delta")
+        delta = storable(delta) if isinstance(delta, str) else None
         if kind in ("response.output_item.added", "response.output_item.done"):
             self._put(place, event.get("item"))
             if kind == "response.output_item.done" and isinstance(place, int):
                 self._whole.add(place)
         elif kind == "response.content_part.added":
             self._add_part(place, event.get("part"))
-        elif kind in _OF_ITEMS and isinstance(delta, str):
+        elif kind in _OF_ITEMS and delta is not None:
             _add(self._item(place), _OF_ITEMS[kind], delta)
-        elif kind in _OF_PARTS and isinstance(delta, str):
+        elif kind in _OF_PARTS and delta is not None:
             parts = self._item(place).get("content")
             _add(_at(parts, event.get("content_index")), _OF_PARTS[kind], delta)
-        if not isinstance(delta, str) or not delta:
+        if not delta:
             return "", ""
         where = place, event.get("content_index"), event.get("summary_index")
         if kind in _THOUGHTS:
@@ -81,7 +85,7 @@ class Output:
         return f"{prefix}_{message_id.hex}" + (f"_{number}" if number else "")
 
     def _put(self, place: Any, item: Any) -> None:
-        if not isinstance(item, dict) or not isinstance(place, int) or "type" not in item:
+        if not is_item(item) or not isinstance(place, int):
             return
         if 0 <= place < len(self.items):
             self.items[place] = as_stored(item)
@@ -91,20 +95,29 @@ class Output:
     def _add_part(self, place: Any, part: Any) -> None:
         item = self._item(place)
         if isinstance(part, dict) and isinstance(item.setdefault("content", []), list):
-            item["content"].append(deepcopy(part))
+            item["content"].append(_storable(part))
 
     def _item(self, place: Any) -> Json:
         """An empty one where there is none: what is added to it is lost."""
         return _at(self.items, place)
 
 
+def is_item(value: Any) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("type"), str)
+
+
 def as_stored(item: Json) -> Json:
-    """A copy without the provider's id, since an item has that of its message. Reasoning keeps it
-    under another name: a provider may want it back."""
-    stored = {name: deepcopy(value) for name, value in item.items() if name != "id"}
+    """A copy that can be stored, without the provider's id, since an item has that of its message.
+    Reasoning keeps it under another name: a provider may want it back."""
+    stored: Json = _storable({name: value for name, value in item.items() if name != "id"})
     if item.get("encrypted_content") and item.get("id"):
-        stored[PROVIDER_ID] = item["id"]
+        stored[PROVIDER_ID] = _storable(item["id"])
     return stored
+
+
+def _storable(value: Any) -> Any:
+    # In the parts of a message, which are a list.
+    return storable_json(value, settings.CHAT_MAX_JSON_DEPTH - 1)
 
 
 def _at(values: Any, place: Any) -> Json:

@@ -23,6 +23,8 @@ from conversations.services.messages import delete_message
 Json = dict[str, Any]
 
 NO_SUCH_RESPONSE = "No such response."
+# More items than the body of a request can have.
+MAX_INPUT = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +62,15 @@ def _recorded(turn: Turn) -> Recorded:
     kept = dict(rows.values_list("id", "extra"))
     for step in turn.steps:
         step.extra = step.extra or kept.get(step.message_id)
-    return Recorded(turn, (turn.steps[0].extra or {}).get(REQUEST) or {})
+    request = (turn.steps[0].extra or {}).get(REQUEST)
+    # A client may have stored the message, with anything under this key.
+    return Recorded(turn, request if isinstance(request, dict) else {})
 
 
 def input_of(recorded: Recorded) -> list[Json]:
     """The items of the request, oldest first: what is stored of them."""
-    turn, count = recorded.turn, recorded.request.get("input", 1)
+    turn, said = recorded.turn, recorded.request.get("input")
+    count = said if isinstance(said, int) and 0 <= said <= MAX_INPUT else 1
     branch, sequence = turn.place
     before = Context(
         owner_id=turn.owner_id,

@@ -18,14 +18,17 @@ from conversations.chat.llm.mcp_servers import McpServers
 from conversations.chat.llm.providers import Provider, traced_call
 from conversations.chat.responses.asked import Asked, Json
 from conversations.chat.responses.history import Context, for_responses
-from conversations.chat.responses.output import Output, as_stored
+from conversations.chat.responses.output import Output, as_stored, is_item
 from conversations.chat.responses.responding_turn import RespondingTurn
 from conversations.chat.responses.response import (
     CHAT_REASONS,
     beyond,
     empty_response,
 )
+from conversations.chat.tool_results import storable
+from conversations.formats import Malformed
 from conversations.formats.content_parts import text_of
+from conversations.formats.sdk_message import MAX_CHARS
 from conversations.formats.tool_calls import calls_in
 from conversations.models import Status
 from conversations.models.turn import ToolCall, Turn
@@ -63,7 +66,8 @@ class RelayedTurn(RespondingTurn):
     def _traced(self) -> Json:
         """What traces say of an answer, in the words of chat completions."""
         response = self._response or {}
-        usage = response.get("usage") or {}
+        usage = response.get("usage")
+        usage = usage if isinstance(usage, dict) else {}
         tokens = {"prompt_tokens": "input_tokens", "completion_tokens": "output_tokens"}
         counts = {name: usage.get(ours) for name, ours in tokens.items()}
         return {"id": response.get("id"), "model": response.get("model"), "usage": counts}
@@ -91,6 +95,9 @@ class RelayedTurn(RespondingTurn):
 
     async def _take_event(self, event: Json, size: int) -> None:
         kind = event.get("type")
+        # It is the name of the event, too.
+        if not isinstance(kind, str) or not kind.isprintable():
+            raise TurnFailed(FAILURES["provider_unreadable"])
         response = event.get("response")
         response = response if isinstance(response, dict) else {}
         if kind == "error":
@@ -106,7 +113,7 @@ class RelayedTurn(RespondingTurn):
             self._say(text, reasoning)
         await self._put(self._ours(event, kind), size)
 
-    def _ours(self, event: Json, kind: Any) -> Json:
+    def _ours(self, event: Json, kind: str) -> Json:
         """The event with our ids."""
         if kind in _BEGINS:
             return event | {"response": empty_response(self.turn, self.asked.kept())}
@@ -132,18 +139,23 @@ class RelayedTurn(RespondingTurn):
             raise TurnFailed(failure_in(error, self._provider))
         items = response.get("output")
         if isinstance(items, list) and items:
-            self._output.items = [as_stored(item) for item in items if isinstance(item, dict)]
+            self._output.items = [as_stored(item) for item in items if is_item(item)]
         usage, details = response.get("usage"), response.get("incomplete_details")
         self._observed.take({"usage": usage, "model": response.get("model")}, self.turn.model)
         self._observed.extra |= beyond(response)
         reason = details.get("reason") if isinstance(details, dict) else None
-        self._observed.finish_reason = CHAT_REASONS.get(reason, reason) if reason else None
+        if isinstance(reason, str) and reason:
+            reason = storable(CHAT_REASONS.get(reason, reason))[: MAX_CHARS["finish_reason"]]
+            self._observed.finish_reason = reason
 
     async def _completed(self) -> Turn:
         items = self._output.items
         with self.change() as turn:
             turn.last.parts, turn.last.content = items, text_of(items)
-        self._calls = _GivenCalls(items)
+        try:
+            self._calls = _GivenCalls(items)
+        except Malformed:
+            raise TurnFailed(FAILURES["provider_unreadable"]) from None
         if self._observed.finish_reason is None:
             self._observed.finish_reason = "tool_calls" if self._calls.found() else "stop"
         return await super()._completed()

@@ -121,9 +121,10 @@ class Followed:
         return on_path(rows, self.path).exists()
 
 
-def path_followed(access: AccessContext, asked: Asked) -> Followed | None:
-    """None for a request that begins a conversation. Raises InvalidValue, NotFound."""
-    holder, conversation_id, previous = _followed(access, None, asked, UNNAMED)
+def path_followed(access: AccessContext, asked: Asked, owner: User | None) -> Followed | None:
+    """None for a request that begins a conversation. `owner` is as for `respond`. Raises
+    InvalidValue, NotFound."""
+    holder, conversation_id, previous = _followed(access, owner, asked, UNNAMED)
     if conversation_id is None:
         return None
     shown = shown_path(holder.pk, conversation_id, previous.branch if previous else None)
@@ -147,17 +148,18 @@ def _followed(
     """Whose conversation it is, which, and the turn that the input follows."""
     previous, conversation_id = None, asked.conversation_id
     if asked.previous_id is not None:
-        previous = _previous(access, asked)
+        previous = _previous(access, named, asked)
         conversation_id = previous.conversation_id
     holder = owner_to_ask_for(access, named, conversation_id or chat.conversation_id)
     return holder, conversation_id, previous
 
 
-def _previous(access: AccessContext, asked: Asked) -> Turn:
+def _previous(access: AccessContext, named: User | None, asked: Asked) -> Turn:
     if asked.conversation_id is not None:
         raise InvalidValue(NOT_BOTH, field="previous_response_id", code="mutually_exclusive")
     assert asked.previous_id is not None
-    if found := find_turn(message_id=asked.previous_id, access=access):
+    found = find_turn(message_id=asked.previous_id, access=access)
+    if found is not None and (named is None or named.pk == found.owner_id):
         return found
     text = NO_SUCH_RESPONSE.format(name=asked.body.get("previous_response_id"))
     raise InvalidValue(text, field="previous_response_id", code="previous_response_not_found")

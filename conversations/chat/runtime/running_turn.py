@@ -18,7 +18,7 @@ from typing import Any, ClassVar, TypeVar
 from django.conf import settings
 
 from conversations import metrics, tracing
-from conversations.chat.errors import FAILURES, Failure, failure_of
+from conversations.chat.errors import FAILURES, Failure, TurnFailed, failure_of
 from conversations.chat.llm.extras import storable_extra
 from conversations.chat.llm.mcp_servers import McpServers
 from conversations.chat.llm.observed_model import Observed
@@ -136,7 +136,13 @@ class RunningTurn(WatchedTurn):
         return await self.database.run(stored)
 
     def _say(self, text: str, reasoning: str = "") -> None:
-        """Add a piece of what the model says, and of what it thinks, to the answer."""
+        """Add a piece of what the model says, and of what it thinks, to the answer.
+
+        Raises TurnFailed where it becomes longer than a body may be.
+        """
+        said = len(self.turn.last.content) + len(self.turn.last.reasoning)
+        if said + len(text) + len(reasoning) > settings.CHAT_MAX_BODY_BYTES:
+            raise TurnFailed(FAILURES["answer_too_long"])
         with self.change() as turn:
             turn.last.content += text
             turn.last.reasoning += reasoning

@@ -6,7 +6,7 @@ import openai
 import pytest
 
 from conversations.models import Message, UnstoredTurn
-from conversations.tests.chat.fixtures import nobody_listens
+from conversations.tests.chat.fixtures import nobody_listens, wait_until
 from conversations.tests.chat.scripted_behaviours import (
     SECRET,
     Call,
@@ -262,3 +262,48 @@ def test_an_unknown_conversation_is_404_and_a_bad_token_401(sdk, server, provide
         failure = failure_of(lambda: ask(client), openai.AuthenticationError)
     assert failure.code == "invalid_api_key"
     assert not provider.chats
+
+
+def nested(depth):
+    return '{"x":' * depth + "1" + "}" * depth
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "code", "wait"),
+    [
+        (replies(429, {"error": {}}, {"Retry-After": "9" * 5_000}), "provider_busy", None),
+        (replies(429, {"error": {}}, {"Retry-After": "\u00b2"}), "provider_busy", None),
+        (replies(429, {"error": {}}, {"Retry-After": "7"}), "provider_busy", "7"),
+        (streams({"error": {"code": "\u00b2"}}), "provider_error", None),
+        (streams({"error": {"code": "9" * 5_000}}), "provider_error", None),
+        (streams(f'{{"choices": [], "x": {nested(900)}}}'), "provider_unreadable", None),
+    ],
+)
+def test_what_no_provider_should_send_is_no_failure_of_this_server(
+    sdk, provider, behaviour, code, wait
+):
+    provider.script(behaviour)
+    error = failure_of(lambda: stream(sdk))
+    assert stored().finish_reason == code
+    assert error.status_code in (429, 502)
+    assert error.response.headers.get("retry-after") == wait
+
+
+def test_an_event_without_an_end_is_not_collected(server, token, provider):
+    async def endless(exchange):
+        exchange.head()
+        while True:
+            await exchange.raw(b"data: " + b"x" * 65_536 + b"\n")
+
+    provider.script(endless)
+    with client_of(server, token) as client:
+        assert failure_of(lambda: stream(client)).status_code == 502
+    assert stored().finish_reason == "provider_unreadable"
+    wait_until(lambda: not provider.running)
+
+
+@pytest.mark.parametrize("status", [301, 307, 308])
+def test_no_redirect_of_a_provider_is_followed(sdk, provider, status):
+    provider.script(replies(status, {}, {"Location": f"{provider.url}/elsewhere"}))
+    assert failure_of(lambda: ask(sdk)).status_code == 502
+    assert [request.path for request in provider.requests] == ["/v1/chat/completions"]

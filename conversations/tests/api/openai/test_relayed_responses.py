@@ -7,7 +7,7 @@ import pytest
 
 from conversations.models import Message, Status
 from conversations.tests.chat.fixtures import wait_until
-from conversations.tests.chat.scripted_behaviours import SECRET, rate_limited
+from conversations.tests.chat.scripted_behaviours import SECRET, rate_limited, streams
 from conversations.tests.chat.scripted_responses import (
     breaks_off,
     called,
@@ -174,3 +174,48 @@ def test_one_in_the_background_is_followed(client, provider):
         *("web_search_call", "message")
     ]
     assert seen[-1].type == "response.completed"
+
+
+def ends_with(*items, **more):
+    return streams({"type": "response.completed", "response": {"output": items} | more})
+
+
+CALL = {"type": "function_call", "call_id": ["x"], "name": "f", "arguments": "{}"}
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        streams({"no": "type"}),
+        streams({"type": ["response.completed"]}),
+        streams({"type": "a\nevent: b\ndata: {}\n"}),
+        streams({"type": "\ud800"}),
+        ends_with(CALL),
+    ],
+)
+def test_events_of_no_known_form_are_a_failure_of_the_provider(client, provider, behaviour):
+    provider.script(behaviour)
+    with pytest.raises(openai.InternalServerError) as error:
+        client.responses.create(model="m", input="Hi", stream=True)
+    assert error.value.status_code == 502
+    assert Message.objects.get(role="assistant").finish_reason == "provider_unreadable"
+
+
+def test_what_the_database_cannot_hold_costs_no_word_of_the_answer(client, provider):
+    text = "Nul\x00 and half \ud800 of a pair"
+    message = said(text).item | {"\x00": [{"\ud800": float("inf")}]}
+    provider.script(
+        streams(
+            {"type": "response.output_item.added", "output_index": 0, "item": message},
+            {"type": "response.output_text.delta", "output_index": 0, "delta": text},
+            {
+                "type": "response.completed",
+                "response": {"output": [message, {"type": {}}], "usage": [1]}
+                | {"incomplete_details": {"reason": ["x"]}},
+            },
+        )
+    )
+    response = client.responses.create(model="m", input="Hi", stream=False)
+    assert response.output_text == "Nul and half ? of a pair"
+    answer = Message.objects.get(role="assistant")
+    assert (answer.status, answer.content) == (Status.COMPLETE, response.output_text)

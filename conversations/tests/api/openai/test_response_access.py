@@ -1,12 +1,14 @@
 """Who may read, cancel and delete a response, and what staff leave behind."""
 
+import uuid
+
 import pytest
 
 from conversations.models import AccessRecord, Message
 from conversations.services import get_chat_history
 from conversations.tests.api.test_access import CALLERS, KINDS, chat, owner
 from conversations.tests.chat.scripted_behaviours import says
-from conversations.tests.factories import client_for, make_user
+from conversations.tests.factories import client_for, make_conversation, make_user
 
 __all__ = ["chat", "owner"]
 
@@ -63,3 +65,46 @@ def test_a_trusted_client_that_names_a_user_finds_only_theirs(owner, chat):
     assert client.get(path, headers={"X-User-Id": "4"}).status_code == 404
     assert client.delete(path, headers={"X-User-Id": "4"}).status_code == 404
     assert client.delete(path, headers={"X-User-Id": "3"}).status_code == 200
+
+
+def answers_about(client, conversation, question, answer):
+    """What a client that names a user is told of these ids, which the texts are without."""
+    item = {"type": "item_reference", "id": f"msg_{question}"}
+    name, response = {"conversation": f"conv_{conversation}"}, f"resp_{answer}"
+    bodies = [
+        {"input": "And?", "previous_response_id": response},
+        {"input": [item], "previous_response_id": response},
+        {"input": "And?"} | name,
+        {"input": [item]} | name,
+        {"input": [{"type": "item_reference", "id": "msg_1"}]} | name,
+    ]
+    answers = [client.post("/v1/responses", body, format="json") for body in bodies]
+    completion = f"/v1/chat/completions/chatcmpl-{answer}"
+    paths = [f"/v1/responses/{response}", completion, f"{completion}/messages"]
+    answers += [client.get(path) for path in paths]
+    answers += [client.delete(path) for path in paths[:2]]
+    return [(one.status_code, one.content.decode().replace(answer, "")) for one in answers]
+
+
+def test_what_another_user_has_is_told_from_nothing_by_no_answer(owner, chat):
+    question, answer = get_chat_history(conversation_id=chat.pk)
+    client = client_for(make_user("crm"), trusted=True, namespace="crm")
+    client.credentials(**client._credentials, HTTP_X_USER_ID="4")
+    make_user("crm\uff1a4")
+    theirs = answers_about(client, chat.pk.hex, question.id.hex, answer.id.hex)
+    nothing = answers_about(client, *(uuid.uuid4().hex for _ in range(3)))
+    assert theirs == nothing
+    assert {status for status, _ in theirs} == {400, 404}
+
+
+@pytest.mark.parametrize("kept", ["x", [1], {"input": "x"}, {"input": -1}, {"input": 10**15}])
+def test_an_answer_that_a_client_stored_with_another_meaning_of_the_key_is_read(alice, kept):
+    conversation, client = make_conversation(alice, messages=1), client_for(alice)
+    body = {"role": "assistant", "content": "Hm.", "extra": {"response": kept}}
+    path = f"/api/conversations/{conversation.pk}/messages"
+    assert client.post(path, body, format="json").status_code == 201
+    answer = Message.objects.get(role="assistant")
+    path = RESPONSE.format(answer=answer.id.hex)
+    assert client.get(path).json()["output"][0]["content"][0]["text"] == "Hm."
+    items = client.get(f"{path}/input_items").json()["data"]
+    assert [item["content"][0]["text"] for item in items] == ["message 1"]
