@@ -79,7 +79,9 @@ def requests() -> list[tuple[str, Callable[[], Any]]]:
     fill(owner, "branches", history)
     for _ in range(50):
         request(owner, [*history[:40], {"role": "user", "content": "Else?"}], "branches")()
-    found.append((f"{WINDOW} sent, 51 branches", request(owner, history, "branches")))
+    ask = request(owner, history, "branches")
+    ask()  # shows another branch from now on
+    found.append((f"{WINDOW} sent, 51 branches", ask))
     ask = request(owner, history, None)
     ask()
     found.append((f"{WINDOW} sent, unnamed", ask))

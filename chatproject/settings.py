@@ -275,6 +275,8 @@ CORS_ALLOW_HEADERS = [
     "last-event-id",
     "x-request-id",
     "x-user-id",
+    "x-conversation-id",
+    "x-task",
     # What OpenAI's SDK sends from a page.
     *("openai-organization", "openai-project", "openai-beta"),
     *(

@@ -37,9 +37,10 @@ class Frontend:
         listed = self.client.get("/api/models").raise_for_status().json()["data"]
         return [one["id"] for one in listed if one.get("owned_by") != "arena"]
 
-    def begin(self, text: str, models: list[str]) -> Turn:
-        """The first question of a new chat."""
-        return self._ask(None, self._question(text, None), models)
+    def begin(self, text: str, models: list[str], *files: dict[str, Any]) -> Turn:
+        """The first question of a new chat, with what is attached to it."""
+        question = self._question(text, None) | ({"files": list(files)} if files else {})
+        return self._ask(None, question, models)
 
     def follow(self, turn: Turn, text: str, models: list[str]) -> Turn:
         return self._ask(turn.chat, self._question(text, turn.answer), models)
@@ -50,6 +51,15 @@ class Frontend:
     def edit(self, turn: Turn, text: str, models: list[str]) -> Turn:
         """The question in other words, beside the one that was sent."""
         return self._ask(turn.chat, self._question(text, turn.question["parentId"]), models)
+
+    def edit_answer(self, turn: Turn, text: str) -> None:
+        """Save the answer in other words, in its place."""
+        history = self.chat(turn)["chat"]["history"]
+        part = {"type": "output_text", "text": text}
+        said = {"type": "message", "role": "assistant", "status": "completed", "content": [part]}
+        history["messages"][turn.answer] |= {"content": text, "output": [said]}
+        body = {"chat": {"history": history}}
+        self.client.post(f"/api/v1/chats/{turn.chat}", json=body).raise_for_status()
 
     def stop(self, turn: Turn) -> None:
         self.client.post(f"/api/tasks/chat/{turn.chat}/stop").raise_for_status()
@@ -85,8 +95,13 @@ class Frontend:
         }
 
     def _ask(self, chat: str | None, question: dict[str, Any], models: list[str]) -> Turn:
+        answer = str(uuid.uuid4())
         answers = [
-            {"model_id": model, "message_id": str(uuid.uuid4()), "modelIdx": index}
+            {
+                "model_id": model,
+                "message_id": str(uuid.uuid4()) if index else answer,
+                "modelIdx": index,
+            }
             for index, model in enumerate(models)
         ]
         body = {
@@ -97,13 +112,15 @@ class Frontend:
             "variables": {},
             "session_id": "none",
             "chat_id": chat,
-            "id": answers[0]["message_id"],
+            "id": answer,
             "message_ids": answers,
             "parent_id": question["parentId"],
             "user_message": question,
+            # The images are in the question itself.
+            "files": [one for one in question.get("files", []) if one["type"] != "image"],
             "background_tasks": TASKS
             if question["parentId"] is None
             else {"follow_up_generation": True},
         }
         sent = self.client.post("/api/chat/completions", json=body).raise_for_status().json()
-        return Turn(sent["chat_id"], question, answers[0]["message_id"])
+        return Turn(sent["chat_id"], question, answer)

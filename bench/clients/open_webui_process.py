@@ -80,7 +80,7 @@ def running(python: Path, base_url: str, token: str, identity: str) -> Iterator[
     with tempfile.TemporaryDirectory(prefix="open-webui-") as folder:
         environment = os.environ | environment_of(Path(folder), base_url, token, identity)
         command = [
-            python.parent / "open-webui",
+            str(python.parent / "open-webui"),
             "serve",
             "--host",
             "127.0.0.1",

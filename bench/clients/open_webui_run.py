@@ -18,6 +18,18 @@ from conversations.tests.chat.scripted_behaviours import Call, breaks, calls, sa
 from conversations.tests.chat.scripted_provider import ScriptedProvider
 from conversations.tests.chat.servers import serving
 
+DOCUMENT: dict[str, Any] = {
+    "type": "text",
+    "name": "note",
+    "context": "full",
+    "file": {"data": {"content": "The harbour opens at six."}, "meta": {"name": "harbour.txt"}},
+}
+IMAGE = {
+    "type": "image",
+    "name": "picture",
+    "url": "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk"
+    "+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==",
+}
 TASK_ANSWERS = {
     "concise title": {"title": "Tides, by the book"},
     "tags": {"tags": ["sea"]},
@@ -88,7 +100,8 @@ class Checks:
         listed = self.person.models()
         self.models = [name for name in listed if name.endswith("/scripted")]
         self.check("Open WebUI lists the models", len(self.models) == 2, listed)
-        for chat in (self.branches, self.stopped, self.tools, self.failing, self.side_by_side):
+        chats = [self.branches, self.stopped, self.tools, self.failing, self.side_by_side]
+        for chat in (*chats, self.attached, self.answer_edited):
             print(f"\n{chat.__name__}: {(chat.__doc__ or '').splitlines()[0]}")
             try:
                 chat()
@@ -164,11 +177,29 @@ class Checks:
         self.check("both answer", not errors, errors or "")
         self.same(turn)
 
+    def attached(self) -> None:
+        """A document and an image with the first question only, which the second turn repeats."""
+        model = self.models[:1]
+        for file in (DOCUMENT, IMAGE):
+            text = f"What does the {file['name']} say?"
+            turn = self.person.wait(self.person.begin(text, model, file))
+            self.person.wait(self.person.follow(turn, "Are you sure?", model))
+            self.line(turn, ["user", "assistant", "user", "assistant"])
+
+    def answer_edited(self) -> None:
+        """An answer that the person changes, and a question after it."""
+        model = self.models[:1]
+        turn = self.person.wait(self.person.begin("Name a sea.", model))
+        self.person.edit_answer(turn, "The Baltic Sea.")
+        self.person.wait(self.person.follow(turn, "How deep is it?", model))
+        stored = self.line(turn, ["user", "assistant", "user", "assistant"])
+        self.check("both answers are there", stored["branch_count"] == 2, stored["branch_count"])
+
     def owner(self) -> None:
         chats = self.record.conversations()
         owners = {one["user_id"] for one in chats}
         print("\nowner")
-        self.check("five conversations", len(chats) == 5, [one["title"] for one in chats])
+        self.check("eight conversations", len(chats) == 8, [one["title"] for one in chats])
         self.check("all of one owner", len(owners) == 1, owners)
         self.check("who is named as in Open WebUI", self.person.id in str(owners), self.person.id)
 
@@ -182,13 +213,14 @@ class Checks:
         self.check("the same paths", not apart, apart or f"{len(shown)}")
         return found[0]
 
-    def line(self, turn: Turn, roles: list[str]) -> None:
+    def line(self, turn: Turn, roles: list[str]) -> dict[str, Any]:
         """One recorded conversation, whose active branch has these roles."""
         found = self.record.all_beginning_with(self.first_words(turn))
         self.check("one conversation", len(found) == 1, len(found))
         messages = self.record.messages(found[0]["id"])
         seen = [one["role"] for one in messages]
         self.check("the messages in order", seen == roles, seen)
+        return found[0]
 
     def first_words(self, turn: Turn) -> str:
         messages = self.person.chat(turn)["chat"]["history"]["messages"].values()

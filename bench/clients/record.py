@@ -40,8 +40,10 @@ class Record:
         return {tuple(map(said, path)) for path in paths}
 
     def all_beginning_with(self, text: str) -> list[dict[str, Any]]:
-        """The conversations whose first question is this."""
-        return [one for one in self.conversations() if self._first_question(one["id"]) == text]
+        """The conversations whose first question is this, after any document put before it."""
+        return [
+            one for one in self.conversations() if self._first_question(one["id"]).endswith(text)
+        ]
 
     def wait_for(self, text: str, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         """The last message of the conversation that begins with `text`, once this holds of it."""
@@ -54,9 +56,9 @@ class Record:
             assert time.monotonic() < deadline, f"not recorded within {WITHIN} s: {text}"
             time.sleep(0.1)
 
-    def _first_question(self, conversation: str) -> str | None:
+    def _first_question(self, conversation: str) -> str:
         messages = self.messages(conversation)
-        return next((one["content"] for one in messages if one["role"] == "user"), None)
+        return next((str(one["content"]) for one in messages if one["role"] == "user"), "")
 
     def _get(self, path: str) -> Any:
         return self.client.get(path).raise_for_status().json()

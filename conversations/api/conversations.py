@@ -21,7 +21,7 @@ from conversations.api.creating import check_one_identity, created_row, new_conv
 from conversations.api.fields import StrictSerializer
 from conversations.api.filters import ConversationFilters
 from conversations.api.message_pages import MessagePages
-from conversations.api.pagination import NO_LINKS, Cursor, Listing, Order, cut_page, page_of
+from conversations.api.pagination import NO_LINKS, Cursor, Cut, Listing, Order, page_at, page_of
 from conversations.api.parsers import MERGE_PATCH, has_body
 from conversations.api.queries import (
     CONVERSATION_COLUMNS,
@@ -187,26 +187,24 @@ class ConversationViewSet(ApiViewSet):
 
     def _all_of_owner(self, owner: User, order: Order, scope: str) -> Row:
         """A page without filters, as the database writes it."""
-        (column, _), total = order.columns, 0
+        total = 0
 
-        def fetch(cursor: Cursor, limit: int) -> builtins.list[Row]:
+        def read(cursor: Cursor, size: int) -> Cut:
             nonlocal total
             page = page_of_conversations(
                 owner.pk,
                 user_id=self.caller.name_of(owner),
-                by_creation=column == "created_at",
+                by_creation=order.columns[0] == "created_at",
                 descending=order.descending != cursor.backward,
+                backward=cursor.backward,
                 beyond=cursor.at,
-                limit=limit,
+                limit=size,
             )
             total = page.total
-            return [
-                {column: row.at, "id": row.id, "conversation": orjson.Fragment(row.json)}
-                for row in page.rows
-            ]
+            ends = page.ends[::-1] if page.ends and cursor.backward else page.ends
+            return Cut(orjson.Fragment(f"[{page.json}]"), ends, page.more)
 
-        rows, links = cut_page(self.request, scope, order.columns, fetch)
-        shown = [row["conversation"] for row in rows]
+        shown, links = page_at(self.request, scope, read)
         return {self.contract.plural: shown, "count": total, **links}
 
     def _everybodys(self, asked: builtins.list[str], field: str) -> Row:
@@ -235,7 +233,7 @@ class ConversationViewSet(ApiViewSet):
     def _shown(self, conversation: Conversation) -> Row:
         return conversation_from_model(conversation, self.caller.name_of(conversation.user))
 
-    def _first_messages(self, owner: User) -> tuple[builtins.list[Any], str | None]:
+    def _first_messages(self, owner: User) -> tuple[orjson.Fragment, str | None]:
         """The first messages, and the URL of those after them, if there are any."""
         key = self.conversation_id
         return MessagePages(self.request, self.contract, owner.pk, key).first()

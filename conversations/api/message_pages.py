@@ -6,8 +6,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlencode
 
@@ -19,7 +18,7 @@ from rest_framework.reverse import reverse
 
 from conversations.api.contracts import Contract
 from conversations.api.filters import MessageFilters
-from conversations.api.pagination import Cursor, Links, Order, cut_page
+from conversations.api.pagination import Cursor, Cut, Links, Order, page_at
 from conversations.api.queries import (
     check_is_there,
     message_from_row,
@@ -27,12 +26,12 @@ from conversations.api.queries import (
 )
 from conversations.api.views import choice_of, query_string_of
 from conversations.db.bulk_rows import Row
-from conversations.models import Message, Status, as_read
+from conversations.models import Message
 from conversations.models.branch_path import LAST
 from conversations.selectors.branches import on_path, path_of, shown_path
 from conversations.selectors.message_pages import (
     ALL_BRANCHES,
-    ShownMessage,
+    MessagePage,
     messages_with_ids,
     page_of_messages,
 )
@@ -45,6 +44,7 @@ ORDERS = {
     "desc": Order(columns=("branch", "sequence"), descending=True),
 }
 DETAIL_MESSAGES = 1_000
+NONE = orjson.Fragment("[]")
 BAD_BRANCH = "`active`, `all`, or the number of a branch."
 _BOUNDS = ("after_sequence", "before_sequence")
 _BY_NAME = {"active": None, "all": ALL_BRANCHES}
@@ -70,7 +70,7 @@ class MessagePages:
         self._owner_id, self._conversation_id = owner_id, conversation_id
         self._name = contract.id_name
 
-    def page(self) -> tuple[list[orjson.Fragment], Links]:
+    def page(self) -> tuple[orjson.Fragment, Links]:
         """The page that the request asks for, and its neighbours. Raises NotFound."""
         query = self._request.query_params
         asked = MessageFilters.asked(query)
@@ -79,55 +79,53 @@ class MessagePages:
         narrowed = filters.qs if filters and set(asked) - set(_BOUNDS) else None
         bounds = filters.form.cleaned_data if filters else {}
 
-        def fetch(cursor: Cursor, limit: int) -> list[Row]:
+        def read(cursor: Cursor, size: int) -> Cut:
             # A cursor stays on its branch, whatever is the active one by now.
             branch, at = cursor.at or (branch_of(self._request), None)
             descending = order.descending != cursor.backward
-            if narrowed is not None:
-                return self._filtered(narrowed, branch, at, descending, limit)
             above = _given(bounds.get("after_sequence"), 0)
             below = _given(bounds.get("before_sequence"), LAST)
             if at is not None:
                 above, below = (above, min(at, below)) if descending else (max(at, above), below)
-            return self._rows(branch, above, below, descending, limit)
+            if narrowed is None:
+                found = self._read(branch, above, below, descending, cursor.backward, size)
+            else:
+                found = self._filtered(
+                    narrowed.filter(sequence__gt=above, sequence__lt=below),
+                    *(branch, descending, cursor.backward, size),
+                )
+            return _cut(found, order)
 
         scope = query_string_of(query, [*asked, "order", "branch"])
-        rows, links = cut_page(
-            self._request, f"messages:{self._conversation_id}:{scope}", order.columns, fetch
-        )
-        if not rows:
+        messages, links = page_at(self._request, f"messages:{self._conversation_id}:{scope}", read)
+        if messages is NONE:
             self._check_is_there()  # an empty page, or none of theirs?
-        return [row["message"] for row in rows], links
+        return messages, links
 
-    def first(self) -> tuple[list[orjson.Fragment], str | None]:
+    def first(self) -> tuple[orjson.Fragment, str | None]:
         """The first DETAIL_MESSAGES messages, and the URL of those after them, if there are any."""
-        branch, beyond = branch_of(self._request), None
-        rows = self._rows(branch, 0, LAST, False, DETAIL_MESSAGES + 1)
-        if not rows and branch is not None:
-            self._check_is_there()
-        if len(rows) > DETAIL_MESSAGES:
-            rows.pop()
-            names = {self._contract.id_name: self._conversation_id}
-            path = reverse(self._contract.messages_route, kwargs=names, request=self._request)
-            last = rows[-1]
-            shown = "all" if last["branch"] == ALL_BRANCHES else last["branch"]
-            query = {"after_sequence": last["sequence"], "branch": shown}
-            beyond = f"{path}?{urlencode(query)}"
-        return [row["message"] for row in rows], beyond
+        branch = branch_of(self._request)
+        page = self._read(branch, 0, LAST, False, False, DETAIL_MESSAGES)
+        if page is None:
+            if branch is not None:
+                self._check_is_there()
+            return NONE, None
+        return as_array(page), self._beyond(page) if page.more else None
 
-    def with_ids(self, ids: Sequence[uuid.UUID]) -> list[orjson.Fragment]:
-        """Those of these messages that are there, by sequence."""
-        found = messages_with_ids(
-            self._owner_id, self._conversation_id, ids, name_of_conversation=self._name
-        )
-        return [as_fragment(message) for message in found]
+    def _beyond(self, page: MessagePage) -> str:
+        names = {self._contract.id_name: self._conversation_id}
+        path = reverse(self._contract.messages_route, kwargs=names, request=self._request)
+        shown = "all" if page.branch == ALL_BRANCHES else page.branch
+        return f"{path}?{urlencode({'after_sequence': page.last, 'branch': shown})}"
 
     def one(self, message_id: uuid.UUID) -> orjson.Fragment:
         """Raises NotFound."""
-        for message in self.with_ids([message_id]):
-            return message
-        check_is_there(self._conversation_id, self._owner_id)
-        raise NotFound(NO_SUCH_MESSAGE)
+        place = (self._owner_id, self._conversation_id)
+        page = messages_with_ids(*place, [message_id], name_of_conversation=self._name)
+        if page is None:
+            check_is_there(self._conversation_id, self._owner_id)
+            raise NotFound(NO_SUCH_MESSAGE)
+        return orjson.Fragment(page.json)
 
     def _filters(self, asked: list[str]) -> MessageFilters | None:
         if not asked:
@@ -135,10 +133,16 @@ class MessagePages:
         messages = messages_of_conversation(self._owner_id, self._conversation_id)
         return MessageFilters.checked(self._request.query_params, messages)
 
-    def _rows(
-        self, branch: int | None, above: int, below: int, descending: bool, limit: int
-    ) -> list[Row]:
-        found = page_of_messages(
+    def _read(
+        self,
+        branch: int | None,
+        above: int,
+        below: int,
+        descending: bool,
+        backward: bool,
+        limit: int,
+    ) -> MessagePage | None:
+        return page_of_messages(
             self._owner_id,
             self._conversation_id,
             name_of_conversation=self._name,
@@ -146,35 +150,36 @@ class MessagePages:
             above=above,
             below=below,
             descending=descending,
+            backward=backward,
             limit=limit,
         )
-        return list(_rows_of(found))
 
     def _filtered(
         self,
         narrowed: QuerySet[Message],
         branch: int | None,
-        at: int | None,
         descending: bool,
+        backward: bool,
         limit: int,
-    ) -> list[Row]:
+    ) -> MessagePage | None:
         """Which they are by a QuerySet, within the path; then as ever by their ids."""
         number = ALL_BRANCHES
         if branch != ALL_BRANCHES:
             shown = shown_path(self._owner_id, self._conversation_id, branch)
             if shown is None:
-                return []
+                return None
             number, path = shown
             narrowed = on_path(narrowed, path)
-        if at is not None:
-            narrowed = narrowed.filter(**{"sequence__lt" if descending else "sequence__gt": at})
         order = "-sequence" if descending else "sequence"
-        ids = list(narrowed.order_by(order).values_list("id", flat=True)[:limit])
-        found = messages_with_ids(
-            self._owner_id, self._conversation_id, ids, name_of_conversation=self._name
+        ids = list(narrowed.order_by(order).values_list("id", flat=True)[: limit + 1])
+        page = messages_with_ids(
+            self._owner_id,
+            self._conversation_id,
+            ids[:limit],
+            name_of_conversation=self._name,
+            descending=descending != backward,
         )
-        rows = [row | {"branch": number} for row in _rows_of(found)]
-        return rows[::-1] if descending else rows
+        return page and page._replace(branch=number, more=len(ids) > limit)
 
     def _check_is_there(self) -> None:
         """Raise NotFound unless there is such a conversation, with such a branch."""
@@ -186,37 +191,31 @@ class MessagePages:
             raise NotFound(NO_SUCH_BRANCH, field="branch")
 
 
-def appended(rows: Sequence[Row], contract: Contract) -> list[Any]:
-    """The stored rows of one append as responses have them. No statement for new ones at the end
-    of a branch, unless others follow the message before."""
+def appended(rows: Sequence[Row], contract: Contract, *, single: bool = False) -> Any:
+    """The stored rows of one append as responses have them, or the only one with `single`. No
+    statement for new ones at the end of a branch, unless others follow the message before."""
     if all("parent_id" in row for row in rows):
-        return [contract.message(message_from_row(row)) for row in rows]
+        shown = [contract.message(message_from_row(row)) for row in rows]
+        return shown[0] if single else shown
     place = (rows[0]["user_id"], rows[0]["conversation_id"])
     ids = [row["id"] for row in rows]
-    found = messages_with_ids(*place, ids, name_of_conversation=contract.id_name)
-    return [as_fragment(message) for message in found]
+    page = messages_with_ids(*place, ids, name_of_conversation=contract.id_name)
+    if page is None:
+        raise NotFound(NO_SUCH_MESSAGE)  # deleted meanwhile
+    return orjson.Fragment(page.json) if single else as_array(page)
+
+
+def as_array(page: MessagePage | None) -> orjson.Fragment:
+    """The messages, ready to be sent."""
+    return orjson.Fragment(f"[{page.json}]") if page else NONE
 
 
 def _given(value: int | None, default: int) -> int:
     return default if value is None else value
 
 
-def _rows_of(messages: Iterable[ShownMessage]) -> Iterator[Row]:
-    """With the values that a cursor is made of."""
-    for message in messages:
-        yield {
-            "message": as_fragment(message),
-            "branch": message.branch,
-            "sequence": message.sequence,
-        }
-
-
-def as_fragment(message: ShownMessage) -> orjson.Fragment:
-    """Ready to be sent; an abandoned answer is `interrupted`."""
-    if message.status != Status.STREAMING:
-        return orjson.Fragment(message.json)
-    stored = orjson.loads(message.json)
-    updated_at = datetime.fromisoformat(stored["updated_at"])
-    told = as_read({"status": stored["status"], "updated_at": updated_at})
-    del told["updated_at"]
-    return orjson.Fragment(orjson.dumps(stored | told))
+def _cut(page: MessagePage | None, order: Order) -> Cut:
+    if page is None:
+        return Cut(NONE, None, False)
+    ends = (page.branch, page.first), (page.branch, page.last)
+    return Cut(as_array(page), ends[::-1] if order.descending else ends, page.more)

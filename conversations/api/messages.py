@@ -243,8 +243,9 @@ class MessageViewSet(ApiViewSet):
 
     def _answer(self, answered: tuple[builtins.list[Row], bool], *, single: bool) -> Response:
         stored, created = answered
-        rows = appended(stored, self.contract)
-        return Response(rows[0] if single else {"messages": rows}, status=201 if created else 200)
+        shown = appended(stored, self.contract, single=single)
+        body = shown if single else {"messages": shown}
+        return Response(body, status=201 if created else 200)
 
 
 def _writes_answer(request: Request) -> bool:

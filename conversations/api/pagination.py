@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 from django.core import signing
@@ -78,6 +78,15 @@ class Cursor:
     backward: bool = False
 
 
+class Cut(NamedTuple):
+    """What is shown of a list; the places of its first and its last row in the order of the list,
+    none where it is empty; and whether there are more rows beyond, as it was read."""
+
+    shown: Any
+    ends: tuple[Sequence[Any], Sequence[Any]] | None
+    more: bool
+
+
 def page_of(request: Request, listing: Listing) -> tuple[list[Row], Links]:
     """The rows of a listing at the request's `cursor`, of the request's `page_size`, and its
     neighbours: their absolute URLs, and their cursors alone."""
@@ -102,28 +111,42 @@ def cut_page(
     `columns` are those whose values make a row's place in the order. `both`: `fetch` can read
     backward too.
     """
-    size = page_size_of(request)
-    signer = signing.Signer(salt=f"page:{scope}")
+
+    def cut(cursor: Cursor, size: int) -> Cut:
+        rows = fetch(cursor, size + 1)
+        more, rows = len(rows) > size, rows[:size]
+        if cursor.backward:
+            rows.reverse()
+        return Cut(rows, (place_of(rows[0]), place_of(rows[-1])) if rows else None, more)
+
+    def place_of(row: Row) -> list[Any]:
+        return [row[column] for column in columns]
+
+    return page_at(request, scope, cut, both=both)
+
+
+def page_at(
+    request: Request, scope: str, read: Callable[[Cursor, int], Cut], *, both: bool = True
+) -> tuple[Any, Links]:
+    """The same for what `read` cuts out of a list: so many rows beyond a cursor."""
+    size, signer = page_size_of(request), signing.Signer(salt=f"page:{scope}")
     cursor = _cursor_of(request.query_params.get("cursor"), signer)
-    rows = fetch(cursor, size + 1)
-    more, rows = len(rows) > size, rows[:size]
-    if cursor.backward:
-        rows.reverse()
-
-    def cursor_at(towards: str, row: Row) -> str:
-        return signer.sign_object([towards, *(_plain(row[column]) for column in columns)])
-
-    after = rows and (more or cursor.backward)
-    before = both and rows and (more if cursor.backward else cursor.at is not None)
+    shown, ends, more = read(cursor, size)
+    after = more or cursor.backward
+    before = both and (more if cursor.backward else cursor.at is not None)
     cursors = {
-        "next": cursor_at(_FORWARD, rows[-1]) if after else None,
-        "previous": cursor_at(_BACKWARD, rows[0]) if before else None,
+        "next": _signed(signer, _FORWARD, ends[1]) if ends and after else None,
+        "previous": _signed(signer, _BACKWARD, ends[0]) if ends and before else None,
     }
     urls = {
         name: url_with(request, "cursor", found) if found else None
         for name, found in cursors.items()
     }
-    return rows, urls | {f"{name}_cursor": found for name, found in cursors.items()}
+    return shown, urls | {f"{name}_cursor": found for name, found in cursors.items()}
+
+
+def _signed(signer: signing.Signer, towards: str, place: Sequence[Any]) -> str:
+    return signer.sign_object([towards, *map(_plain, place)])
 
 
 def page_size_of(request: Request) -> int:

@@ -12,11 +12,10 @@ their own while both run. What no release uses any more is dropped by the next o
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
-from django.db import connection, models, transaction
-from django.db.models import DateTimeField, DecimalField
+from django.db import connection, transaction
 
 from conversations.db.owners import is_distributed
 from conversations.db.replicas import read_connection
@@ -58,9 +57,9 @@ class DatabaseFunction:
         )
         digest = hashlib.sha256(f"{self._arguments} {self._rest}".encode()).hexdigest()
         self.name = f"{PREFIX}{name}_{digest[:_HASH_LENGTH]}"
-        placeholders = ", ".join(["%s"] * len(arguments))
+        call = f"{self.name}({', '.join(['%s'] * len(arguments))})"
         # No value comes from outside.
-        self._call = f"SELECT * FROM {self.name}({placeholders})"  # noqa: S608
+        self._call = f"SELECT * FROM {call}" if returns.startswith("TABLE") else f"SELECT {call}"  # noqa: S608
 
     @property
     def definition(self) -> str:
@@ -72,6 +71,11 @@ class DatabaseFunction:
         with database.cursor() as cursor:
             cursor.execute(self._call, values)
             return list(cursor.fetchall())
+
+    def value(self, *values: Any) -> Any:
+        """The one value that it returns."""
+        ((value,),) = self.rows(*values)
+        return value
 
 
 def install(functions: Collection[DatabaseFunction]) -> None:
@@ -108,26 +112,3 @@ def _stored(cursor: Any) -> dict[str, str]:
         [PREFIX],
     )
     return dict(cursor.fetchall())
-
-
-def json_columns(model: type[models.Model], names: Iterable[str], table: str) -> str:
-    """A SELECT list of these columns of `table`, each as the API writes it in JSON.
-
-    Times are ISO 8601 in UTC, with microseconds only where there are any; decimals are texts
-    without trailing zeros (`renderers.py` writes the values of Python in the same way).
-    """
-    return ",\n".join(
-        f"{_as_json(model._meta.get_field(name), f'{table}.{name}')} AS {name}" for name in names
-    )
-
-
-def _as_json(field: Any, column: str) -> str:
-    if isinstance(field, DateTimeField):
-        utc = f"{column} AT TIME ZONE 'UTC'"
-        return (
-            f"""to_char({utc}, CASE WHEN date_trunc('second', {column}) = {column}"""
-            """ THEN 'YYYY-MM-DD"T"HH24:MI:SS"Z"' ELSE 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"' END)"""
-        )
-    if isinstance(field, DecimalField):
-        return f"trim_scale({column})::text"
-    return column

@@ -36,7 +36,7 @@ _UNFINISHED = frozenset({"streaming", "stopped", "interrupted", "failed"})
 # Parts whose text is the content, or which are calls or thoughts.
 _NOT_ATTACHED = TEXT_TYPES | {
     *("refusal", "reasoning", "thinking", "redacted_thinking", "reasoning_text"),
-    *("tool_use", "tool_call", "function_call", "custom_tool_call", "tool_result"),
+    *("tool_use", "tool_call", "function_call", "custom_tool_call", "tool_result", "message"),
 }
 
 

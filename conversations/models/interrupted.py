@@ -33,7 +33,7 @@ RowOrMessage = TypeVar("RowOrMessage", dict[str, Any], Message)
 
 def oldest_sign_of_life() -> Combinable:
     """Running answers that last moved before this moment, an SQL expression, are interrupted."""
-    return Now() - _limit()
+    return Now() - stale_after()
 
 
 def as_read(message: RowOrMessage) -> RowOrMessage:
@@ -51,10 +51,11 @@ def as_read(message: RowOrMessage) -> RowOrMessage:
 
 
 def _is_interrupted(status: str, updated_at: datetime) -> bool:
-    return status == Status.STREAMING and updated_at < _database_time() - _limit()
+    return status == Status.STREAMING and updated_at < _database_time() - stale_after()
 
 
-def _limit() -> timedelta:
+def stale_after() -> timedelta:
+    """After so long without a sign of life."""
     return timedelta(seconds=settings.CHAT_TURN_STALE_SECONDS)
 
 

@@ -1,20 +1,22 @@
 """Messages as the API shows them: a page of a branch, of all branches, or single messages.
 
-The database writes each as JSON, with its parent and its siblings, and it is sent on as it is.
-In a conversation with one line a page is one range of one index, and a message's parent the row
-before it; where there are branches it is the few ranges of the path that the page touches.
+The database writes a page as JSON, each message with its parent and its siblings, and it is sent on
+as it is. In a conversation with one line a page is one range of one index, and a message's parent
+the row before it; where there are branches it is the few ranges of the path that the page touches.
 """
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from conversations.db.functions import DatabaseFunction, json_columns
+from conversations.db.functions import DatabaseFunction
+from conversations.db.json_text import COMPACT, Member, members_of, object_of
 from conversations.formats import RECORDED_FIELDS
-from conversations.models import Message
+from conversations.models import Message, Status
 from conversations.models.branch_path import CONTINUED, LAST
+from conversations.models.interrupted import INTERRUPTED_COLUMNS, stale_after
 
 # The columns of a message that responses have, besides its conversation, `branch`, `parent_id`
 # and `siblings`.
@@ -24,12 +26,16 @@ SHOWN_COLUMNS = ("id", "conversation_id", "sequence", *RECORDED_FIELDS, "updated
 ALL_BRANCHES = -1
 
 
-class ShownMessage(NamedTuple):
-    """A message as JSON text. `branch` is the number of the branch that is read, of all -1."""
+class MessagePage(NamedTuple):
+    """Messages as JSON objects, separated by commas. `first` and `last` are the lowest and the
+    highest of their sequences; `more`: there are others beyond them, within the bounds. `branch` is
+    the number of the branch that is read, of all -1.
+    """
 
     branch: int
-    sequence: int
-    status: str
+    first: int
+    last: int
+    more: bool
     json: str
 
 
@@ -96,42 +102,65 @@ _CHILDREN = f"""
 """  # noqa: S608
 
 
-def _json(table: str) -> str:
-    """A message as JSON text. Its conversation has the name that the caller's contract gives it."""
-    names = [name for name in SHOWN_COLUMNS if name not in ("id", "conversation_id", "sequence")]
+def _object() -> str:
+    """The message `page` as JSON text. After the id stands its conversation, by the name that the
+    caller's contract gives it: of_chat, which all messages of a page have."""
+    names = [name for name in SHOWN_COLUMNS if name != "conversation_id"]
+    id_text = {"id": """('"' || page.id || of_chat)"""}
+    id_, sequence, *others = members_of(Message, names, "page", COMPACT, id_text)
+    of_tree = [
+        Member("branch", "greatest(page.branch, 0)::text"),
+        Member("parent_id", """('"' || page.parent_id || '"')""", "page.parent_id"),
+        Member("siblings", "page.siblings::text", "page.siblings"),
+    ]
+    return object_of([id_, sequence, *of_tree, *others], COMPACT)
+
+
+def _shown_column(name: str) -> str:
+    """An abandoned answer is shown as interrupted (`models/interrupted.py`)."""
+    if name not in INTERRUPTED_COLUMNS:
+        return f"m.{name}"
+    return f"""CASE WHEN m.status = '{Status.STREAMING}'
+        AND m.updated_at < statement_timestamp() - stale
+        THEN '{INTERRUPTED_COLUMNS[name]}' ELSE m.{name} END AS {name}"""
+
+
+_COLUMNS = ", ".join(_shown_column(name) for name in ("branch", *SHOWN_COLUMNS))
+
+
+def _page(rows: str) -> str:
+    """Write the rows `page` to the result; `place` counts them in the order in which they are read.
+    One more than `most` may have been."""
     return f"""
-        '{{"id":"' || {table}.id || '","' || name_of_chat || '":"' || chat || '",'
-        || substr(row_to_json((SELECT shown FROM (SELECT
-            {table}.sequence,
-            greatest({table}.branch, 0) AS branch,
-            {table}.parent_id,
-            {table}.siblings,
-            {json_columns(Message, names, table)}
-        ) AS shown))::text, 2)"""  # noqa: S608
+        SELECT min(page.sequence) FILTER (WHERE page.place <= most),
+            max(page.sequence) FILTER (WHERE page.place <= most),
+            count(*) > most,
+            string_agg({_object()}, ','
+                ORDER BY CASE WHEN backward THEN -page.place ELSE page.place END)
+                FILTER (WHERE page.place <= most)
+        INTO first, last, more, body
+        FROM ({rows}) AS page;"""  # noqa: S608
 
 
 def _line(direction: str, neighbour: str) -> str:
     """A page of a conversation with one line, in one direction."""
-    return f"""
-        RETURN QUERY SELECT 0, page.sequence, page.status::text, {_json("page")}
+    return _page(f"""
+        SELECT {_COLUMNS}, NULL::json AS siblings, row_number() OVER line AS place, COALESCE(
+            {neighbour}(m.id) OVER line,
+            (SELECT p.id FROM conversations_message p
+            WHERE {_P} AND p.sequence < m.sequence ORDER BY p.sequence DESC LIMIT 1)
+        ) AS parent_id
         FROM (
-            SELECT m.*, NULL::json AS siblings, COALESCE(
-                {neighbour}(m.id) OVER (ORDER BY m.sequence {direction}),
-                (SELECT p.id FROM conversations_message p
-                WHERE {_P} AND p.sequence < m.sequence ORDER BY p.sequence DESC LIMIT 1)
-            ) AS parent_id
-            FROM (
-                SELECT * FROM conversations_message m
-                WHERE {_M} AND m.sequence > above AND m.sequence < below
-                ORDER BY m.sequence {direction} LIMIT most
-            ) AS m
-        ) AS page ORDER BY page.sequence {direction};"""  # noqa: S608
+            SELECT * FROM conversations_message m
+            WHERE {_M} AND m.sequence > above AND m.sequence < below
+            ORDER BY m.sequence {direction} LIMIT most + 1
+        ) AS m WINDOW line AS (ORDER BY m.sequence {direction})""")  # noqa: S608
 
 
 def _walk(direction: str, segments: str) -> str:
     """Collect in `places` the sequences of a page of the path, segment by segment."""
     within = f"""m.sequence > low AND m.sequence <= high
-                    ORDER BY m.sequence {direction} LIMIT most - cardinality(places)"""
+                    ORDER BY m.sequence {direction} LIMIT most + 1 - cardinality(places)"""
     return f"""
         FOR segment IN {segments} LOOP
             high := LEAST(below - 1, COALESCE((path -> segment ->> 1)::integer, {LAST}));
@@ -152,7 +181,7 @@ def _walk(direction: str, segments: str) -> str:
                     SELECT m.sequence FROM conversations_message m
                     WHERE {_M} AND m.branch = written_to AND m.branch <> 0 AND {within});
             END IF;
-            EXIT WHEN cardinality(places) >= most;
+            EXIT WHEN cardinality(places) > most;
         END LOOP;"""  # noqa: S608
 
 
@@ -176,16 +205,13 @@ _ALONG_A_PATH = """
 
 def _shown(parents: str, joined: str = "") -> str:
     """The messages at `places`; `parents` are the columns of their parents."""
-    return f"""
-        RETURN QUERY SELECT shown_branch, page.sequence, page.status::text, {_json("page")}
+    return _page(f"""
+        SELECT page.*, {_SIBLINGS} AS siblings, row_number() OVER (
+            ORDER BY CASE WHEN descending THEN -page.sequence ELSE page.sequence END) AS place
         FROM (
-            SELECT page.*, {_SIBLINGS} AS siblings
-            FROM (
-                SELECT m.*, {parents} FROM conversations_message m {joined}
-                WHERE {_M} AND m.sequence = ANY (places)
-            ) AS page
-        ) AS page
-        ORDER BY CASE WHEN descending THEN -page.sequence ELSE page.sequence END;"""  # noqa: S608
+            SELECT {_COLUMNS}, {parents} FROM conversations_message m {joined}
+            WHERE {_M} AND m.sequence = ANY (places)
+        ) AS page""")  # noqa: S608
 
 
 _BODY = f"""
@@ -204,16 +230,20 @@ DECLARE
     line_end integer;
     families json;
     forked integer[];
+    of_chat text := '","' || name_of_chat || '":"' || chat || '"';
 BEGIN
     SELECT c.last_branch, COALESCE(wanted, c.active_branch) INTO forks, shown_branch
     FROM conversations_conversation c WHERE c.user_id = owner AND c.id = chat;
     IF NOT FOUND OR (forks = 0 AND shown_branch > 0) THEN
         RETURN;
     END IF;
+    branch := shown_branch;
     IF ids IS NULL AND forks = 0 THEN
+        branch := 0;
         IF descending THEN {_line("DESC", "lead")}
         ELSE {_line("ASC", "lag")}
         END IF;
+        RETURN NEXT;
         RETURN;
     END IF;
     IF ids IS NOT NULL THEN
@@ -232,12 +262,12 @@ BEGIN
         places := ARRAY(
             SELECT m.sequence FROM conversations_message m
             WHERE {_M} AND m.sequence > above AND m.sequence < below
-            ORDER BY m.sequence DESC LIMIT most);
+            ORDER BY m.sequence DESC LIMIT most + 1);
     ELSE
         places := ARRAY(
             SELECT m.sequence FROM conversations_message m
             WHERE {_M} AND m.sequence > above AND m.sequence < below
-            ORDER BY m.sequence LIMIT most);
+            ORDER BY m.sequence LIMIT most + 1);
     END IF;
     IF cardinality(places) = 0 THEN
         RETURN;
@@ -276,6 +306,7 @@ BEGIN
     ELSE
         {_shown(_ALONG_A_PATH)}
     END IF;
+    RETURN NEXT;
 END
 """  # noqa: S608
 
@@ -283,9 +314,10 @@ MESSAGES = DatabaseFunction(
     "messages",
     arguments=[
         *("owner integer", "chat uuid", "name_of_chat text", "wanted integer", "ids uuid[]"),
-        *("above integer", "below integer", "descending boolean", "most integer"),
+        *("above integer", "below integer", "descending boolean", "backward boolean"),
+        *("most integer", "stale interval"),
     ],
-    returns="TABLE (branch integer, sequence integer, status text, body text)",
+    returns="TABLE (branch integer, first integer, last integer, more boolean, body text)",
     body=_BODY,
 )
 
@@ -299,16 +331,19 @@ def page_of_messages(
     above: int = 0,
     below: int = LAST,
     descending: bool = False,
+    backward: bool = False,
     limit: int,
-) -> list[ShownMessage]:
-    """At most `limit` messages with sequences between `above` and `below`, both exclusive.
+) -> MessagePage | None:
+    """The first `limit` messages with sequences between `above` and `below`, both exclusive, or the
+    last ones where they are read `descending`. They are in the order in which they are read, or
+    with `backward` in the other one.
 
-    `branch` is the number of a branch, None the active one, ALL_BRANCHES all of them. Nothing where
-    the owner has no such conversation, or it no such branch. One statement.
+    `branch` is the number of a branch, None the active one, ALL_BRANCHES all of them. None where
+    there are no such messages, the owner has no such conversation, or it no such branch. One
+    statement.
     """
     place = (owner_id, conversation_id, name_of_conversation, branch, None)
-    rows = MESSAGES.rows(*place, above, below, descending, limit)
-    return [ShownMessage._make(row) for row in rows]
+    return _found(*place, above, below, descending, backward, limit)
 
 
 def messages_with_ids(
@@ -317,7 +352,15 @@ def messages_with_ids(
     ids: Sequence[uuid.UUID],
     *,
     name_of_conversation: str = "conversation_id",
-) -> list[ShownMessage]:
+    descending: bool = False,
+) -> MessagePage | None:
     """Those of these messages of a conversation that it has, by sequence. One statement."""
     place = (owner_id, conversation_id, name_of_conversation, ALL_BRANCHES, list(ids))
-    return [ShownMessage._make(row) for row in MESSAGES.rows(*place, 0, LAST, False, len(ids))]
+    return _found(*place, 0, LAST, descending, False, len(ids))
+
+
+def _found(*values: Any) -> MessagePage | None:
+    for row in MESSAGES.rows(*values, stale_after()):
+        page = MessagePage._make(row)
+        return page if page.json else None
+    return None

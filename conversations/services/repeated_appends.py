@@ -105,11 +105,10 @@ def _follow(
 def _parents_of(
     owner_id: int, conversation_id: uuid.UUID, ids: Sequence[uuid.UUID]
 ) -> dict[uuid.UUID, uuid.UUID | None]:
-    found = messages_with_ids(owner_id, conversation_id, ids)
-    shown = [orjson.loads(message.json) for message in found]
+    page = messages_with_ids(owner_id, conversation_id, ids)
     return {
         uuid.UUID(row["id"]): uuid.UUID(row["parent_id"]) if row["parent_id"] else None
-        for row in shown
+        for row in (orjson.loads(f"[{page.json}]") if page else ())
     }
 
 

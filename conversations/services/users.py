@@ -166,6 +166,19 @@ def owner_to_write_for(
     return owner
 
 
+def note_person(user: User, *, email: str = "", name: str = "") -> None:
+    """Keep the email address and the name that an application says a user has, where none is known:
+    by them staff find a user whose username is an id. What cannot be kept is left out."""
+    given = {"email": (email, 254), "first_name": (name, 150)}
+    known = {
+        field: text
+        for field, (text, limit) in given.items()
+        if text and len(text) <= limit and text.isprintable() and not getattr(user, field)
+    }
+    if known:
+        User.objects.filter(pk=user.pk).update(**known)
+
+
 def owner_to_read(
     access: AccessContext,
     user_id: UserId | None,

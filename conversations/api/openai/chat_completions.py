@@ -104,19 +104,19 @@ class ChatCompletionViewSet(StoredCompletionViewSet):
     def create(self, request: Request) -> HttpResponseBase:
         body = read_chat_request(request)
         streams = bool(body.get("stream"))
-        begun = self._begin(request, body)
-        if not isinstance(begun, ForwardedTurn):
+        begun, is_new = self._begin(request, body)
+        if not (is_new and isinstance(begun, ForwardedTurn)):
             return self._again(begun, body)
         if streams:
             return answer_later(self, begun.begins, lambda begins: _streamed(begun, begins))
         return answer_later(self, begun.answer, lambda answer: _whole(begun, answer))
 
-    def _begin(self, request: Request, body: Json) -> ForwardedTurn | WatchedTurn:
+    def _begin(self, request: Request, body: Json) -> tuple[WatchedTurn, bool]:
         chat = chat_named(request, body)
         user = owner_named(request, self.access, body)
         owner = owner_to_ask_for(self.access, user, chat.conversation_id)
         if body.get("store") is False:
-            return complete_unstored(owner=owner, body=body)
+            return complete_unstored(owner=owner, body=body), True
         return complete(
             owner=owner,
             chat=chat,

@@ -134,10 +134,10 @@ class OpenAIConversationViewSet(OpenAIViewSet):
             by_creation=True,
             descending=is_descending(request),
             beyond=_place_of(after_of(request), owner),
-            limit=limit + 1,
+            limit=limit,
         )
-        rows = [shown_conversation(orjson.loads(row.json)) for row in found.rows]
-        return page(rows[:limit], has_more=len(rows) > limit)
+        rows = [shown_conversation(row) for row in orjson.loads(f"[{found.json}]")]
+        return page(rows, has_more=found.more)
 
 
 def _place_of(after: str | None, owner: User) -> tuple[Any, Any] | None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
 
 import orjson
 
@@ -14,11 +12,10 @@ from conversations.api.queries import check_is_there
 from conversations.db.bulk_rows import Row
 from conversations.formats.item_types import Item
 from conversations.formats.response_items import items_of
-from conversations.models import as_read
 from conversations.models.branch_path import LAST
 from conversations.models.message import MAX_ITEM_ID_CHARS
 from conversations.selectors.message_pages import (
-    ShownMessage,
+    MessagePage,
     messages_with_ids,
     page_of_messages,
 )
@@ -61,9 +58,9 @@ class ItemPages:
             descending=descending,
             limit=limit + 2,
         )
-        if not messages:
+        if messages is None:
             check_is_there(self.conversation_id, self.owner_id)
-        items = [item for message in messages for item in _items(message, descending=descending)]
+        items = [item for row in rows_of(messages) for item in _items(row, descending)]
         if found is not None:
             items = _after(found.item["id"], items)
         return items[:limit], len(items) > limit
@@ -73,30 +70,29 @@ class ItemPages:
         if not (item_id.isprintable() and len(item_id) <= MAX_ITEM_ID_CHARS):
             raise NotFound(NO_SUCH_ITEM, field=field)
         key, is_numbered = message_id_in(item_id)
-        named = None if key is None else self._message(key)
+        named = None if key is None else self._row(key)
         if named is not None and (found := _found(named, item_id)):
             return found
         sent = message_of_sent_item(self.owner_id, self.conversation_id, item_id)
-        if sent is not None and (message := self._message(sent)):
-            return _found(message, item_id) or _first(message)
+        if sent is not None and (row := self._row(sent)):
+            return _found(row, item_id) or _first(row)
         if named is None or is_numbered:
             raise NotFound(NO_SUCH_ITEM, field=field)
         return _first(named)
 
-    def _message(self, key: uuid.UUID) -> ShownMessage | None:
-        found = messages_with_ids(self.owner_id, self.conversation_id, [key])
-        return found[0] if found else None
+    def _row(self, key: uuid.UUID) -> Row | None:
+        rows = rows_of(messages_with_ids(self.owner_id, self.conversation_id, [key]))
+        return rows[0] if rows else None
 
 
-def row_of(message: ShownMessage) -> Row:
-    """The columns of a message; an abandoned answer is `interrupted`."""
-    row: Row = orjson.loads(message.json)
-    updated_at = datetime.fromisoformat(row["updated_at"])
-    return row | as_read({"status": row["status"], "updated_at": updated_at})
+def rows_of(page: MessagePage | None) -> list[Row]:
+    """The messages of a page as the API shows them; none where there is no page."""
+    rows: list[Row] = orjson.loads(f"[{page.json}]") if page else []
+    return rows
 
 
-def _items(message: ShownMessage, *, descending: bool = False) -> list[Item]:
-    items = items_of(row_of(message))
+def _items(row: Row, descending: bool) -> list[Item]:
+    items = items_of(row)
     return items[::-1] if descending else items
 
 
@@ -106,16 +102,15 @@ def _after(item_id: str, items: list[Item]) -> list[Item]:
     return items[places[0] :] if places else items
 
 
-def _found(message: ShownMessage, item_id: str) -> FoundItem | None:
-    items = _items(message)
-    return next((_of(message, items, item) for item in items if item["id"] == item_id), None)
+def _found(row: Row, item_id: str) -> FoundItem | None:
+    items = items_of(row)
+    return next((_of(row, items, item) for item in items if item["id"] == item_id), None)
 
 
-def _first(message: ShownMessage) -> FoundItem:
-    items = _items(message)
-    return _of(message, items, items[0])
+def _first(row: Row) -> FoundItem:
+    items = items_of(row)
+    return _of(row, items, items[0])
 
 
-def _of(message: ShownMessage, items: list[Any], item: Item) -> FoundItem:
-    row = orjson.loads(message.json)
-    return FoundItem(item, uuid.UUID(row["id"]), message.sequence, len(items) == 1)
+def _of(row: Row, items: list[Item], item: Item) -> FoundItem:
+    return FoundItem(item, uuid.UUID(row["id"]), row["sequence"], len(items) == 1)

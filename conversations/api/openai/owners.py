@@ -8,6 +8,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import unquote
 
 import jwt
 from django.conf import settings
@@ -24,11 +25,13 @@ from conversations.services import (
     owner_to_write_for,
 )
 from conversations.services.errors import NO_SUCH_CONVERSATION
+from conversations.services.users import note_person
 
 HEADER = "X-User-Id"
 # Of Open WebUI (ENABLE_FORWARD_USER_INFO_HEADERS): plain, or signed (HS256) with a secret.
 JWT_HEADER = "X-OpenWebUI-User-Jwt"
 PLAIN_HEADERS = {"id": "X-OpenWebUI-User-Id", "email": "X-OpenWebUI-User-Email"}
+NAME_HEADER = "X-OpenWebUI-User-Name"  # percent-encoded
 CLAIMS = {"id": "sub", "email": "email"}
 # Of a request's body; the first is OpenAI's newer name for the second.
 BODY_FIELDS = ("safety_identifier", "user")
@@ -50,7 +53,16 @@ def owner_named(
     NotAllowed.
     """
     field, name = _named(request, access, body)
-    return None if name is None else owner_to_write_for(access, name, field=field)
+    if name is None:
+        return None
+    owner = owner_to_write_for(access, name, field=field)
+    if field == JWT_HEADER:
+        claims = _claims_of(request.headers[JWT_HEADER].strip())
+        note_person(owner, email=_text(claims.get("email")), name=_text(claims.get("name")))
+    elif field in PLAIN_HEADERS.values():
+        email = said_in_header(request, PLAIN_HEADERS["email"]) or ""
+        note_person(owner, email=email, name=unquote(request.headers.get(NAME_HEADER, "")))
+    return owner
 
 
 def name_of_owner(
@@ -101,23 +113,27 @@ def _in_open_webui(request: Request) -> tuple[str, str] | None:
 
 
 def _claim_of(token: str, claim: str) -> str:
+    name = _text(_claims_of(token).get(claim))
+    if not name:
+        raise NotAllowed(BAD_JWT.format(claim=claim), field=JWT_HEADER)
+    return name
+
+
+def _claims_of(token: str) -> dict[str, Any]:
+    """What a token says that is signed with the secret and has not expired."""
     secret = settings.OPENWEBUI_JWT_SECRET
     if not secret:
         raise NotAllowed(NO_SECRET, field=JWT_HEADER)
+    options: Any = {"require": ["exp"], "verify_aud": False}
     try:
-        claims = jwt.decode(
-            token,
-            secret,
-            algorithms=["HS256"],
-            options={"require": ["exp", claim], "verify_aud": False},
-            leeway=LEEWAY,
-        )
+        return dict(jwt.decode(token, secret, algorithms=["HS256"], options=options, leeway=LEEWAY))
     except (jwt.InvalidTokenError, RecursionError):
+        claim = CLAIMS[settings.OPENWEBUI_USER_BY]
         raise NotAllowed(BAD_JWT.format(claim=claim), field=JWT_HEADER) from None
-    name = claims[claim]
-    if not isinstance(name, str) or not name:
-        raise NotAllowed(BAD_JWT.format(claim=claim), field=JWT_HEADER)
-    return name
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def check_owner(

@@ -173,7 +173,8 @@ def field_of_input(field: str | None, asked: Asked) -> str | None:
     if name != "messages":
         return field
     number, _, path = path.partition(".")
-    if isinstance(asked.body.get("input"), str) or not number.isdecimal():
+    joined = len(asked.messages) != len(asked.drafts)
+    if joined or isinstance(asked.body.get("input"), str) or not number.isdecimal():
         return "input"
     return f"input.{number}.{path_in_item(asked.drafts[int(number)], path)}".removesuffix(".")
 

@@ -23,6 +23,7 @@ from conversations.api.openai.listing import (
     page,
 )
 from conversations.api.openai.owners import check_owner, name_of_owner, owner_named
+from conversations.api.openai.recorded_chat import chat_named
 from conversations.api.openai.response_requests import (
     ResponseRequestSerializer,
     field_of_input,
@@ -63,8 +64,6 @@ from conversations.models.turn import Turn
 from conversations.selectors.turn_log import find_turn
 from conversations.services import InvalidValue, NotFound
 
-# By which OpenAI's SDKs say that they send a request again.
-RETRY_HEADER = "X-Stainless-Retry-Count"
 _MAX_NUMBER = 2**53
 
 Json = dict[str, Any]
@@ -118,7 +117,7 @@ class ResponseViewSet(OpenAIViewSet):
                 model=model,
                 owner=owner_named(request, self.access, asked.body),
                 key=idempotency_key_of(request),
-                is_retry=request.headers.get(RETRY_HEADER, "0") != "0",
+                chat=chat_named(request, asked.body),
             )
         except InvalidValue as error:
             error.field = field_of_input(error.field, asked)

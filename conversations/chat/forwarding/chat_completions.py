@@ -34,17 +34,18 @@ def complete(
     body: dict[str, Any],
     task: str | None = None,
     key: str | None = None,
-) -> ForwardedTurn | WatchedTurn:
+) -> tuple[WatchedTurn, bool]:
     """Store what is new in a request, and begin to ask the model for its answer.
 
     `body` is that of POST /v1/chat/completions. Of what a user interface asks for itself, such as
-    titles, nothing is stored but counts; `task` says so, if the request does. A complete answer
-    that an equal request with this `key` got before, or gets now, is only watched. Raises
-    NotConfigured, InvalidValue, NotFound, KeyReused, Deleted, TurnRunning.
+    titles, nothing is stored but counts; `task` says so, if the request does. The flag is False for
+    an answer that an equal request with this `key` got before, or gets now: it is only watched, as
+    the chunks are the other one's. Raises NotConfigured, InvalidValue, NotFound, KeyReused,
+    Deleted, TurnRunning.
     """
     drafts = drafts_of(body["messages"])
     if is_task_call(drafts, task=task):
-        return complete_unstored(owner=owner, body=body)
+        return complete_unstored(owner=owner, body=body), True
     provider, model = model_named(body["model"])
     options = options_of(body)
     begin = partial(
@@ -60,8 +61,8 @@ def complete(
     )
     turn, created = _begun_with_key(begin, chat, key) if key else begin(chat=chat)
     if not created:
-        return runner().watch(turn)
-    return forward(turn, provider, ChatRequest.of_client(body, model))
+        return runner().watch(turn), False
+    return forward(turn, provider, ChatRequest.of_client(body, model)), True
 
 
 def _begun_with_key(

@@ -6,6 +6,7 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
+from conversations.chat.responses.resent import as_answers
 from conversations.chat.responses.response import REPEATED
 from conversations.formats import MessageDraft
 
@@ -39,9 +40,19 @@ class Asked:
     def truncates(self) -> bool:
         return self.body.get("truncation") == "auto"
 
+    @property
+    def follows(self) -> bool:
+        """Whether it says what it goes on from; else its items tell, if those are a history."""
+        return self.conversation_id is not None or self.previous_id is not None
+
+    @property
+    def messages(self) -> list[MessageDraft]:
+        """What is to be stored, as far as it is not yet."""
+        return self.drafts if self.follows else as_answers(self.drafts)
+
     def kept(self) -> Json:
         """What the record keeps of the request: what a Response repeats of it, and how many
         messages its input is."""
         given = {name: self.body.get(name) for name in ("model", *REPEATED)}
         known = {name: value for name, value in given.items() if value is not None}
-        return known | {"input": len(self.drafts)}
+        return known | {"input": len(self.messages)}

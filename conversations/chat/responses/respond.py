@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
+from typing import Any
 
 from django.contrib.auth.models import User
 from django.utils import timezone
@@ -29,8 +30,10 @@ from conversations.selectors.turn_log import find_turn
 from conversations.services import InvalidValue, NotFound
 from conversations.services.begin_turn import begin_turn_after
 from conversations.services.errors import NO_SUCH_CONVERSATION
+from conversations.services.recorded_turns import NamedChat, begin_recorded_turn
 from conversations.services.unstored_turns import unstored_turn
 
+UNNAMED = NamedChat()
 NO_SUCH_RESPONSE = "Previous response with id '{name}' not found."
 NOT_BOTH = "Mutually exclusive with `conversation`: send one of them."
 NOT_IN_BACKGROUND = "A response in the background is stored: `store` may not be false."
@@ -45,43 +48,63 @@ def respond(
     model: str,
     owner: User | None = None,
     key: str | None = None,
-    is_retry: bool = False,
+    chat: NamedChat = UNNAMED,
 ) -> tuple[WatchedTurn, bool]:
     """Store the input and the empty answer, begin the answer and return it at once.
 
     `owner` is whose conversation it is, or is to be; None is the caller, or whoever's conversation
     is named. With `key` an equal request that is repeated watches the same turn: the flag is then
-    False. `is_retry`: the client's library sends the request again, since it got no answer. Raises
+    False. `chat` says which conversation it is whose whole history the items are, where the request
+    follows none; and whether the client's library sends it again, since it got no answer. Raises
     InvalidValue, NotFound, NotAllowed, KeyReused, TurnRunning.
     """
     _check(asked, provider, key)
-    holder, conversation_id, previous = _followed(access, owner, asked)
+    holder, conversation_id, previous = _followed(access, owner, asked, chat)
     if not asked.stored:
         turn = unstored_turn(owner=holder, provider=provider.name, model=model)
         turn.created_at = timezone.now()
         context = _context(holder, conversation_id, previous)
         return _started(turn, provider, asked, context), True
-    drafts, parent = asked.drafts, previous.last.message_id if previous else None
-    stored = input_before(holder, asked, conversation_id) if is_retry else None
-    if stored is not None:
-        drafts, conversation_id, parent = [], stored.conversation_id, stored.last_id
-    turn, created = begin_turn_after(
-        owner=holder,
-        conversation_id=conversation_id,
-        parent=parent,
-        drafts=drafts,
-        provider=provider.name,
-        model=model,
-        extra={REQUEST: asked.kept()},
-        key=key,
-        runner=runner().name,
-        is_dead=is_dead,
-    )
+    recorded: dict[str, Any] = {
+        "owner": holder,
+        "provider": provider.name,
+        "model": model,
+        "extra": {REQUEST: asked.kept()},
+        "key": key,
+        "runner": runner().name,
+        "is_dead": is_dead,
+    }
+    if conversation_id is None:
+        turn, created = begin_recorded_turn(chat=chat, drafts=asked.messages, **recorded)
+        context = None
+    else:
+        turn, created, context = _begin_after(
+            asked, conversation_id, previous, recorded, is_retry=chat.is_retry
+        )
     if not created:
         return runner().watch(turn), False
-    begins_at = stored.begins_at if stored else turn.place[1] - len(drafts)
-    context = None if conversation_id is None else _before(turn, begins_at)
     return _started(turn, provider, asked, context), True
+
+
+def _begin_after(
+    asked: Asked,
+    conversation_id: uuid.UUID,
+    previous: Turn | None,
+    recorded: dict[str, Any],
+    *,
+    is_retry: bool,
+) -> tuple[Turn, bool, Context]:
+    """Store the input in a conversation, unless it is there without an answer; with what the model
+    is shown before it."""
+    drafts, parent = asked.drafts, previous.last.message_id if previous else None
+    stored = input_before(recorded["owner"], asked, conversation_id) if is_retry else None
+    if stored is not None:
+        drafts, parent = [], stored.last_id
+    turn, created = begin_turn_after(
+        conversation_id=conversation_id, parent=parent, drafts=drafts, **recorded
+    )
+    begins_at = stored.begins_at if stored else turn.place[1] - len(drafts)
+    return turn, created, _before(turn, begins_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +124,7 @@ class Followed:
 def path_followed(access: AccessContext, asked: Asked, owner: User | None) -> Followed | None:
     """None for a request that begins a conversation. `owner` is as for `respond`. Raises
     InvalidValue, NotFound."""
-    holder, conversation_id, previous = _followed(access, owner, asked)
+    holder, conversation_id, previous = _followed(access, owner, asked, UNNAMED)
     if conversation_id is None:
         return None
     shown = shown_path(holder.pk, conversation_id, previous.branch if previous else None)
@@ -120,14 +143,15 @@ def _check(asked: Asked, provider: Provider, key: str | None) -> None:
 
 
 def _followed(
-    access: AccessContext, named: User | None, asked: Asked
+    access: AccessContext, named: User | None, asked: Asked, chat: NamedChat
 ) -> tuple[User, uuid.UUID | None, Turn | None]:
     """Whose conversation it is, which, and the turn that the input follows."""
     previous, conversation_id = None, asked.conversation_id
     if asked.previous_id is not None:
         previous = _previous(access, named, asked)
         conversation_id = previous.conversation_id
-    return owner_to_ask_for(access, named, conversation_id), conversation_id, previous
+    holder = owner_to_ask_for(access, named, conversation_id or chat.conversation_id)
+    return holder, conversation_id, previous
 
 
 def _previous(access: AccessContext, named: User | None, asked: Asked) -> Turn:

@@ -29,34 +29,28 @@ _COMPARED = ("role", "content", "parts", "tool_calls", "tool_call_id", "name", "
 
 
 class StoredInput(NamedTuple):
-    """The conversation of an input, the sequence of its first message and the id of its last."""
+    """The sequence of the first message of an input, and the id of its last."""
 
-    conversation_id: uuid.UUID
     begins_at: int
     last_id: uuid.UUID
 
 
-def input_before(
-    owner: User, asked: Asked, conversation_id: uuid.UUID | None
-) -> StoredInput | None:
-    """The stored input of an equal request that got no answer, in this conversation or in one that
-    it began; None without any."""
+def input_before(owner: User, asked: Asked, conversation_id: uuid.UUID) -> StoredInput | None:
+    """The stored input of an equal request in this conversation that got no answer."""
     if not asked.drafts:
         return None
     answers = Message.objects.filter(
         user_id=owner.pk,
+        conversation_id=conversation_id,
         role=Role.ASSISTANT,
         status__in=_WITHOUT_ANSWER,
         created_at__gte=timezone.now() - WITHIN,
         **{f"extra__{REQUEST}": asked.kept()},
     )
-    if conversation_id is not None:
-        answers = answers.filter(conversation_id=conversation_id)
     for answer in answers.only("branch", "sequence").order_by("-created_at")[:LOOKED_AT]:
         rows = _input_of(answer, len(asked.drafts))
-        begins = conversation_id is not None or answer.sequence == len(rows) + 1
-        if begins and _are_equal(rows, asked):
-            return StoredInput(answer.conversation_id, rows[0]["sequence"], rows[-1]["id"])
+        if _are_equal(rows, asked):
+            return StoredInput(rows[0]["sequence"], rows[-1]["id"])
     return None
 
 

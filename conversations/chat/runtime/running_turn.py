@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from django.conf import settings
 
@@ -46,6 +46,7 @@ class RunningTurn(WatchedTurn):
 
     loop: asyncio.AbstractEventLoop
     database: DatabaseWorker
+    _is_imported: ClassVar[bool] = False
 
     def __init__(self, turn: Turn, provider: Provider) -> None:
         super().__init__(turn)
@@ -99,9 +100,7 @@ class RunningTurn(WatchedTurn):
 
     async def _run(self, mcp_servers: McpServers) -> None:
         try:
-            # It may take seconds, which are not the model's, and in which this thread must see a
-            # request to end the process.
-            await asyncio.to_thread(self._import)
+            await self._import_once()
             async with asyncio.timeout(settings.CHAT_TURN_SECONDS):
                 ended = await self._answer(mcp_servers)
         except (asyncio.CancelledError, TurnEnded):
@@ -113,6 +112,13 @@ class RunningTurn(WatchedTurn):
             ended = self._failed(error)
         self.writing = True
         await self._finish(ended)
+
+    async def _import_once(self) -> None:
+        """It may take seconds, which are not the model's, and in which this thread must see a
+        request to end the process."""
+        if not type(self)._is_imported:
+            await asyncio.to_thread(self._import)
+            type(self)._is_imported = True
 
     async def _record(self, write: Callable[..., object], **what: Any) -> None:
         """Do a write of the turn, unless nothing of it is stored."""

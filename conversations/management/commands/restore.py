@@ -73,8 +73,8 @@ _OTHERS = """
 EPILOG = """
 Into an empty database the backup is restored in one transaction. With --replace it is restored
 into a new database beside it, which then takes its name in one transaction, and the one of before
-is dropped: until then that stays as it is, whatever happens, and whoever writes to it waits, and
-fails in the end. This needs room for both and a role
+is dropped: until then that stays as it is, whatever happens, and whoever writes to it waits,
+until the session is ended with the restore. This needs room for both and a role
 with CREATEDB that owns the database; settings and privileges of the database itself (ALTER
 DATABASE … SET, GRANT … ON DATABASE) are not in a backup. Owners and privileges of tables are
 restored only with --owners. Exit status: 0, or 2 if nothing was restored.
@@ -268,13 +268,14 @@ def _allow_connections(name: str, allowed: bool) -> None:
 
 
 def _end_other_sessions(held: Any) -> None:
-    """Those that began since have read at most: a write of theirs waits, and now fails."""
+    """Those that began since have read at most: a write of theirs waits, and is not done here."""
     deadline = time.monotonic() + ENDS_WITHIN
     with held.cursor() as cursor:
+        # What a transaction sees of the sessions stays as it was when it looked first.
+        cursor.execute("SELECT pg_stat_clear_snapshot()")
         cursor.execute(f"SELECT pg_terminate_backend(pid) FROM ({_OTHERS}) AS found")  # noqa: S608
         while cursor.fetchall() and time.monotonic() < deadline:
             time.sleep(0.05)
-            # What a transaction sees of the sessions stays as it is until then.
             cursor.execute("SELECT pg_stat_clear_snapshot()")
             cursor.execute(_OTHERS)
 

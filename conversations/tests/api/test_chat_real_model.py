@@ -7,6 +7,7 @@ import sys
 
 import pytest
 from django.conf import settings
+from openai import OpenAI
 
 from chatproject.embedded_model import is_installed
 from conversations.tests.chat.clients import ChatClient, names_of, text_of
@@ -25,7 +26,9 @@ def test_a_new_installation_chats(data, monkeypatch):
     monkeypatch.delenv("CHAT_PROVIDER")
     with quickstart(data) as (process, port, _):
         try:
-            messages = chat_with(ChatClient(f"http://127.0.0.1:{port}", token_for("alice", data)))
+            url, token = f"http://127.0.0.1:{port}", token_for("alice", data)
+            messages = chat_with(ChatClient(url, token))
+            forward(f"{url}/v1", token)
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(30)
@@ -51,6 +54,24 @@ def chat_with(client):
     assert names_of(events) == ["start", "delta", "done"]
     assert text_of(events) == events[-1].data["response"]
     return client.messages(conversation)
+
+
+def forward(url, token):
+    """The same model by OpenAI's client: whole, streamed, and in JSON."""
+    with OpenAI(base_url=url, api_key=token, _strict_response_validation=True) as client:
+        (model,) = [one.id for one in client.models.list() if one.owned_by == "embedded"]
+        asked = {"model": model, "messages": [{"role": "user", "content": "Say hello."}]}
+        whole = client.chat.completions.create(**asked, max_tokens=20)
+        assert whole.choices[0].message.content
+        assert whole.usage.completion_tokens > 0
+        options = {"stream": True, "stream_options": {"include_usage": True}}
+        chunks = list(client.chat.completions.create(**asked, max_tokens=20, **options))
+        assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+        assert chunks[-1].usage.completion_tokens > 0
+        json_only = {"response_format": {"type": "json_object"}}
+        structured = client.chat.completions.create(**asked, **json_only, max_tokens=200)
+        assert structured.choices[0].message.content.lstrip()[:1] in ("{", "[")
+        assert len(list(client.chat.completions.list())) == 5
 
 
 def token_for(user, folder):

@@ -1,12 +1,13 @@
-import io
 import json
-import logging
+import logging.config
 from contextlib import closing
 
 import pytest
+import structlog
 from django.db import IntegrityError
 
 from chatproject.logs import configure
+from conversations.api import middleware
 from conversations.tests.factories import client_for, make_conversation
 
 pytestmark = pytest.mark.django_db
@@ -14,14 +15,32 @@ LIST = "/api/conversations"
 
 
 @pytest.fixture
-def lines():
-    """What the configured formatter writes meanwhile, each line read as JSON."""
-    given = dict(configure(level="INFO", as_json=True)["formatters"]["structured"])
-    handler = logging.StreamHandler(io.StringIO())
-    handler.setFormatter(given.pop("()")(**given))
-    logging.getLogger().addHandler(handler)
-    yield lambda: [json.loads(line) for line in handler.stream.getvalue().splitlines()]
-    logging.getLogger().removeHandler(handler)
+def configured(monkeypatch):
+    """Configures logging for the duration of a test; the access log has found its level before."""
+    root, before = logging.getLogger(), structlog.get_config()
+    handlers, level = root.handlers[:], root.level
+
+    def configured(**options):
+        logging.config.dictConfig(configure(**options))
+        monkeypatch.setattr(middleware, "_log", structlog.get_logger("x"))
+
+    yield configured
+    structlog.configure(**before)
+    root.handlers = handlers
+    root.setLevel(level)
+
+
+@pytest.fixture
+def lines(capsys, configured):
+    """What is written to standard error meanwhile, each line read as JSON."""
+    written = []
+
+    def lines():
+        written.extend(json.loads(line) for line in capsys.readouterr().err.splitlines())
+        return written
+
+    configured(level="INFO", as_json=True)
+    return lines
 
 
 def test_each_request_leaves_one_line(lines, api, alice):
@@ -71,23 +90,30 @@ def test_an_anonymous_request_has_no_user(lines, client):
     assert (line["user"], line["status"]) == (None, 401)
 
 
-def test_static_files_are_logged_only_for_debugging(lines, client):
+def test_static_files_are_logged_only_for_debugging(lines, client, configured):
     def ask():
         with closing(client.get("/static/conversations/icon.svg")) as answer:
             assert answer.status_code == 200
 
-    logger = logging.getLogger("chatproject.requests")
     ask()
     assert lines() == []
-    logger.setLevel(logging.DEBUG)
-    try:
-        ask()
-    finally:
-        logger.setLevel(logging.NOTSET)
+    configured(level="DEBUG", as_json=True)
+    ask()
     (line,) = lines()
     assert (line["event"], line["level"]) == ("request", "debug")
 
 
-def test_logs_can_be_for_people(lines):
-    assert configure(level="WARNING", as_json=False)["root"]["level"] == "WARNING"
-    configure(level="INFO", as_json=True)
+def test_logs_can_be_for_people(api, capsys, configured):
+    configured(level="INFO", as_json=False)
+    api.get(LIST)
+    logging.getLogger("x").warning("%s happened", "it")
+    request, warning = capsys.readouterr().err.splitlines()
+    assert "status" in request
+    assert "200" in request
+    assert "it happened" in warning
+
+
+def test_no_line_of_a_request_above_its_level(api, capsys, configured):
+    configured(level="WARNING", as_json=True)
+    api.get(LIST)
+    assert capsys.readouterr().err == ""

@@ -145,7 +145,7 @@ def test_calls_of_one_id_keep_their_own_results(conversation):
     [
         ["x", None, 7, []],
         [{"id": "c1", "function": "f"}, {"function": {"name": "f"}}, {"id": ["c1"]}],
-        [{"id": "c1", "type": "custom", "custom": {"name": "f", "input": ""}}],
+        [{"id": "c1", "type": "custom", "custom": "f"}],
     ],
 )
 def test_calls_of_other_shapes_in_older_rows_are_left_out(conversation, calls):
@@ -157,6 +157,18 @@ def test_calls_of_other_shapes_in_older_rows_are_left_out(conversation, calls):
     )
     Message.objects.filter(role="assistant").update(tool_calls=calls)
     assert [item["content"] for item in history(conversation)] == ["Do it", "I do."]
+
+
+def test_a_custom_tool_is_shown_as_a_function_with_a_text(conversation):
+    custom = {"id": "c1", "type": "custom", "custom": {"name": "shell", "input": "ls"}}
+    said(
+        conversation,
+        MessageDraft(role="user", content="Do it"),
+        MessageDraft(role="assistant", tool_calls=[custom]),
+        MessageDraft(role="tool", content="a b", tool_call_id="c1"),
+    )
+    called = history(conversation)[1]
+    assert (called["name"], called["arguments"]) == ("shell", '{"input":"ls"}')
 
 
 def test_arguments_may_be_an_object(conversation):

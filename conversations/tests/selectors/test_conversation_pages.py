@@ -66,23 +66,32 @@ class Pages(TestCase):
                 f"{sign}{column}", f"{sign}id"
             )
             expected = [shown(conversation, user_id) for conversation in stored]
-            found, beyond = [], None
-            while True:
-                page = page_of_conversations(
-                    owner.pk,
-                    user_id=user_id,
-                    by_creation=by_creation,
-                    descending=descending,
-                    beyond=beyond,
-                    limit=size,
+            found, beyond, more = [], None, True
+            while more:
+                page, other = (
+                    page_of_conversations(
+                        owner.pk,
+                        user_id=user_id,
+                        by_creation=by_creation,
+                        descending=descending,
+                        backward=backward,
+                        beyond=beyond,
+                        limit=size,
+                    )
+                    for backward in (False, True)
                 )
                 assert page.total == len(rows)
-                found += [json.loads(row.json) for row in page.rows]
-                if len(page.rows) < size:
-                    break
-                beyond = page.rows[-1][:2]
+                assert conversations_of(other) == conversations_of(page)[::-1]
+                assert (other.ends, other.more) == (page.ends, page.more)
+                found += conversations_of(page)
+                more = page.more
+                beyond = more and page.ends[1]
             assert found == expected
             assert [list(row) for row in found] == [list(row) for row in expected]
+
+
+def conversations_of(page):
+    return json.loads(f"[{page.json}]")
 
 
 def shown(conversation, user_id):
@@ -95,10 +104,10 @@ def test_one_conversation_and_a_page_have_the_same_json(alice, bob):
     again = MessageDraft(role="user", content="again")
     append_drafts(conversation_id=chat.pk, drafts=[again], parents=["root"], access=SCRIPT)
     chat.refresh_from_db()
-    (row,) = page_of_conversations(alice.pk, user_id="alice", limit=5).rows
+    (row,) = conversations_of(page_of_conversations(alice.pk, user_id="alice", limit=5))
     one = find_conversation(alice.pk, chat.pk, user_id="alice")
     rendered = json.loads(FastJSONRenderer().render(one))
-    assert rendered == json.loads(row.json) == shown(chat, "alice")
+    assert rendered == row == shown(chat, "alice")
     assert rendered["path_length"] == 1
     assert list(rendered) == list(one)
     assert find_conversation(bob.pk, chat.pk) is None
@@ -110,7 +119,7 @@ def test_an_empty_page_says_the_total(alice):
     chat = make_conversation(alice)
     end = (chat.updated_at.isoformat(), str(chat.pk))
     page = page_of_conversations(alice.pk, user_id="alice", beyond=end, limit=5)
-    assert (page.rows, page.total) == ([], 1)
+    assert (page.json, page.ends, page.more, page.total) == ("", None, False, 1)
 
 
 @pytest.mark.django_db
@@ -158,16 +167,17 @@ def test_every_order_reads_its_own_rows_by_its_index(alice, bob):
                         by_creation=by_creation,
                         descending=descending,
                         beyond=beyond,
-                        limit=random.choice([51, MAX_ROWS]),
+                        limit=random.choice([50, MAX_ROWS - 1]),
                     )
                     read = counted(cursor)
                     read.subtract(before)
+                    rows = len(conversations_of(page))
                     assert read["conversations_conversation"] == 0
                     # And what the planner looks up.
-                    assert read["conversations_conversation rows"] <= len(page.rows) + 10
+                    assert read["conversations_conversation rows"] <= rows + 10
                     index = f"conversation_user_{'created' if by_creation else 'updated'}_idx"
                     assert read[f"{index} scans"] == 1
-                    assert read[f"{index} rows"] <= len(page.rows) + 1
+                    assert read[f"{index} rows"] <= rows + 1
                     assert read["conversations_conversationcount rows"] <= 1
                     assert page.total == (20_000 if owner == alice else 100)
 

@@ -39,8 +39,10 @@ class PageMachine(BranchMachine):
         assert self._pages(ALL_BRANCHES, 3, True) == everything[::-1]
         assert self._pages(None, 1_000, False) == self._pages(self.tree.active, 1_000, False)
         ids = [node.id for node in self.tree.alive()[::2]]
-        found = messages_with_ids(self.owner.pk, self.chat.pk, ids)
-        assert [_told(row) for row in found] == everything[::2]
+        for descending in (False, True):
+            found = messages_with_ids(self.owner.pk, self.chat.pk, ids, descending=descending)
+            step = -1 if descending else 1
+            assert _told(found) == everything[::2][::step]
 
     def _told(self, node):
         """Id, branch, parent and siblings of a message, as the plain tree has them."""
@@ -56,29 +58,40 @@ class PageMachine(BranchMachine):
         )
 
     def _pages(self, number, size, descending):
-        found, above, below = [], 0, LAST
-        while True:
-            page = page_of_messages(
-                self.owner.pk,
-                self.chat.pk,
-                branch=number,
-                above=above,
-                below=below,
-                descending=descending,
-                limit=size,
+        found, above, below, more = [], 0, LAST, True
+        while more:
+            page, other = (
+                page_of_messages(
+                    self.owner.pk,
+                    self.chat.pk,
+                    branch=number,
+                    above=above,
+                    below=below,
+                    descending=descending,
+                    backward=backward,
+                    limit=size,
+                )
+                for backward in (False, True)
             )
-            found += page
-            if len(page) < size:
-                return [_told(row) for row in found]
-            if descending:
-                below = page[-1].sequence
-            else:
-                above = page[-1].sequence
+            assert messages_of(other) == messages_of(page)[::-1]
+            found += _told(page)
+            more = page is not None and page.more
+            if more and descending:
+                below = page.first
+            elif more:
+                above = page.last
+        return found
 
 
-def _told(row):
-    message = json.loads(row.json)
-    return tuple(message[name] for name in ("id", "branch", "parent_id", "siblings"))
+def messages_of(page):
+    return json.loads(f"[{page.json}]") if page else []
+
+
+def _told(page):
+    return [
+        tuple(message[name] for name in ("id", "branch", "parent_id", "siblings"))
+        for message in messages_of(page)
+    ]
 
 
 @pytest.mark.django_db
@@ -135,18 +148,16 @@ def test_the_json_is_that_of_the_values(forked):
         owner.pk, chat.pk, branch=0, limit=10, name_of_conversation="session_id"
     )
     stored = Message.objects.of(owner.pk, chat.pk).filter(branch=0).in_order()
-    assert len(found) == len(DRAFTS)
+    assert (found.branch, found.first, found.last, found.more) == (0, 1, len(DRAFTS), False)
     before = None
-    for row, values in zip(found, stored.values(*SHOWN_COLUMNS), strict=True):
+    for shown, values in zip(messages_of(found), stored.values(*SHOWN_COLUMNS), strict=True):
         expected = dict(values)
         expected["session_id"] = expected.pop("conversation_id")
         expected |= {"branch": 0, "parent_id": before, "siblings": None}
-        shown = json.loads(row.json)
         if before is None and forked:
             assert shown.pop("siblings")["count"] == 2
             del expected["siblings"]
         assert shown == json.loads(FastJSONRenderer().render(expected))
-        assert (row.sequence, row.status, row.branch) == (values["sequence"], values["status"], 0)
         before = values["id"]
 
 
@@ -154,11 +165,12 @@ def test_the_json_is_that_of_the_values(forked):
 def test_nothing_of_another_owner_or_another_branch(alice, bob):
     chat = make_conversation(alice, messages=2)
     ids = list(Message.objects.values_list("id", flat=True))
-    assert page_of_messages(bob.pk, chat.pk, limit=5) == []
-    assert page_of_messages(alice.pk, make_conversation(bob, messages=1).pk, limit=5) == []
-    assert page_of_messages(alice.pk, chat.pk, branch=1, limit=5) == []
-    assert messages_with_ids(bob.pk, chat.pk, ids) == []
-    assert len(messages_with_ids(alice.pk, chat.pk, ids)) == 2
+    assert page_of_messages(bob.pk, chat.pk, limit=5) is None
+    assert page_of_messages(alice.pk, make_conversation(bob, messages=1).pk, limit=5) is None
+    assert page_of_messages(alice.pk, chat.pk, branch=1, limit=5) is None
+    assert page_of_messages(alice.pk, chat.pk, above=2, limit=5) is None
+    assert messages_with_ids(bob.pk, chat.pk, ids) is None
+    assert len(messages_of(messages_with_ids(alice.pk, chat.pk, ids))) == 2
 
 
 @pytest.mark.django_db

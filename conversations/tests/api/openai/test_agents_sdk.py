@@ -8,6 +8,7 @@ import pytest
 
 from conversations.models import Conversation, Message
 from conversations.tests.chat.scripted_behaviours import Call, calls, says
+from conversations.tests.chat.scripted_responses import called, responds, said, thought
 
 from .response_clients import *  # noqa: F403
 from .response_clients import strict
@@ -105,6 +106,40 @@ def test_an_agent_keeps_its_conversation_on_the_server(scripted, token, live_ser
 
     assert run_all(live_server.url, token, conduct) == ANSWERS
     assert Conversation.objects.count() == 1
+
+
+@pytest.mark.parametrize("relays", [False, True])
+def test_an_agent_that_sends_its_whole_history_is_recorded_once(
+    scripted, settings, token, live_server, relays
+):
+    if relays:
+        settings.CHAT_PROVIDERS["scripted"]["responses"] = True
+        scripted.script(
+            responds(thought("Hm."), called("weather", '{"city": "Rome"}', "call_1")),
+            *(responds(thought("Hm."), said(answer)) for answer in ANSWERS[:2]),
+            responds(called("weather", '{"city": "Oslo"}', "call_2")),
+            responds(said(ANSWERS[2])),
+        )
+    else:
+        script(scripted)
+
+    async def conduct(client):
+        agent = agent_of(agents.OpenAIResponsesModel("m", client))
+        history, answers = [], []
+        for question in QUESTIONS:
+            asked = [*history, {"role": "user", "content": question}]
+            result = await agents.Runner.run(agent, asked)
+            history = result.to_input_list()
+            answers.append(result.final_output)
+        return answers
+
+    assert run_all(live_server.url, token, conduct) == ANSWERS
+    assert Conversation.objects.count() == 1
+    roles = Message.objects.order_by("sequence").values_list("role", flat=True)
+    assert list(roles) == [
+        *("user", "assistant", "tool", "assistant", "user", "assistant"),
+        *("user", "assistant", "tool", "assistant"),
+    ]
 
 
 @pytest.mark.parametrize(

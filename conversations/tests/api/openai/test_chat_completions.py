@@ -4,12 +4,15 @@ import asyncio
 import json
 import re
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from django.conf import settings
-from openai import APIError
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from openai import APIError, APIStatusError, APITimeoutError
 
-from conversations.models import Conversation, Message, UnstoredTurn
+from conversations.models import AccessRecord, Conversation, Message, UnstoredTurn
 from conversations.tests.chat.scripted_behaviours import (
     Call,
     Chunk,
@@ -23,7 +26,7 @@ from conversations.tests.chat.scripted_behaviours import (
     thinks,
 )
 from conversations.tests.chat.scripted_provider import TEXT
-from conversations.tests.factories import make_token, make_user
+from conversations.tests.factories import client_for, make_conversation, make_token, make_user
 
 from .forwarding import *  # noqa: F403
 from .forwarding import ask, asked, async_client_of, client_of, says_hi, stored, stream
@@ -371,6 +374,22 @@ def test_a_repeated_request_with_its_key_is_answered_from_the_record(sdk, provid
     assert Message.objects.count() == 2
 
 
+def test_an_equal_request_meanwhile_waits_for_the_same_answer_and_ends_it_not(
+    sdk, server, token, provider
+):
+    provider.script(says("Hel", "lo, ", "you", pause=1.0))
+    options = {"extra_headers": {"Idempotency-Key": "k-1"}}
+    with stream(sdk, **options) as chunks, ThreadPoolExecutor(2) as pool:
+        begun = next(chunks)
+        again = pool.submit(ask, sdk, **options)
+        with client_of(server, token, timeout=1) as hasty, pytest.raises(APITimeoutError):
+            ask(hasty, **options)
+        assert text_of([begun, *chunks]) == "Hello, you"
+        assert again.result().choices[0].message.content == "Hello, you"
+    assert len(provider.chats) == 1
+    assert stored().status == "complete"
+
+
 def test_what_came_to_no_answer_is_asked_again_under_the_same_key(sdk, provider):
     provider.script(breaks(), drops("Hel"), says("Hello"))
     options = {"extra_headers": {"Idempotency-Key": "k-1"}}
@@ -441,6 +460,63 @@ def test_a_trusted_client_names_the_user(server, transactional_db, provider):
     with client_of(server, token, default_headers={"X-User-Id": "carol"}) as client:
         ask(client)
     assert Conversation.objects.get().user.username == "carol"
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "owner"),
+    [
+        ("owner", 200, "owner"),
+        ("stranger", 404, None),
+        ("trusted", 200, "owner"),
+        ("reader", 403, None),
+        ("superuser", 200, "owner"),
+        ("nobody", 401, None),
+    ],
+)
+def test_who_may_go_on_in_a_conversation(server, transactional_db, provider, kind, status, owner):
+    chat = make_conversation(make_user("owner"))
+    rights = {
+        "reader": ("view_conversation", "view_message"),
+    }.get(kind, ())
+    known = {"owner": chat.user, "nobody": None}
+    user = (
+        known[kind]
+        if kind in known
+        else make_user(
+            kind,
+            *rights,
+            is_staff=kind in ("reader", "superuser"),
+            is_superuser=kind == "superuser",
+        )
+    )
+    token = make_token(user, trusted=kind == "trusted") if user else "nothing"
+    with client_of(server, token) as client:
+        headers = {"X-Conversation-Id": f"conv_{chat.pk.hex}"}
+        try:
+            found = ask(client, extra_headers=headers) and 200
+        except APIStatusError as error:
+            found = error.status_code
+    assert found == status
+    assert len(provider.chats) == (status == 200)
+    assert {row.user.username for row in Message.objects.all()} == ({owner} if owner else set())
+    assert AccessRecord.objects.filter(action="change").exists() == (kind == "superuser")
+
+
+def test_the_statements_before_the_model_do_not_grow(scripted, transactional_db):
+    """For a history of 2 and of 200 messages, without a server between."""
+    client, counts = client_for(make_user("alice")), []
+    for turns in (1, 100):
+        history = says_hi(f"{turns}")
+        for number in range(turns):
+            history += [{"role": "assistant", "content": f"a {number}"}, *says_hi(f"q {number}")]
+        chat = {"conversation_id": f"chat of {turns}"}
+        client.post("/v1/chat/completions", {"model": "m", "messages": history} | chat, "json")
+        history += [{"role": "assistant", "content": TEXT}, *says_hi("More")]
+        with CaptureQueriesContext(connection) as seen:
+            body = {"model": "m", "messages": history} | chat
+            assert client.post("/v1/chat/completions", body, "json").status_code == 200
+        counts.append(len(seen))
+    assert counts[0] == counts[1] <= 9
 
 
 def test_the_lines_of_the_documentation_work(server, token, provider, capsys):

@@ -116,25 +116,49 @@ def test_signed_users_of_open_webui(alice, bob, settings):
     assert name_of_owner(request(x_openwebui_user_jwt=signed(exp=time.time() - 5)), trusted)
 
 
-@pytest.mark.parametrize(
-    "token",
-    [
-        signed(secret=SECRET[::-1]),
-        signed(exp=time.time() - 3_600),
-        signed(exp=None),
-        signed(sub=None),
-        signed(sub=["u1"]),
-        signed(algorithm="HS512"),
-        jwt.encode({"sub": "u1", "exp": time.time() + 300}, "", "none"),
-        "x",
-        "a.b.c",
-        signed().rpartition(".")[0] + ".",
-    ],
-)
+def test_staff_find_the_people_behind_the_ids(alice, settings):
+    trusted = access_of(alice, trusted=True)
+    named = {"x_openwebui_user_email": "ann@example.org", "x_openwebui_user_name": "Ann%20%C3%89"}
+    owner = owner_named(request(x_openwebui_user_id="u1", **named), trusted)
+    owner.refresh_from_db()
+    assert (owner.email, owner.first_name) == ("ann@example.org", "Ann É")
+    # What somebody has corrected stays, and what cannot be kept is left out.
+    later = {"x_openwebui_user_email": "x@example.org", "x_openwebui_user_name": "%00"}
+    owner_named(request(x_openwebui_user_id="u1", **later), trusted)
+    owner.refresh_from_db()
+    assert (owner.email, owner.first_name) == ("ann@example.org", "Ann É")
+    other = owner_named(request(x_openwebui_user_id="u2", **later), trusted)
+    other.refresh_from_db()
+    assert (other.email, other.first_name) == ("x@example.org", "")
+    settings.OPENWEBUI_JWT_SECRET = SECRET
+    token = signed(sub="u3", email="eve@example.org", name="Eve")
+    signed_user = owner_named(request(x_openwebui_user_jwt=token), trusted)
+    signed_user.refresh_from_db()
+    assert (signed_user.email, signed_user.first_name) == ("eve@example.org", "Eve")
+    # Nobody else says anything of anybody.
+    assert owner_named(request(x_user_id="u4", **named), trusted).email == ""
+
+
+NOT_SIGNED = {
+    "another secret": lambda: signed(secret=SECRET[::-1]),
+    "expired": lambda: signed(exp=time.time() - 3_600),
+    "no end": lambda: signed(exp=None),
+    "nobody": lambda: signed(sub=None),
+    "no text": lambda: signed(sub=["u1"]),
+    "another algorithm": lambda: signed(algorithm="HS512"),
+    "no algorithm": lambda: jwt.encode({"sub": "u1", "exp": time.time() + 300}, "", "none"),
+    "no token": lambda: "x",
+    "no JSON": lambda: "a.b.c",
+    "no signature": lambda: signed().rpartition(".")[0] + ".",
+}
+
+
+@pytest.mark.parametrize("token", NOT_SIGNED)
 def test_names_that_are_not_signed_as_they_should_be_are_refused(alice, settings, token):
     settings.OPENWEBUI_JWT_SECRET = SECRET
+    asked = request(x_openwebui_user_jwt=NOT_SIGNED[token]())
     with pytest.raises(NotAllowed) as refused:
-        name_of_owner(request(x_openwebui_user_jwt=token), access_of(alice, trusted=True))
+        name_of_owner(asked, access_of(alice, trusted=True))
     assert refused.value.field == "X-OpenWebUI-User-Jwt"
 
 

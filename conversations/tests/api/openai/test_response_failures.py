@@ -186,10 +186,14 @@ def test_a_request_that_the_library_sends_again_doubles_nothing(scripted, token,
     ]
 
 
-def test_an_equal_request_of_its_own_is_another(client, provider):
-    provider.script(breaks(), says("Hello."))
+def test_a_first_question_that_failed_is_asked_again_in_its_conversation(client, provider):
+    provider.script(breaks(), says("Hello."), says("Hello again."))
     with pytest.raises(openai.InternalServerError):
         client.responses.create(model="m", input="Hi")
+    client.responses.create(model="m", input="Hi")
+    assert Conversation.objects.count() == 1
+    assert Message.objects.filter(role="user").count() == 1
+    # Once it is answered, an equal request is another one.
     client.responses.create(model="m", input="Hi")
     assert Conversation.objects.count() == 2
 

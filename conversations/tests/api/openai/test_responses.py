@@ -344,6 +344,23 @@ def test_a_response_is_read_over_the_api_and_an_answer_of_the_api_as_a_response(
     assert third.conversation == response.conversation
 
 
+@pytest.mark.parametrize("named", [False, True])
+def test_a_history_that_is_sent_again_is_stored_once(client, provider, named):
+    provider.script(says("Hello."), says("More."), says("Other."))
+    first = client.responses.create(model="m", input="Hi")
+    headers = {"X-Conversation-Id": first.conversation.id} if named else {}
+    history = [{"role": "user", "content": "Hi"}, *(item.to_dict() for item in first.output)]
+    for text in ("And?", "Or?"):
+        asked = [*history, {"role": "user", "content": text}]
+        again = client.responses.create(model="m", input=asked, extra_headers=headers)
+        assert again.conversation == first.conversation
+    questions = Message.objects.filter(role="user").order_by("sequence")
+    assert list(questions.values_list("content", flat=True)) == ["Hi", "And?", "Or?"]
+    # The second question is another one in the place of the first.
+    assert Conversation.objects.get().branch_count == 2
+    assert provider.chats[2].messages == [("user", "Hi"), ("assistant", "Hello."), ("user", "Or?")]
+
+
 def test_the_async_client_does_the_same(scripted, token, live_server):
     async def ask():
         async with strict(live_server.url, token, openai.AsyncOpenAI) as client:
