@@ -6,7 +6,7 @@ from django.utils import timezone
 from drf_spectacular.generators import SchemaGenerator
 from rest_framework.test import APIClient
 
-from conversations.models import AccessRecord, ApiToken
+from conversations.models import AccessRecord, ApiToken, Message
 from conversations.services import find_or_create_user, get_chat_history
 from conversations.tests.factories import (
     client_for,
@@ -150,7 +150,10 @@ def owner(db):
 
 @pytest.fixture
 def chat(owner):
-    return make_conversation(owner, messages=2, title="Secret plans")
+    made = make_conversation(owner, messages=2, title="Secret plans")
+    # An answer that names its model is a stored completion.
+    Message.objects.filter(conversation=made, role="assistant").update(model="llama3.2")
+    return made
 
 
 def in_group(name):
