@@ -6,7 +6,7 @@ from django.utils import timezone
 from drf_spectacular.generators import SchemaGenerator
 from rest_framework.test import APIClient
 
-from conversations.models import AccessRecord, ApiToken
+from conversations.models import AccessRecord, ApiToken, Message
 from conversations.services import find_or_create_user, get_chat_history
 from conversations.tests.factories import (
     client_for,
@@ -23,6 +23,7 @@ MANY, MESSAGE = ONE + "/messages", ONE + "/messages/{message}"
 SESSIONS, SESSION = "/api/chat-history/sessions", "/api/chat-history/sessions/{chat}"
 V1, V1_ONE = "/v1/conversations", "/v1/conversations/{chat}"
 ITEMS = V1_ONE + "/items"
+COMPLETIONS, COMPLETION = "/v1/chat/completions", "/v1/chat/completions/{answer}"
 BRANCHES, FORK = ONE + "/branches", ONE + "/fork"
 FORKED = {"message_id": "{message}"}
 OWNERS = "/api/users/{owner}/conversations"
@@ -131,6 +132,12 @@ TABLE: list[tuple] = [
     ("get", ITEMS + "/{message}", None, (200, 404, 200, 404, 404, "200!", "200!")),
     # Who may read and not change has found it.
     ("delete", ITEMS + "/{message}", None, (200, 404, 200, 404, 404, "403!", "200!")),
+    ("get", COMPLETIONS, None, OPEN),
+    ("get", COMPLETION, None, (200, 404, 200, 404, 404, "200!", "200!")),
+    ("get", COMPLETION + "/messages", None, (200, 404, 200, 404, 404, "200!", "200!")),
+    ("post", COMPLETION, {"metadata": {"a": "b"}}, (200, 404, 200, 404, 404, 403, "200!")),
+    ("delete", COMPLETION, None, (200, 404, 200, 404, 404, 403, "200!")),
+    ("get", "/v1/models", None, OPEN),
 ]
 EXPORTERS = ("compliance", "administrator")
 TO_EVERYBODY = ["/api/schema", "/api/docs", "/healthz", "/readyz"]
@@ -143,7 +150,10 @@ def owner(db):
 
 @pytest.fixture
 def chat(owner):
-    return make_conversation(owner, messages=2, title="Secret plans")
+    made = make_conversation(owner, messages=2, title="Secret plans")
+    # An answer that names its model is a stored completion.
+    Message.objects.filter(conversation=made, role="assistant").update(model="llama3.2")
+    return made
 
 
 def in_group(name):
@@ -246,6 +256,7 @@ def test_the_table_leaves_no_route_out():
             "session_id": "chat",
             "user": "owner",
             "item_id": "message",
+            "completion_id": "answer",
         }.items():
             path = path.replace(f"{{{name}}}", f"{{{short}}}")
         streams = path.startswith("/api/chat/streams/")
@@ -256,6 +267,11 @@ def test_the_table_leaves_no_route_out():
     tried |= {("delete", "/api/tokens/{token_id}")}
     # These run a model: test_chat_access.py has their callers.
     tried |= {("post", "/api/chat"), ("get", "/api/chat/ask-stream")}
+    # In openai/, test_chat_completions.py, test_models.py and test_response_access.py.
+    tried |= {("post", COMPLETIONS), ("get", "/v1/models/{model_id}"), ("post", "/v1/responses")}
+    response = "/v1/responses/{response_id}"
+    tried |= {("get", response), ("get", f"{response}/input_items"), ("delete", response)}
+    tried |= {("post", f"{response}/cancel")}
     schema = SchemaGenerator().get_schema(request=None, public=True)
     described = {
         (method, named(path)) for path, methods in schema["paths"].items() for method in methods

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 
 import pytest
+from django.contrib.auth.models import User
 from django.db import connection
 
 from conversations.api.serializers import PLACE_ON_BRANCHES
@@ -200,8 +201,10 @@ def test_the_statements_do_not_follow_the_rows(alice, backend, statements, rows)
 def test_pages_are_read_through_an_index(alice, bob, statements, query, index):
     for user, count in ((bob, 5_000), (alice, 200), (bob, 5_000)):
         fill(make_conversation(user), count)
+    # The plan is that of many users, whatever autovacuum has seen of this table meanwhile.
+    User.objects.bulk_create(User(username=f"user {number}") for number in range(200))
     with connection.cursor() as cursor:
-        cursor.execute("ANALYZE conversations_message")
+        cursor.execute("ANALYZE conversations_message, auth_user")
     client = client_for(make_staff()) if "user_id" in query else client_for(alice)
     first = client.get(f"{MESSAGES}?{query}").json()["next_cursor"]
     for cursor in ("", f"&cursor={quote(first)}"):

@@ -201,12 +201,13 @@ def test_another_site_may_open_it_where_cors_allows_it(api, answer, settings):
     assert "Access-Control-Allow-Origin" not in other.headers
 
 
-def test_no_log_line_holds_it(api, answer, caplog):
+def test_no_log_line_holds_it(api, answer, caplog, capsys):
     caplog.set_level(logging.DEBUG)
     ticket = ticket_of(api, message_id=answer)
     for _ in range(2):  # opened, and refused
         get(f"{STREAMS}/{answer}", ticket)
     said = [record.getMessage() for record in caplog.records]
+    said += capsys.readouterr().err.splitlines()
     assert any("chat/streams" in text for text in said)
     assert not [text for text in said if ticket in text]
 
