@@ -29,7 +29,6 @@ def provider(settings):
         (COMPLETIONS, {"messages": [HI, HI | {"extra": 5}]}, "messages[1].extra"),
         (COMPLETIONS, {"messages": [HI] * (MAX_MESSAGES + 1)}, "messages"),
         (RESPONSES, {"input": "Hi", "text": {"format": 5}}, "text.format.type"),
-        (RESPONSES, {"input": ""}, "input"),
     ],
 )
 def test_a_body_that_cannot_be_stored_or_asked_is_refused(alice, path, body, param):

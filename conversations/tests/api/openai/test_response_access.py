@@ -108,3 +108,13 @@ def test_an_answer_that_a_client_stored_with_another_meaning_of_the_key_is_read(
     assert client.get(path).json()["output"][0]["content"][0]["text"] == "Hm."
     items = client.get(f"{path}/input_items").json()["data"]
     assert [item["content"][0]["text"] for item in items] == ["message 1"]
+
+
+def test_an_empty_input_is_an_empty_question(alice, transactional_db, scripted):
+    scripted.always(says("Yes?"))
+    response = client_for(alice).post("/v1/responses", {"input": ""}, format="json")
+    assert response.status_code == 200, response.getvalue()
+    assert [message.role for message in Message.objects.order_by("sequence")] == [
+        "user",
+        "assistant",
+    ]
