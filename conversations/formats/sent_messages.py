@@ -91,7 +91,8 @@ def _sent(at: str, value: Any) -> MessageDraft:
     as_text(f"{at}.role", required(f"{at}.role", fields.get("role")))
     # What is derived from these keys is not of this message.
     unknown = {name: message[name] for name in fields.keys() - _COLUMNS if name in message}
-    extra = fields.get("extra", {}) | unknown
+    own = fields.get("extra")
+    extra = ({} if own is None else as_object(f"{at}.extra", own)) | unknown
     columns = {name: value for name, value in fields.items() if name in _COLUMNS}
     return MessageDraft(**columns, extra=extra or None)
 

@@ -51,6 +51,7 @@ from conversations.services.locked_conversation import (
 from conversations.services.resent_history import Found, find_stored
 from conversations.services.titles import title_from
 from conversations.services.unnamed_chats import find_unnamed, texts_of_question
+from conversations.services.validators import check_text
 
 ANOTHER_REQUEST = "This Idempotency-Key is already in use for another request."
 # In the `extra` of the question, or of the answer where there is no new question: what a model was
@@ -110,6 +111,8 @@ def begin_recorded_turn(
     """
     if not drafts:
         raise InvalidValue(NO_MESSAGES, field="messages", code="empty")
+    for index, draft in enumerate(drafts):
+        check_text(f"messages.{index}.content", draft.content)
     answer = empty_answer(provider, model, runner)
     answer.extra, answer.metadata = extra, metadata or {}
     if key is not None:

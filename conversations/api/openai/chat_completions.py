@@ -48,6 +48,9 @@ from conversations.selectors.completions import completion_row
 from conversations.services.validators import check_metadata
 
 NO_MESSAGES = "At least one message is needed."
+# Each is compared with what is stored.
+MAX_MESSAGES = 10_000
+MANY_MESSAGES = f"At most {MAX_MESSAGES:,} messages."
 DONE = b"data: [DONE]\n\n"
 
 Json = dict[str, Any]
@@ -63,6 +66,9 @@ def read_chat_request(request: Request) -> Json:
     check_metadata(body.get("metadata") or {})
     if not body["messages"]:
         detail = serializers.ErrorDetail(NO_MESSAGES, "empty")
+        raise serializers.ValidationError({"messages": [detail]})
+    if len(body["messages"]) > MAX_MESSAGES:
+        detail = serializers.ErrorDetail(MANY_MESSAGES, "max_length")
         raise serializers.ValidationError({"messages": [detail]})
     return body
 

@@ -52,10 +52,11 @@ class OpenAIConversationViewSet(OpenAIViewSet):
         responses=shapes.CONVERSATION_LIST,
     )
     def list(self, request: Request) -> Response:
-        name = request.query_params.get("user_id")
-        field = "user_id" if name is not None else HEADER
-        if name is None:
-            name = name_of_owner(request, self.access)
+        named = name_of_owner(request, self.access)
+        name = request.query_params.get("user_id", named)
+        if named not in (None, name):  # an application's user asks for another one's
+            return Response(page([], has_more=False))
+        field = "user_id" if "user_id" in request.query_params else HEADER
         owner = owner_to_read(self.access, name, field=field, detail={"list": True})
         if owner is None:
             return Response(page([], has_more=False))

@@ -126,7 +126,7 @@ def read_response_request(request: Request, access: AccessContext) -> Asked:
     if given is None and conversation_id is None and previous_id is None:
         raise InvalidValue(NO_INPUT, field="input", code="required")
     asked = Asked(body=body, conversation_id=conversation_id, previous_id=previous_id)
-    sent = body.get("input") or []
+    sent = [] if body.get("input") is None else body["input"]
     items = [_message(sent)] if isinstance(sent, str) else sent
     if any(isinstance(new, str) for new in given or ()):
         followed = path_followed(access, asked, owner_named(request, access, body))

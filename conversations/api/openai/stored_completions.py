@@ -24,6 +24,7 @@ from conversations.models import AccessAction, Message, Role
 from conversations.selectors.completions import completion_row, completion_rows, rows_asked
 from conversations.selectors.turn_log import find_message
 from conversations.services import NotFound, delete_message, owner_of, owner_to_read, update_message
+from conversations.services.validators import check_text
 
 NO_SUCH_COMPLETION = "No such chat completion."
 NO_SUCH_MESSAGE = "No such message before this completion."
@@ -59,9 +60,11 @@ class StoredCompletionViewSet(OpenAIViewSet):
             self.access, name_of_owner(request, self.access), field=HEADER, detail={"list": True}
         )
         limit, descending = limit_of(request), _descends(request)
+        if model := request.query_params.get("model"):
+            check_text("model", model)
         rows = completion_rows(
             -1 if owner is None else owner.pk,
-            model=request.query_params.get("model"),
+            model=model,
             metadata=_metadata_of(request),
             after=_after(request, NO_SUCH_COMPLETION),
             descending=descending,
@@ -178,6 +181,9 @@ def _after(request: Request, text: str) -> uuid.UUID | None:
 
 
 def _metadata_of(request: Request) -> dict[str, str]:
-    """The values of `metadata[key]`, by key."""
+    """The values of `metadata[key]`, by key. Raises InvalidValue."""
     query = request.query_params
-    return {name[len(METADATA) + 1 : -1]: query[name] for name in query if holds_key(name)}
+    named = [name for name in query if holds_key(name)]
+    for name in named:
+        check_text(METADATA, name + query[name])
+    return {name[len(METADATA) + 1 : -1]: query[name] for name in named}

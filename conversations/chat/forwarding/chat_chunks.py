@@ -6,9 +6,10 @@ OpenAI's are passed over: they are the client's, and the record keeps what it ca
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any
 
-from conversations.chat.llm.extras import first_delta, objects
+from conversations.chat.llm.extras import LOOKED_BACK, first_delta, objects
 from conversations.chat.llm.observed_model import reasoning_in
 from conversations.chat.tool_results import storable
 from conversations.formats.tool_calls import id_of_legacy_call
@@ -73,7 +74,7 @@ class Calls:
         """The call that a piece belongs to. Some servers number all calls of an answer 0, or none:
         another id is another call."""
         index, id_ = piece.get("index"), piece.get("id")
-        for call in reversed(self._calls):
+        for call in islice(reversed(self._calls), LOOKED_BACK):
             if call.index == index and (not id_ or not call.id or id_ == call.id):
                 return call
         self._calls.append(_Call(index))

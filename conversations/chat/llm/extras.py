@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from copy import deepcopy
+from itertools import islice
 from typing import Any
 
 import orjson
@@ -25,6 +26,8 @@ _OF_CALL = {"index", "id", "type", "function"}
 # Texts of a delta that come whole.
 _WHOLE = {"type", "id", "format", "name", "role", "object", "signature"}
 _EMPTY: tuple[Any, ...] = (None, "", [], {})
+# How many of the latest items of a list may still be continued.
+LOOKED_BACK = 1_000
 LEFT_OUT = "left_out"
 OTHERS = "other_choices"
 
@@ -111,7 +114,7 @@ def _joined(before: Any, new: Any, name: str = "") -> Any:
 def _add_item(items: list[Any], new: Any) -> None:
     """Join the item with the one that it continues, or append it."""
     if isinstance(new, dict):
-        for item in reversed(items):
+        for item in islice(reversed(items), LOOKED_BACK):
             if isinstance(item, dict) and _continues(new, item, is_last=item is items[-1]):
                 _joined(item, new)
                 return

@@ -23,6 +23,8 @@ UNKNOWN = "There is no provider {name}. Configured: {known}."
 NOTHING = "No model is configured. Set CHAT_PROVIDER as described in docs/chat.md."
 NO_KEY = "The provider {name} needs a key: set {variable}."
 NO_URL = "The provider {name} has no base_url: set it in CHAT_PROVIDERS."
+# Imports the HTTP library.
+CUT_ERROR_BODY = "conversations.chat.llm.error_bodies.cut_error_body"
 # Import OpenTelemetry, which may not be installed.
 TRACED = "conversations.chat.llm.traced_client.traced"
 TRACED_CALL = "conversations.chat.llm.traced_client.ModelCall"
@@ -117,7 +119,9 @@ def client_for(provider: Provider) -> AsyncOpenAI:
         # WEB_STREAMS limits the answers that run; the library would let no more than 1,000 begin.
         # What is said goes to the configured address alone: no redirect is followed.
         http_client=DefaultAsyncHttpxClient(
-            limits=Limits(max_connections=None), follow_redirects=False
+            limits=Limits(max_connections=None),
+            follow_redirects=False,
+            event_hooks={"response": [import_string(CUT_ERROR_BODY)]},
         ),
     )
     if (tracer := tracing.tracer()) is None:

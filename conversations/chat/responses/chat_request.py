@@ -138,7 +138,7 @@ def _tools(asked: Json) -> Json:
 
 def _text(text: Json) -> Json:
     wanted = text.get("format") or {"type": "text"}
-    kind = wanted.get("type")
+    kind = wanted.get("type") if isinstance(wanted, dict) else None
     if kind not in ("text", "json_object", "json_schema"):
         raise InvalidValue(NOT_A_FORMAT, field="text.format.type", code="invalid_choice")
     found: Json = {"verbosity": text["verbosity"]} if text.get("verbosity") else {}

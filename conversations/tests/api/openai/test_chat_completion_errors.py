@@ -307,3 +307,16 @@ def test_no_redirect_of_a_provider_is_followed(sdk, provider, status):
     provider.script(replies(status, {}, {"Location": f"{provider.url}/elsewhere"}))
     assert failure_of(lambda: ask(sdk)).status_code == 502
     assert [request.path for request in provider.requests] == ["/v1/chat/completions"]
+
+
+def test_of_a_refusal_without_an_end_only_the_first_is_read(sdk, provider):
+    async def endless(exchange):
+        head = {"Content-Type": "application/json", "Transfer-Encoding": "chunked"}
+        exchange._head(500, head)
+        while True:
+            await exchange.raw(b"x" * 65_536)
+
+    provider.script(endless)
+    assert failure_of(lambda: ask(sdk)).status_code == 502
+    assert stored().finish_reason == "provider_error"
+    wait_until(lambda: not provider.running)

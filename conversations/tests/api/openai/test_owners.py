@@ -79,6 +79,13 @@ def test_the_conversation_of_another_user_is_not_found(crm):
         assert getattr(crm, method)(path, body, **for_user("bob")).status_code == 200
 
 
+def test_the_list_of_another_user_is_empty_where_the_header_names_one(crm):
+    make_conversation(find_or_create_user("bob", namespace="crm"), messages=1)
+    assert crm.get(PATH, {"user_id": "bob"}, **for_user("ann")).json()["data"] == []
+    assert len(crm.get(PATH, {"user_id": "bob"}, **for_user("bob")).json()["data"]) == 1
+    assert len(crm.get(PATH, {"user_id": "bob"}).json()["data"]) == 1
+
+
 def test_users_of_other_applications_and_staff_are_out_of_reach(crm):
     boss = make_staff("boss")
     for owner in (boss, find_or_create_user("ann", namespace="erp"), make_user("ann")):
