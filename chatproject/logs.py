@@ -96,5 +96,7 @@ def configure(*, level: str, as_json: bool) -> dict[str, Any]:
             # The access log has a line for each 4xx response; only errors need more.
             "django.request": {"level": "ERROR"},
             "django.server": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
+            # A line for each request to a provider; its failures are in the answers.
+            "httpx2": {"level": "WARNING"},
         },
     }

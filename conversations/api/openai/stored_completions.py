@@ -145,7 +145,7 @@ class StoredCompletionViewSet(OpenAIViewSet):
 
     def _named(self, completion_id: str) -> Message:
         id_ = uuid_in(completion_id)
-        named = Q(id=id_, role=Role.ASSISTANT)
+        named = Q(id=id_, role=Role.ASSISTANT) & ~Q(provider="")
         message = None if id_ is None else find_message(named, access=self.access)
         if message is None:
             raise NotFound(NO_SUCH_COMPLETION)

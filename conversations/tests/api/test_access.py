@@ -151,8 +151,8 @@ def owner(db):
 @pytest.fixture
 def chat(owner):
     made = make_conversation(owner, messages=2, title="Secret plans")
-    # An answer that names its model is a stored completion.
-    Message.objects.filter(conversation=made, role="assistant").update(model="llama3.2")
+    # An answer that names its provider is a stored completion.
+    Message.objects.filter(conversation=made, role="assistant").update(provider="ollama")
     return made
 
 
