@@ -15,8 +15,9 @@ from conversations.db.functions import DatabaseFunction
 from conversations.db.json_text import COMPACT, Member, members_of, object_of
 from conversations.formats import RECORDED_FIELDS
 from conversations.models import Message, Status
-from conversations.models.branch_path import CONTINUED, LAST
+from conversations.models.branch_path import LAST
 from conversations.models.interrupted import INTERRUPTED_COLUMNS, stale_after
+from conversations.selectors.tree_sql import CHILDREN, LINE_END, PARENT, B, M, P
 
 # The columns of a message that responses have, besides its conversation, `branch`, `parent_id`
 # and `siblings`.
@@ -37,69 +38,6 @@ class MessagePage(NamedTuple):
     last: int
     more: bool
     json: str
-
-
-_OF_CONVERSATION = "{0}.user_id = owner AND {0}.conversation_id = chat"
-_M, _P, _B = (_OF_CONVERSATION.format(name) for name in "mpb")
-
-# The last message of the first line before the first fork.
-_LINE_END = f"""(
-    SELECT (b.segments -> 0 ->> 1)::integer FROM conversations_branch b
-    WHERE {_B} AND b.number = 0)"""  # noqa: S608
-
-# The message before `m` on its path: of the same branch, or where that forked; of what was added
-# to the first line after it forked, the line's end. The nearest has the highest sequence.
-PARENT = f"""(
-    (SELECT p.id, p.sequence FROM conversations_message p
-    WHERE {_P} AND p.branch = 0 AND m.branch = 0 AND p.sequence < m.sequence
-    ORDER BY p.sequence DESC LIMIT 1)
-    UNION ALL
-    (SELECT p.id, p.sequence FROM conversations_message p
-    WHERE {_P} AND p.branch = m.branch AND p.branch <> 0 AND m.branch <> 0
-        AND p.sequence < m.sequence
-    ORDER BY p.sequence DESC LIMIT 1)
-    UNION ALL
-    (SELECT p.id, p.sequence FROM conversations_branch b
-    JOIN conversations_message p ON {_P} AND p.sequence = b.fork_sequence
-    WHERE {_B} AND b.number = m.branch AND m.branch > 0)
-    UNION ALL
-    (SELECT p.id, p.sequence FROM conversations_message p
-    WHERE {_P} AND p.branch = 0 AND m.branch = {CONTINUED}
-        AND p.sequence <= {_LINE_END}
-    ORDER BY p.sequence DESC LIMIT 1)
-    ORDER BY sequence DESC LIMIT 1)"""  # noqa: S608
-
-# What follows the message `fork`: the next one of its branch, and the first of each branch that
-# forked there. Only called for the places where branches forked.
-_CHILDREN = f"""
-    SELECT COALESCE(json_agg(child.id ORDER BY child.sequence), '[]') FROM (
-        (SELECT m.id, m.sequence FROM conversations_message m
-        WHERE {_M} AND m.branch = 0 AND fork.branch = 0
-            AND m.sequence > fork.sequence AND m.sequence <= line_end
-        ORDER BY m.sequence LIMIT 1)
-        UNION ALL
-        (SELECT m.id, m.sequence FROM conversations_message m
-        WHERE {_M} AND m.branch = {CONTINUED} AND m.branch <> 0 AND fork.branch = 0
-            AND NOT EXISTS (
-                SELECT FROM conversations_message p
-                WHERE {_P} AND p.branch = 0 AND p.sequence > fork.sequence
-                    AND p.sequence <= line_end)
-        ORDER BY m.sequence LIMIT 1)
-        UNION ALL
-        (SELECT m.id, m.sequence FROM conversations_message m
-        WHERE {_M} AND m.branch = fork.branch AND m.branch <> 0 AND fork.branch <> 0
-            AND m.sequence > fork.sequence
-        ORDER BY m.sequence LIMIT 1)
-        UNION ALL
-        SELECT first.id, first.sequence FROM conversations_branch b
-        CROSS JOIN LATERAL (
-            SELECT m.id, m.sequence FROM conversations_message m
-            WHERE {_M} AND m.branch = b.number AND m.branch <> 0
-            ORDER BY m.sequence LIMIT 1
-        ) AS first
-        WHERE {_B} AND b.number > 0 AND b.fork_sequence = fork.sequence
-    ) AS child
-"""  # noqa: S608
 
 
 def _object() -> str:
@@ -148,11 +86,11 @@ def _line(direction: str, neighbour: str) -> str:
         SELECT {_COLUMNS}, NULL::json AS siblings, row_number() OVER line AS place, COALESCE(
             {neighbour}(m.id) OVER line,
             (SELECT p.id FROM conversations_message p
-            WHERE {_P} AND p.sequence < m.sequence ORDER BY p.sequence DESC LIMIT 1)
+            WHERE {P} AND p.sequence < m.sequence ORDER BY p.sequence DESC LIMIT 1)
         ) AS parent_id
         FROM (
             SELECT * FROM conversations_message m
-            WHERE {_M} AND m.sequence > above AND m.sequence < below
+            WHERE {M} AND m.sequence > above AND m.sequence < below
             ORDER BY m.sequence {direction} LIMIT most + 1
         ) AS m WINDOW line AS (ORDER BY m.sequence {direction})""")  # noqa: S608
 
@@ -175,11 +113,11 @@ def _walk(direction: str, segments: str) -> str:
             IF written_to = 0 THEN
                 places := places || ARRAY(
                     SELECT m.sequence FROM conversations_message m
-                    WHERE {_M} AND m.branch = 0 AND {within});
+                    WHERE {M} AND m.branch = 0 AND {within});
             ELSE
                 places := places || ARRAY(
                     SELECT m.sequence FROM conversations_message m
-                    WHERE {_M} AND m.branch = written_to AND m.branch <> 0 AND {within});
+                    WHERE {M} AND m.branch = written_to AND m.branch <> 0 AND {within});
             END IF;
             EXIT WHEN cardinality(places) > most;
         END LOOP;"""  # noqa: S608
@@ -210,7 +148,7 @@ def _shown(parents: str, joined: str = "") -> str:
             ORDER BY CASE WHEN descending THEN -page.sequence ELSE page.sequence END) AS place
         FROM (
             SELECT {_COLUMNS}, {parents} FROM conversations_message m {joined}
-            WHERE {_M} AND m.sequence = ANY (places)
+            WHERE {M} AND m.sequence = ANY (places)
         ) AS page""")  # noqa: S608
 
 
@@ -248,10 +186,10 @@ BEGIN
     END IF;
     IF ids IS NOT NULL THEN
         places := ARRAY(
-            SELECT m.sequence FROM conversations_message m WHERE {_M} AND m.id = ANY (ids));
+            SELECT m.sequence FROM conversations_message m WHERE {M} AND m.id = ANY (ids));
     ELSIF shown_branch <> {ALL_BRANCHES} THEN
         SELECT b.segments INTO path FROM conversations_branch b
-        WHERE {_B} AND b.number = shown_branch;
+        WHERE {B} AND b.number = shown_branch;
         IF NOT FOUND THEN
             RETURN;
         END IF;
@@ -261,12 +199,12 @@ BEGIN
     ELSIF descending THEN
         places := ARRAY(
             SELECT m.sequence FROM conversations_message m
-            WHERE {_M} AND m.sequence > above AND m.sequence < below
+            WHERE {M} AND m.sequence > above AND m.sequence < below
             ORDER BY m.sequence DESC LIMIT most + 1);
     ELSE
         places := ARRAY(
             SELECT m.sequence FROM conversations_message m
-            WHERE {_M} AND m.sequence > above AND m.sequence < below
+            WHERE {M} AND m.sequence > above AND m.sequence < below
             ORDER BY m.sequence LIMIT most + 1);
     END IF;
     IF cardinality(places) = 0 THEN
@@ -276,29 +214,29 @@ BEGIN
         parents := ARRAY(
             SELECT COALESCE(p.sequence, 0) AS sequence FROM conversations_message m
             LEFT JOIN LATERAL {PARENT} AS p ON true
-            WHERE {_M} AND m.sequence = ANY (places) ORDER BY sequence);
+            WHERE {M} AND m.sequence = ANY (places) ORDER BY sequence);
         highest := parents[cardinality(parents)] + 1;
     ELSE
         -- Along a path each is the parent of the next; only that of the first is to be found.
         SELECT p.id, COALESCE(p.sequence, 0) AS sequence INTO before FROM conversations_message m
         LEFT JOIN LATERAL {PARENT} AS p ON true
-        WHERE {_M} AND m.sequence = LEAST(places[1], places[cardinality(places)]);
+        WHERE {M} AND m.sequence = LEAST(places[1], places[cardinality(places)]);
         highest := GREATEST(places[1], places[cardinality(places)]);
         parents := before.sequence || array_remove(places, highest);
     END IF;
     -- Most pages have no fork: then one look is enough, instead of one for each message.
     IF forks > 0 AND EXISTS (
         SELECT FROM conversations_branch b
-        WHERE {_B} AND b.number > 0
+        WHERE {B} AND b.number > 0
             AND b.fork_sequence >= parents[1] AND b.fork_sequence < highest
     ) THEN
-        line_end := {_LINE_END};
-        SELECT json_object_agg(fork.sequence, ({_CHILDREN})), array_agg(fork.sequence)
+        line_end := {LINE_END};
+        SELECT json_object_agg(fork.sequence, ({CHILDREN})), array_agg(fork.sequence)
         INTO families, forked
         FROM (
             SELECT DISTINCT b.fork_branch AS branch, b.fork_sequence AS sequence
             FROM conversations_branch b
-            WHERE {_B} AND b.number > 0 AND b.fork_sequence = ANY (parents)
+            WHERE {B} AND b.number > 0 AND b.fork_sequence = ANY (parents)
         ) AS fork;
     END IF;
     IF path IS NULL THEN

@@ -16,7 +16,7 @@ import orjson
 from conversations.db.bulk_rows import Row, columns_of
 from conversations.db.functions import DatabaseFunction
 from conversations.models import DEFAULT_TITLE, Message, Status
-from conversations.selectors.message_pages import PARENT
+from conversations.selectors.tree_sql import PARENT
 from conversations.services.errors import (
     NO_SUCH_BRANCH,
     NO_SUCH_CONVERSATION,
