@@ -17,7 +17,6 @@ from conversations.formats import Malformed
 from conversations.formats.checks import MISSING
 from conversations.formats.item_types import HELD_TYPES
 from conversations.formats.response_items import REFERENCE, is_reference, message_fields
-from conversations.models.user_names import MAX_USERNAME_CHARS
 from conversations.services import MessageDraft
 
 MAX_ITEMS = 20
@@ -180,7 +179,8 @@ DELETED = inline_serializer(
 
 OWNER_HEADER = OpenApiParameter(
     HEADER,
-    {"type": "string", "maxLength": MAX_USERNAME_CHARS},
+    # No limit of length: for other tokens the header may hold anything.
+    OpenApiTypes.STR,
     OpenApiParameter.HEADER,
     description=(
         "The user for whom a trusted client acts; only conversations of that user are found then. "

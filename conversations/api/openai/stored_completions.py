@@ -126,7 +126,7 @@ class StoredCompletionViewSet(OpenAIViewSet):
         operation_id="openai_chat_completions_destroy",
         summary="Delete the message of the answer",
         parameters=[OWNER_HEADER],
-        responses=shapes.CompletionDeletedSerializer,
+        responses={200: shapes.CompletionDeletedSerializer},
     )
     def destroy(self, request: Request, completion_id: str) -> Response:
         message = self._named(completion_id)

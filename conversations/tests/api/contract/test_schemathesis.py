@@ -26,7 +26,7 @@ from conversations.tests.factories import client_for, make_conversation, make_tr
 HERE = Path(__file__).parent
 BY_HAND = "SCHEMATHESIS_EXAMPLES" in os.environ
 EXAMPLES = int(os.environ.get("SCHEMATHESIS_EXAMPLES", "4"))
-TIME_LIMIT = 180 + 10 * EXAMPLES  # seconds; a run takes a fifth of it
+TIME_LIMIT = 400 + 10 * EXAMPLES  # seconds; a run takes a fifth of it
 ALL_PHASES = "examples,coverage,fuzzing,stateful"
 
 
@@ -65,8 +65,9 @@ def test_every_answer_is_as_the_schema_says(server, people, tmp_path, who, phase
 
 # An ordinary user gets 403.
 FOR_APPLICATIONS = {"GET /api/changes"}
-# Each request would run a model, or hold a stream open: test_chat_*.py has them.
-WITH_A_MODEL = r"^/api/chat($|/ask-stream|/streams)"
+# Each request would run a model, ask a provider, need an answer of one, or hold a stream open:
+# test_chat_*.py and openai/ have them.
+WITH_A_MODEL = r"^/api/chat($|/ask-stream|/streams)|^/v1/(chat|models|responses)"
 
 
 def command(url, phases):
