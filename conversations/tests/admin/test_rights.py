@@ -168,7 +168,7 @@ def test_an_export_has_the_active_branch_or_all(staff, alice, conversation):
 
 def test_a_long_list_leaves_whole(staff, alice, monkeypatch):
     monkeypatch.setattr(export, "COUNTED", 3)
-    monkeypatch.setattr(services.export, "BATCH", 2)
+    monkeypatch.setattr(services.export_batches, "BATCH", 2)
     for _ in range(5):
         make_conversation(alice, 1)
     grant(staff, "export_conversation")

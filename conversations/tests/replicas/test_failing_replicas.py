@@ -244,7 +244,7 @@ def test_a_staff_read_is_recorded_once_though_it_is_read_again(replica, alice, c
 
 
 def test_an_export_goes_on_when_its_replica_ends(replica, alice, monkeypatch):
-    monkeypatch.setattr("conversations.services.export.BATCH", 5)
+    monkeypatch.setattr("conversations.services.export_batches.BATCH", 5)
     for _ in range(20):
         make_conversation(alice, messages=2)
     replica.catch_up()

@@ -25,7 +25,7 @@ from conversations.services import (
     recorded_chats,
     review_message,
 )
-from conversations.services import export as service
+from conversations.services import export_batches as service
 from conversations.services.errors import InvalidValue
 from conversations.services.export import export_files
 from conversations.tests.factories import access_of, make_conversation, make_user

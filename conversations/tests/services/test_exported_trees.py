@@ -420,7 +420,7 @@ def test_a_tree_is_read_in_batches_as_it_is_written(alice, monkeypatch, statemen
 
 def test_messages_that_are_added_during_an_export_are_not_taken_for_the_lines(alice, monkeypatch):
     monkeypatch.setattr(services.recorded_chats, "MESSAGE_BATCH", 2)
-    monkeypatch.setattr(services.export, "WRITTEN_AT_ONCE", 0)
+    monkeypatch.setattr(services.export_batches, "WRITTEN_AT_ONCE", 0)
     chat = make_conversation(alice, 3)
     rows = Conversation.objects.filter(pk=chat.pk)
     pieces = export_conversations(conversations=rows, file_format="jsonl", access=SCRIPT)

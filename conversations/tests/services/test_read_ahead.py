@@ -7,7 +7,7 @@ from django.db import connection
 
 from conversations.db.read_ahead import read_ahead
 from conversations.models import Conversation
-from conversations.services import SCRIPT, export
+from conversations.services import SCRIPT, export_batches
 from conversations.services.export import export_conversations
 from conversations.tests.chat.fixtures import wait_until
 from conversations.tests.factories import make_conversation, make_user
@@ -86,8 +86,8 @@ def test_an_error_is_raised_in_the_place_of_its_result():
 
 @pytest.mark.parametrize("file_format", ["jsonl", "json", "markdown"])
 def test_an_export_by_several_sessions_is_the_same_bytes(monkeypatch, file_format):
-    monkeypatch.setattr(export, "BATCH", 4)
-    monkeypatch.setattr(export, "WRITTEN_AT_ONCE", 7)
+    monkeypatch.setattr(export_batches, "BATCH", 4)
+    monkeypatch.setattr(export_batches, "WRITTEN_AT_ONCE", 7)
     owners = [make_user(f"user-{number}") for number in range(3)]
     for number in range(13):
         make_conversation(owners[number % 3], number % 5)
