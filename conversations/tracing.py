@@ -32,6 +32,7 @@ NOT_INSTALLED = (
     "{name} is set, and OpenTelemetry is not installed: pip install -r requirements-extras.txt"
 )
 _OPERATION = re.compile(r"\s*([A-Za-z]+)")
+# What a statement reads or writes: a table, or a function that it selects from or calls.
 _TABLE = re.compile(r"\b(?:FROM|INTO|UPDATE|JOIN|SELECT)\s+(?:ONLY\s+)?\"?([a-z_0-9]+)")
 _FUNCTION = re.compile(r"conversations_f_([a-z_]+)_[0-9a-f]{12}$")
 
