@@ -14,6 +14,7 @@ import psycopg2
 import pytest
 from django.conf import settings
 from django.core.management import CommandError
+from psycopg2.sql import SQL, Identifier
 
 from chatproject.embedded_postgres.programs import shipped
 from chatproject.embedded_postgres.server import PORT, socket_folder
@@ -138,11 +139,13 @@ def dump(full, tmp_path_factory):
 
 @pytest.fixture
 def empty(other):
-    """The other server's database, without any table."""
+    """The other server's database, without any table, and no other that a test has left."""
     with other.connect("postgres") as raw:
         raw.autocommit = True
         with raw.cursor() as cursor:
-            cursor.execute("DROP DATABASE chatproject WITH (FORCE)")
+            for name in other.databases():
+                if name != "postgres":
+                    cursor.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
             cursor.execute("CREATE DATABASE chatproject")
     return other
 

@@ -124,7 +124,7 @@ def two(servers, token, standby):
 @pytest.fixture
 def chat(alice):
     """Alice's conversation with a message; both say that they are as the replica has them."""
-    conversation = make_conversation(alice, messages=1, title=BEFORE)
+    conversation = make_conversation(alice, messages=1, title=BEFORE, metadata={"is": BEFORE})
     Message.objects.update(content=BEFORE)
     return conversation
 
@@ -133,7 +133,7 @@ def change_on_primary(standby):
     """Past the services, so that nobody has to see it: whoever does has read the primary."""
     standby.catch_up()
     standby.pause_replay()
-    Conversation.objects.update(title=AFTER)
+    Conversation.objects.update(title=AFTER, metadata={"is": AFTER})
     Message.objects.update(content=AFTER)
 
 

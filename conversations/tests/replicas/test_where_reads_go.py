@@ -7,7 +7,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import get_resolver, resolve
 
 from conversations.api.views import ApiViewSet
-from conversations.models import AccessRecord, Conversation, Message
+from conversations.models import AccessRecord, Conversation, Message, Role
 from conversations.services import (
     SCRIPT,
     MessageDraft,
@@ -39,7 +39,12 @@ READ_THERE = [
     "/api/messages",
     ONE + "/branches",
     "/api/chat-history/sessions/{chat}/branches",
+    "/v1/conversations",
+    "/v1/conversations/{chat}",
+    "/v1/conversations/{chat}/items",
+    "/v1/conversations/{chat}/items/{message}",
 ]
+COMPLETIONS = "/v1/chat/completions"
 FIGURES = "/api/usage"
 PAGES = [
     "/admin/conversations/conversation/",
@@ -76,6 +81,11 @@ def test_reads_of_the_api_read_on_the_replica(replica, alice, chat):
     assert_read_there(replica, client_for(alice), [place(path, chat) for path in READ_THERE])
 
 
+def test_stored_completions_are_read_there(replica, alice, chat):
+    Message.objects.update(role=Role.ASSISTANT, provider="ollama", model="m")
+    assert_read_there(replica, client_for(alice), [COMPLETIONS])
+
+
 def test_pages_of_staff_read_on_the_replica(replica, chat):
     browser = Client()
     browser.force_login(make_superuser())
@@ -95,7 +105,7 @@ def test_every_action_that_may_read_there_is_tested_above():
     names = {"chat": "c", "message": "m"}
     tested = {
         _action(resolve(path.partition("?")[0].format(**names)).func)
-        for path in [*READ_THERE, FIGURES]
+        for path in [*READ_THERE, COMPLETIONS, FIGURES]
     }
     views = [view for view in _views(get_resolver()) if hasattr(view, "actions")]
     read = [view for view in views if issubclass(view.cls, ApiViewSet) and "get" in view.actions]
