@@ -11,6 +11,7 @@ from django.db import connection
 from django.test import TransactionTestCase
 from django.test.utils import CaptureQueriesContext
 
+from conversations.chat.runtime import db_worker
 from conversations.db.owners import is_distributed
 from conversations.models import Conversation
 from conversations.tests.factories import client_for, make_staff, make_trusted, make_user
@@ -47,6 +48,14 @@ def _flush_in_spite_of_holds():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TransactionTestCase, "_fixture_teardown", lift_and_flush)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_connections_left():
+    """Else the database of the tests could not be dropped at the end."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(db_worker, "IDLE_SECONDS", 0)
         yield
 
 
