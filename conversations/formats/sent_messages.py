@@ -24,7 +24,6 @@ INSTRUCTIONS = frozenset({"system", "developer"})
 # Of our fields, those that a message in a request may mean; all else that it has is `extra`.
 _OWN_FIELDS = frozenset({"role", "content", "tool_calls", "tool_call_id", "name"})
 _COLUMNS = _OWN_FIELDS | {"parts"}
-_PLAIN = frozenset({"role", "content"})
 
 # Where what a model thought begins in the text of an answer, as user interfaces show it.
 _THOUGHTS = re.compile(r"<(think|thinking|reason|reasoning|thought|details)\b[^<>]*>")
@@ -82,8 +81,9 @@ def sent_messages(messages: Sequence[Any]) -> list[MessageDraft]:
 
 def _sent(at: str, value: Any) -> MessageDraft:
     message = as_object(at, value)
-    if message.keys() == _PLAIN and all(isinstance(each, str) for each in message.values()):
-        return MessageDraft(**message)
+    role, content = message.get("role"), message.get("content")
+    if len(message) == 2 and isinstance(role, str) and isinstance(content, str):
+        return MessageDraft(role=role, content=content)
     try:
         fields = as_own_fields(message, own=_OWN_FIELDS)
     except Malformed as error:
@@ -109,6 +109,17 @@ def is_same(stored: StoredMessage, sent: MessageDraft) -> bool:
         return False
     same = stored.content == sent.content or asked(stored.content) == asked(sent.content)
     return same and _have_same_names(stored, sent) and _have_same_attachments(stored, sent)
+
+
+def is_unchanged(stored: StoredMessage, sent: MessageDraft) -> bool:
+    """Whether it is the same, as `is_same` has it, with nothing in it but text: most messages."""
+    return (
+        stored.content == sent.content
+        and stored.role == sent.role
+        and stored.tool_call_id == sent.tool_call_id
+        and not (stored.parts or stored.tool_calls or stored.name or stored.is_emptied)
+        and not (sent.parts or sent.tool_calls or sent.name)
+    )
 
 
 def is_same_but_wrapped(stored: StoredMessage, sent: MessageDraft) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 
 from django.db import connection
 
+from conversations.db.functions import DatabaseFunction
 from conversations.formats.sent_messages import StoredMessage
 from conversations.models.branch_path import FIRST_LINE, LAST, Path
 
@@ -39,19 +40,47 @@ _ON_PATH = """
     ) AS found
     ORDER BY sequence {order} LIMIT %(limit)s
 """
-_ON_LINE = """
-    SELECT {columns} FROM conversations_message
-    WHERE {there} AND sequence > %(after)s ORDER BY sequence {order} LIMIT %(limit)s
-"""
 _WITH_IDS = f"""
     SELECT {_COLUMNS} FROM conversations_message WHERE {_THERE} AND id = ANY(%(ids)s)
     ORDER BY sequence DESC LIMIT %(limit)s
 """  # noqa: S608 (the texts above)
 
-_IN_RANGE = """
-    SELECT conversation_id, id FROM conversations_message
-    WHERE user_id = %s AND id >= %s AND id <= %s ORDER BY id DESC LIMIT %s
-"""
+# The first messages of a conversation that has one line.
+LINE_MESSAGES = DatabaseFunction(
+    "line_messages",
+    arguments=["owner integer", "chat uuid", "above integer", "most integer"],
+    returns="""TABLE (
+        key text, branch smallint, sequence integer, role varchar, content text, parts jsonb,
+        tool_calls jsonb, tool_call_id varchar, name varchar, status varchar, is_answer boolean,
+        is_emptied boolean)""",
+    body=f"""
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY SELECT {_COLUMNS} FROM conversations_message
+    WHERE user_id = owner AND conversation_id = chat AND sequence > above
+    ORDER BY sequence LIMIT most;
+END
+""",  # noqa: S608
+    on_primary=True,
+)
+# An owner's messages with ids in these ranges, the newest ones of each.
+MESSAGES_IN_RANGES = DatabaseFunction(
+    "messages_in_ranges",
+    arguments=["owner integer", "lowest uuid[]", "highest uuid[]", "most integer"],
+    returns="TABLE (conversation_id uuid, id uuid)",
+    body="""
+BEGIN
+    RETURN QUERY SELECT found.conversation_id, found.id
+    FROM unnest(lowest, highest) AS ids (low, high)
+    CROSS JOIN LATERAL (
+        SELECT m.conversation_id, m.id FROM conversations_message m
+        WHERE m.user_id = owner AND m.id >= ids.low AND m.id <= ids.high
+        ORDER BY m.id DESC LIMIT most
+    ) AS found;
+END
+""",
+    on_primary=True,
+)
 
 
 def compared_rows(
@@ -71,18 +100,17 @@ def compared_rows(
     ranges = path.ranges(after)
     line = [each for each in ranges if each.branch == FIRST_LINE]
     others = [each for each in ranges if each.branch != FIRST_LINE]
-    if line and line[0].until == LAST:
-        statement = _ON_LINE
-    else:
-        statement = _ON_PATH
-        values |= {
-            "after": line[0].after if line else 0,
-            "until": line[0].until if line else 0,
-            "branches": [each.branch for each in others],
-            "afters": [each.after for each in others],
-            "untils": [each.until for each in others],
-        }
-    rows = _rows(statement.format(columns=_COLUMNS, there=_THERE, order=order), values)
+    if line and line[0].until == LAST and not from_end:
+        rows = LINE_MESSAGES.rows(owner_id, conversation_id, after, limit)
+        return list(map(StoredMessage._make, rows))
+    values |= {
+        "after": line[0].after if line else 0,
+        "until": line[0].until if line else 0,
+        "branches": [each.branch for each in others],
+        "afters": [each.after for each in others],
+        "untils": [each.until for each in others],
+    }
+    rows = _rows(_ON_PATH.format(columns=_COLUMNS, there=_THERE, order=order), values)
     return rows[::-1] if from_end else rows
 
 
@@ -99,11 +127,8 @@ def newest_with_ids(
 ) -> list[tuple[uuid.UUID, uuid.UUID]]:
     """The conversation and the id of at most `limit` of the owner's messages in each of the ranges
     of ids, lowest and highest; the highest ids first."""
-    statement = " UNION ALL ".join([f"({_IN_RANGE})"] * len(ranges))
-    values = [value for lowest, highest in ranges for value in (owner_id, lowest, highest, limit)]
-    with connection.cursor() as cursor:
-        cursor.execute(statement, values)
-        return list(cursor.fetchall())
+    lowest, highest = zip(*ranges, strict=True)
+    return MESSAGES_IN_RANGES.rows(owner_id, list(lowest), list(highest), limit)
 
 
 def _rows(statement: str, values: dict[str, Any]) -> list[StoredMessage]:

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from conversations.db.functions import install, missing
-from conversations.selectors import conversation_pages, message_pages, token_holders
-from conversations.services import append_at_end
+from conversations.selectors import (
+    conversation_pages,
+    message_pages,
+    resent_paths,
+    token_holders,
+)
+from conversations.services import append_at_end, locked_conversation
 
 FUNCTIONS = (
     token_holders.TOKEN,
@@ -12,6 +17,10 @@ FUNCTIONS = (
     conversation_pages.CONVERSATION,
     message_pages.MESSAGES,
     append_at_end.APPEND,
+    locked_conversation.LOCK_BY_ID,
+    locked_conversation.LOCK_BY_EXTERNAL_ID,
+    resent_paths.LINE_MESSAGES,
+    resent_paths.MESSAGES_IN_RANGES,
 )
 
 

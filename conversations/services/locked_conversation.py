@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import uuid
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from django.db import connection
-
+from conversations.db.functions import DatabaseFunction
 from conversations.models import Status
 
 
@@ -22,28 +21,43 @@ class LockedConversation(NamedTuple):
     has_running: bool = False
 
 
-_LOCK = f"""
-    SELECT id, user_id, message_count, last_branch, active_branch, EXISTS (
-        SELECT FROM conversations_message m
-        WHERE m.user_id = c.user_id AND m.conversation_id = c.id
-            AND m.status = '{Status.STREAMING}')
-    FROM conversations_conversation c WHERE c.user_id = %s AND c.{{column}} = %s
-    FOR NO KEY UPDATE OF c
+_BODY = f"""
+BEGIN
+    RETURN QUERY SELECT c.id, c.user_id, c.message_count, c.last_branch::integer,
+        c.active_branch::integer, EXISTS (
+            SELECT FROM conversations_message m WHERE m.user_id = owner
+                AND m.conversation_id = c.id AND m.status = '{Status.STREAMING}')
+    FROM conversations_conversation c
+    WHERE c.user_id = owner AND {{condition}} FOR NO KEY UPDATE OF c;
+END
 """  # noqa: S608
+
+
+def _lock(column: str, kind: str) -> DatabaseFunction:
+    return DatabaseFunction(
+        f"lock_by_{column}",
+        arguments=["owner integer", f"named {kind}"],
+        returns="""TABLE (
+            id uuid, user_id integer, message_count integer, last_branch integer,
+            active_branch integer, has_running boolean)""",
+        body=_BODY.format(condition=f"c.{column} = named"),
+        writes=True,
+    )
+
+
+LOCK_BY_ID = _lock("id", "uuid")
+LOCK_BY_EXTERNAL_ID = _lock("external_id", "text")
 
 
 def lock_by_id(owner_id: int, conversation_id: uuid.UUID) -> LockedConversation | None:
     """The owner's conversation with this id, or None."""
-    return _locked("id", owner_id, conversation_id)
+    return _locked(LOCK_BY_ID.rows(owner_id, conversation_id))
 
 
 def lock_by_external_id(owner_id: int, external_id: str) -> LockedConversation | None:
     """The owner's conversation that an application calls so, or None."""
-    return _locked("external_id", owner_id, external_id)
+    return _locked(LOCK_BY_EXTERNAL_ID.rows(owner_id, external_id))
 
 
-def _locked(column: str, *values: int | str | uuid.UUID) -> LockedConversation | None:
-    with connection.cursor() as cursor:
-        cursor.execute(_LOCK.format(column=column), values)
-        found = cursor.fetchone()
-    return LockedConversation._make(found) if found else None
+def _locked(rows: list[tuple[Any, ...]]) -> LockedConversation | None:
+    return LockedConversation._make(rows[0]) if rows else None

@@ -15,6 +15,7 @@ from conversations.formats.sent_messages import (
     StoredMessage,
     is_same,
     is_same_but_wrapped,
+    is_unchanged,
     said,
 )
 from conversations.models import Branch, Role
@@ -154,9 +155,12 @@ def _along(rows: _Rows, before: Found, sent: Sequence[MessageDraft]) -> Found:
 
 def _taken(rows: _Rows, index: int, sent: Sequence[MessageDraft], at: int) -> list[StoredMessage]:
     """The stored messages from here on that one sent message is; none where they differ."""
-    row, following = rows.get(index), rows.get(index + 1)
+    row = rows.get(index)
     if row is None or at == len(sent):
         return []
+    if is_unchanged(row, sent[at]):
+        return [row]
+    following = rows.get(index + 1)
     if continued := _continued(rows, index, sent[at]):
         return continued
     if is_same(row, sent[at]):

@@ -28,6 +28,8 @@ _unstorable = re.compile("[\x00\ud800-\udfff]")
 def check_text(field: str, value: str) -> None:
     """Raise InvalidValue for NUL, which PostgreSQL cannot store, and for lone surrogates, which
     UTF-8 cannot encode."""
+    if _is_storable(value):
+        return
     if found := _unstorable.search(value):
         nul = found.group() == "\x00"
         raise InvalidValue(
@@ -35,6 +37,15 @@ def check_text(field: str, value: str) -> None:
             field=field,
             code="null_characters_not_allowed" if nul else "surrogate_characters_not_allowed",
         )
+
+
+def _is_storable(value: str) -> bool:
+    """Looking for both with a regular expression takes thirty times as long."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\x00" not in value
 
 
 def check_query(text: str) -> None:
