@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from functools import cache
 from types import ModuleType
@@ -18,13 +18,15 @@ import orjson
 from django.conf import settings
 
 from conversations.chat.errors import FAILURES, Failure, TurnFailed, failure_of_status
-from conversations.chat.llm.providers import Provider, shared_client
+from conversations.chat.llm.providers import Provider
 from conversations.chat.tool_results import storable
 
 # What is wrong with the request of the client, which alone can mend it: passed on to it. 401, 402
 # and 403 are about this installation's account.
 PASSED_ON = frozenset({400, 404, 409, 413, 415, 422, 429})
 MAX_ERROR_CHARS = 2_000
+# Of the body of a refusal the beginning is enough.
+MAX_ERROR_BYTES = 64 * 1024
 # A stream may be so many times as long as a body: each piece of a text is an event of its own.
 MAX_BODIES = 20
 # A shorter one is no secret, and may be part of any word.
@@ -37,47 +39,64 @@ Json = dict[str, Any]
 
 @cache
 def library() -> ModuleType:
-    """The client library, whose import takes half a second."""
-    import openai
+    """The HTTP library, whose import takes a moment."""
+    import httpx2
 
-    return openai
+    return httpx2
 
 
 @asynccontextmanager
 async def ask(
     provider: Provider, path: str, body: Json, *, silence: float
 ) -> AsyncIterator[Upstream]:
-    """The answer of a provider once its head has come; its connection is closed with the block.
+    """The answer of a provider once its head has come; its connection is closed with the block, or
+    used again where the answer was read to its end.
 
-    `silence` is how many seconds may pass without a byte. Nothing is tried twice.
+    `silence` is how many seconds may pass without a byte. Nothing is tried twice, and no redirect
+    is followed: what is said goes to the configured address alone.
     """
-    openai, client = library(), shared_client(provider)
+    httpx, client = library(), _shared_client(provider)
+    timeout = httpx.Timeout(silence, connect=provider.connect)
     try:
-        response = await client.post(
-            path,
-            cast_to=_response_class(),
-            content=dumps(body),
-            stream=True,
-            stream_cls=openai.AsyncStream[Any],
-            options={
-                "headers": {"Content-Type": "application/json"},
-                "timeout": openai.Timeout(silence, connect=provider.connect),
-            },
-        )
-    except openai.APIStatusError as error:
-        raise TurnFailed(_refusal(error, provider)) from None
-    except openai.APITimeoutError as error:
-        raise TurnFailed(_timeout(error)) from None
-    except openai.APIConnectionError:
+        request = client.build_request("POST", path, content=dumps(body), timeout=timeout)
+        response = await client.send(request, stream=True)
+    except httpx.ConnectTimeout:
         raise TurnFailed(FAILURES["provider_unreachable"]) from None
+    except httpx.TimeoutException:
+        raise TurnFailed(FAILURES["provider_timeout"]) from None
+    except (httpx.HTTPError, httpx.InvalidURL):
+        raise TurnFailed(FAILURES["provider_unreachable"]) from None
+    upstream = Upstream(response, provider)
     try:
-        yield Upstream(response, provider)
+        if not response.is_success:
+            raise TurnFailed(await upstream.refusal())
+        yield upstream
     finally:
         await response.aclose()
 
 
+@cache
+def _shared_client(provider: Provider) -> Any:
+    """One pool of connections to an endpoint, for the event loop of all turns alone.
+
+    WEB_STREAMS limits the answers that run; the library would let no more than 100 begin.
+    """
+    httpx = library()
+    return httpx.AsyncClient(
+        base_url=provider.base_url,
+        headers={
+            "Authorization": f"Bearer {provider.api_key or 'none'}",
+            "Content-Type": "application/json",
+            "Accept": "application/json",
+            "User-Agent": "chatproject",
+        },
+        limits=httpx.Limits(max_connections=None),
+        follow_redirects=False,
+    )
+
+
 class Upstream:
-    """An answer with status 200 that is coming."""
+    """An answer that is coming."""
 
     def __init__(self, response: Any, provider: Provider) -> None:
         self._response, self._provider = response, provider
@@ -128,6 +147,23 @@ class Upstream:
             raise TurnFailed(failure_in(error, self._provider))
         return found
 
+    async def refusal(self) -> Failure:
+        """What an answer means that has another status than 200."""
+        response, found = self._response, b""
+        with suppress(TurnFailed):  # what has come of it is enough
+            async for piece in self._pieces():
+                found += piece
+                if len(found) >= MAX_ERROR_BYTES:
+                    break
+        error: Any = found[:MAX_ERROR_BYTES].decode(errors="replace").strip()
+        with suppress(ValueError):
+            error = loads(found)
+        if isinstance(error, dict):
+            error = error.get("error", error)
+        return _failure(
+            response.status_code, error, response.headers.get("retry-after"), self._provider
+        )
+
     async def _lines(self) -> AsyncGenerator[bytes, None]:
         """Without their ends; a last one need not have one."""
         rest: list[bytes] = []
@@ -144,8 +180,7 @@ class Upstream:
 
     async def _pieces(self) -> AsyncGenerator[bytes, None]:
         """The body as it comes."""
-        import httpx2
-
+        httpx = library()
         left = MAX_BODIES * settings.CHAT_MAX_BODY_BYTES
         try:
             async for piece in self._response.aiter_bytes():
@@ -153,11 +188,11 @@ class Upstream:
                 if left < 0:
                     raise TurnFailed(FAILURES["answer_too_long"])
                 yield piece
-        except httpx2.TimeoutException:
+        except httpx.TimeoutException:
             raise TurnFailed(FAILURES["provider_timeout"]) from None
-        except httpx2.DecodingError:
+        except httpx.DecodingError:
             raise TurnFailed(FAILURES["provider_unreadable"]) from None
-        except httpx2.HTTPError:
+        except httpx.HTTPError:
             raise TurnFailed(FAILURES["provider_broke_off"]) from None
 
 
@@ -196,12 +231,6 @@ def failure_in(error: Any, provider: Provider) -> Failure:
     return _failure(400 if is_ours else 500, error, None, provider)
 
 
-def _refusal(error: Any, provider: Provider) -> Failure:
-    """What an answer with another status than 200 means."""
-    headers: Mapping[str, str] = error.response.headers
-    return _failure(error.status_code, error.body, headers.get("retry-after"), provider)
-
-
 def _failure(status: int, error: Any, retry_after: str | None, provider: Provider) -> Failure:
     failure = failure_of_status(status, retry_after)
     if status not in PASSED_ON:
@@ -228,15 +257,3 @@ def _without_key(value: Any, provider: Provider) -> str | None:
     if len(provider.api_key) >= MIN_KEY_CHARS:
         text = text.replace(provider.api_key, "…")
     return text[:MAX_ERROR_CHARS]
-
-
-def _timeout(error: BaseException) -> Failure:
-    """A server that takes no connection is not there; one that is silent is too slow."""
-    reached = type(error.__cause__).__name__ != "ConnectTimeout"
-    return FAILURES["provider_timeout" if reached else "provider_unreachable"]
-
-
-def _response_class() -> Any:
-    import httpx2
-
-    return httpx2.Response
