@@ -101,8 +101,8 @@ def compared_rows(
     line = [each for each in ranges if each.branch == FIRST_LINE]
     others = [each for each in ranges if each.branch != FIRST_LINE]
     if line and line[0].until == LAST and not from_end:
-        rows = LINE_MESSAGES.rows(owner_id, conversation_id, after, limit)
-        return list(map(StoredMessage._make, rows))
+        found = LINE_MESSAGES.rows(owner_id, conversation_id, after, limit)
+        return [StoredMessage._make(row) for row in found]
     values |= {
         "after": line[0].after if line else 0,
         "until": line[0].until if line else 0,
