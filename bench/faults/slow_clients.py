@@ -3,7 +3,8 @@
     .venv/bin/python -m bench.faults.slow_clients [--seconds 10] [--streams 1000] [--clients 300]
 
 On an installation of its own in a temporary folder: four clients that append, read and list all
-the time, and one disturbance after the other. Ends with status 1 if an ordinary request fails.
+the time, in a process of their own, and one disturbance after the other. Ends with status 1 if an
+ordinary request fails.
 """
 
 from __future__ import annotations
@@ -15,17 +16,17 @@ import statistics
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 from bench.chat_streams import memory_of
 from bench.faults.installation import Installation, installed
+from bench.faults.ordinary_clients import Figures, call, measured
 from conversations.tests.chat.clients import ChatClient
 from conversations.tests.chat.scripted_behaviours import says
 from conversations.tests.chat.scripted_provider import ScriptedProvider
@@ -33,7 +34,6 @@ from conversations.tests.processes import environment_of
 from conversations.tests.server.sockets import connect, head, open_sockets, read_until
 
 CLIENTS, WRITERS, LOGINS_A_MINUTE = 4, 40, 60
-JSON = {"Content-Type": "application/json"}
 Disturbance = Callable[[], AbstractContextManager[Any]]
 
 
@@ -58,23 +58,6 @@ class Site:
 
     def connect(self) -> http.client.HTTPConnection:
         return http.client.HTTPConnection("127.0.0.1", self.installation.port, timeout=60)
-
-    def call(self, connection: http.client.HTTPConnection, token: str, *request: Any) -> int:
-        method, path, *body = request
-        text = json.dumps(body[0]) if body else None
-        connection.request(method, path, text, JSON | {"Authorization": f"Bearer {token}"})
-        answer = connection.getresponse()
-        answer.read()
-        return answer.status
-
-
-@dataclass
-class Figures:
-    """Seconds of each ordinary request and of each /healthz, and the failures among both."""
-
-    ordinary: list[float] = field(default_factory=list)
-    health: list[float] = field(default_factory=list)
-    failed: int = 0
 
 
 def main() -> None:
@@ -141,38 +124,8 @@ def measure(site: Site, options: argparse.Namespace) -> int:
 
 
 def ordinary(site: Site, seconds: float) -> Figures:
-    """Four clients that append, read and list, and one that asks for liveness."""
-    figures, end = Figures(), time.monotonic() + seconds
-
-    def ask(number: int) -> None:
-        connection = site.connect()
-        messages = f"/api/conversations/{site.conversations[number]}/messages"
-        requests = [
-            ("POST", messages, {"role": "user", "content": "An ordinary message."}),
-            ("GET", f"{messages}?page_size=20&order=desc"),
-            ("GET", "/api/conversations"),
-        ]
-        while time.monotonic() < end:
-            for request in requests:
-                began = time.perf_counter()
-                figures.failed += site.call(connection, site.token, *request) not in (200, 201)
-                figures.ordinary.append(time.perf_counter() - began)
-
-    def ask_for_health() -> None:
-        while time.monotonic() < end:
-            connection = site.connect()
-            began = time.perf_counter()
-            figures.failed += site.call(connection, site.token, "GET", "/healthz") != 200
-            figures.health.append(time.perf_counter() - began)
-            connection.close()
-            time.sleep(0.05)
-
-    with ThreadPoolExecutor() as pool:
-        asking = [pool.submit(ask, number) for number in range(CLIENTS)]
-        asking.append(pool.submit(ask_for_health))
-        for one in asking:
-            one.result()
-    return figures
+    port, conversations = site.installation.port, site.conversations[:CLIENTS]
+    return measured(port, site.token, conversations, seconds)
 
 
 @contextmanager
@@ -233,7 +186,7 @@ def locked_row(site: Site) -> Iterator[None]:
     def write() -> None:
         while not over.is_set():
             client = site.connect()
-            if site.call(client, site.other_token, *request) == 503:
+            if call(client, site.other_token, *request) == 503:
                 over.wait(1)
             client.close()
 
