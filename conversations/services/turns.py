@@ -1,18 +1,18 @@
 """The stored side of a running turn: every write from `begin_turn` on to the end of the answer.
 
 At each moment of a running turn exactly one of its messages is `streaming`; its `updated_at`
-moves about once a second by the clock of the database, and its `runner` names the process that
-runs it. Whoever finds that row old, or its process dead, ends it as `interrupted`. No write of a
-turn touches what belongs to the client: `metadata` and ratings.
+moves by the clock of the database, about once a second while the model talks, and its `runner`
+names the process that runs it. Whoever finds that row old, or its process dead, ends it as
+`interrupted`. No write of a turn touches what belongs to the client: `metadata` and ratings.
 """
 
 from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import connection, transaction
 from django.db.models import QuerySet
@@ -46,41 +46,48 @@ _OF_STEP = (
 )
 
 
-def save_progress(turns: Sequence[Turn]) -> dict[uuid.UUID, bool]:
+class Saved(NamedTuple):
+    """What became of a running turn's row: whether it was written, and whether somebody asked the
+    turn to stop."""
+
+    is_written: bool
+    is_stopping: bool
+
+
+def save_progress(
+    turns: Sequence[Turn], *, unchanged: Container[uuid.UUID] = ()
+) -> dict[uuid.UUID, Saved]:
     """Write the text and the reasoning of the last step of many running turns, in one statement,
-    and show that they live.
+    and show that they live. Those whose message is in `unchanged` are only looked at.
 
     Both only grow: of two writes that overtake each other the longer stays. A row that another
     transaction has locked is left to the next call: if one waited for it, all would look
-    abandoned. Maps the messages that are still `streaming` to whether somebody asked them to stop;
-    one that is missing was ended or deleted by another process or user.
+    abandoned. By message, those that are still `streaming`; one that is missing was ended or
+    deleted by another process or user.
     """
     if not is_distributed():
-        return _save(turns)
+        return _save(turns, unchanged)
     # On a cluster one statement an owner, who lies on one node.
     by_owner: dict[int, list[Turn]] = {}
     for turn in turns:
         by_owner.setdefault(turn.owner_id, []).append(turn)
-    stops: dict[uuid.UUID, bool] = {}
+    saved: dict[uuid.UUID, Saved] = {}
     for theirs in by_owner.values():
-        stops |= _save(theirs)
-    return stops
+        saved |= _save(theirs, unchanged)
+    return saved
 
 
-def _save(turns: Sequence[Turn]) -> dict[uuid.UUID, bool]:
-    place = "(%s::integer, %s::uuid, %s::uuid, %s::text, %s::jsonb, %s::integer)"
-    values = [
-        value
-        for turn in turns
-        for value in (
-            turn.owner_id,
-            turn.conversation_id,
-            turn.last.message_id,
-            turn.last.content,
-            json.dumps(turn.last.reasoning) if turn.last.reasoning else None,
-            turn.last.first_token_ms,
-        )
-    ]
+def _save(turns: Sequence[Turn], unchanged: Container[uuid.UUID]) -> dict[uuid.UUID, Saved]:
+    place = "(%s::integer, %s::uuid, %s::uuid, %s::boolean, %s::text, %s::jsonb, %s::integer)"
+    values: list[Any] = []
+    for turn in turns:
+        last = turn.last
+        values += (turn.owner_id, turn.conversation_id, last.message_id)
+        if last.message_id in unchanged:
+            values += (False, None, None, None)
+        else:
+            reasoning = json.dumps(last.reasoning) if last.reasoning else None
+            values += (True, last.content, reasoning, last.first_token_ms)
     # Said once more where it is one: a cluster then asks the one node.
     owners = {turn.owner_id for turn in turns}
     owner = f"AND stored.user_id = {owners.pop():d}" if len(owners) == 1 else ""
@@ -89,18 +96,18 @@ def _save(turns: Sequence[Turn]) -> dict[uuid.UUID, bool]:
             _SAVE.format(rows=", ".join([place] * len(turns)), owner=owner),
             [*values, Status.STREAMING, _PARTS, STOPPING, Status.STREAMING],
         )
-        return {row[0]: row[1] for row in cursor.fetchall()}
+        return {id_: Saved(*saved) for id_, *saved in cursor.fetchall()}
 
 
 _SAVE = """
     WITH new AS (
         SELECT * FROM (VALUES {rows})
-            AS given (user_id, conversation_id, id, content, reasoning, first_token_ms)
+            AS given (user_id, conversation_id, id, changed, content, reasoning, first_token_ms)
     ),
     unlocked AS MATERIALIZED (
         SELECT user_id, conversation_id, id
         FROM conversations_message AS stored JOIN new USING (user_id, conversation_id, id)
-        WHERE stored.status = %s {owner}
+        WHERE new.changed AND stored.status = %s {owner}
         FOR NO KEY UPDATE OF stored SKIP LOCKED
     ),
     saved AS (
@@ -116,8 +123,10 @@ _SAVE = """
         FROM new JOIN unlocked USING (user_id, conversation_id, id)
         WHERE stored.user_id = new.user_id AND stored.conversation_id = new.conversation_id
             AND stored.id = new.id {owner}
+        RETURNING stored.id
     )
-    SELECT id, COALESCE(stored.finish_reason = %s, false)
+    SELECT id, EXISTS (SELECT FROM saved WHERE saved.id = stored.id),
+        COALESCE(stored.finish_reason = %s, false)
     FROM conversations_message AS stored JOIN new USING (user_id, conversation_id, id)
     WHERE stored.status = %s {owner}
 """

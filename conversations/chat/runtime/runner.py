@@ -1,6 +1,6 @@
 """Runs turns in the background: one thread with an event loop for all turns of a process.
 
-A client that leaves does not end a turn. No database connection is held while a model talks:
+A client that leaves does not end a turn. No turn holds a database connection while its model talks:
 about once a second, one statement writes what has come of all turns.
 """
 
@@ -10,6 +10,7 @@ import asyncio
 import logging
 import os
 import threading
+import time
 from contextlib import suppress
 from functools import partial
 
@@ -116,16 +117,20 @@ class Runner:
                 log.warning("Running turns were not saved: %s", type(error).__name__)
 
     async def _save(self, turns: list[RunningTurn]) -> None:
-        saved = [live.turn.copy() for live in turns]
-        running = await self._saver.run(partial(save_progress, saved))
-        for live, turn in zip(turns, saved, strict=True):
+        now = time.monotonic()
+        copies = [live.turn.copy() for live in turns]
+        unchanged = {live.turn.last.message_id for live in turns if live.is_saved(now)}
+        running = await self._saver.run(partial(save_progress, copies, unchanged=unchanged))
+        for live, turn in zip(turns, copies, strict=True):
             message_id = turn.last.message_id
             if live.writing or live.turn.last.message_id != message_id:
                 continue
-            if message_id not in running:
+            if (saved := running.get(message_id)) is None:
                 live.end("lost")
-            elif running[message_id]:
+            elif saved.is_stopping:
                 live.end(Status.STOPPED)
+            elif saved.is_written:
+                live.note_saved(turn, now)
 
 
 _lock = threading.Lock()

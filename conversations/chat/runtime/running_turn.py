@@ -35,6 +35,10 @@ from conversations.services.errors import TurnEnded
 from conversations.services.turns import finish_turn, why_not_stored
 from conversations.services.unstored_turns import count_turn
 
+# How often the row of a silent turn is written, in parts of the time after which it would count as
+# abandoned; less DATABASE_REPLICA_MAX_LAG_SECONDS on a replica.
+HEARTBEAT = 1 / 6
+
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
@@ -58,6 +62,8 @@ class RunningTurn(WatchedTurn):
         self._provider = provider
         # Whose data the request wrote that began it, and the turn goes on to write.
         self._written = replicas.written_by_request() | {turn.owner_id}
+        # What its row says, and since when.
+        self._saved, self._saved_at = _progress(turn), self.begun_at
         self._observed = Observed()
         # The request that began it.
         self._trace = tracing.current()
@@ -90,6 +96,15 @@ class RunningTurn(WatchedTurn):
         self._ended_by = why
         if self.task is not None:
             self.task.cancel()
+
+    def is_saved(self, now: float) -> bool:
+        """Whether its row says all that has come, and has shown lately that it lives."""
+        since = now - self._saved_at
+        late = since > settings.CHAT_TURN_STALE_SECONDS * HEARTBEAT
+        return self._saved == _progress(self.turn) and not late
+
+    def note_saved(self, turn: Turn, at: float) -> None:
+        self._saved, self._saved_at = _progress(turn), at
 
     async def run(self, mcp_servers: McpServers) -> None:
         self.task = asyncio.current_task()
@@ -204,6 +219,12 @@ class RunningTurn(WatchedTurn):
             stored = self._ended(Status.FAILED, "not_stored", FAILURES["not_stored"].text)
         metrics.count_turn(stored, time.monotonic() - self.begun_at)
         self.replace(stored)
+
+
+def _progress(turn: Turn) -> tuple[Any, ...]:
+    """What changes as long as its last step runs: texts only grow."""
+    last = turn.last
+    return last.message_id, len(last.content), len(last.reasoning), last.first_token_ms
 
 
 def _store_end(ended: Turn) -> Turn:

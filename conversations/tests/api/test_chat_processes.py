@@ -225,6 +225,23 @@ def test_an_old_row_of_an_unknown_process_is_interrupted(two):
     assert Message.objects.get(id=turn.id).status == Status.INTERRUPTED
 
 
+def test_a_silent_model_is_no_dead_process(provider, token):
+    provider.script(says("Well", " then.", pause=7))
+    with serving(provider, CHAT_TURN_STALE_SECONDS="3") as server:
+        client = server.client(token)
+        stream = iter(client.stream())
+        start = next(stream).data
+        row = Message.objects.filter(id=start["message_id"])
+        written, statuses, until = set(), set(), time.monotonic() + 6
+        while time.monotonic() < until:
+            written.add(row.values_list("updated_at", flat=True).get())
+            statuses.add(client.messages(start["conversation_id"])[-1]["status"])
+            time.sleep(0.1)
+        assert text_of(stream) == "Well then."
+    assert statuses == {"streaming"}
+    assert 3 <= len(written) <= 8
+
+
 def age(message_id):
     """As if its process had shown no sign of life for CHAT_TURN_STALE_SECONDS."""
     old = timezone.now() - timedelta(seconds=31)

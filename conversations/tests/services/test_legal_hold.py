@@ -182,7 +182,7 @@ def test_a_whole_turn_runs_in_a_held_conversation(chat, alice):
     hold(chat)
     turn = begin(alice, conversation_id=chat.pk, runner="r")
     record_opening(turn=turn, mode="search", sources=[{"id": 1}])
-    assert save_progress([with_text(turn, "Let me", first_token_ms=12)]) == {turn.id: False}
+    assert save_progress([with_text(turn, "Let me", first_token_ms=12)])[turn.id].is_written
     save_progress([with_text(turn, "Let me see")])
     call_tools(turn, [ToolCall.from_json(CALL)], "Let me see.")
     record_tool_result(turn=turn, result=ToolResult("c", "f", "noon"))
@@ -202,7 +202,7 @@ def test_a_turn_is_stopped_or_found_interrupted_in_a_held_conversation(chat, ali
     hold(chat)
     turn = begin(alice, conversation_id=chat.pk, runner="r")
     assert request_stop(turn)
-    assert save_progress([with_text(turn, "Let")]) == {turn.id: True}
+    assert save_progress([with_text(turn, "Let")])[turn.id].is_stopping
     assert finish_turn(ended(turn, "stopped", "stopped", content="Let"))
     begin(alice, conversation_id=chat.pk, runner="r")
     place = {"owner_id": chat.user_id, "conversation_id": chat.pk}

@@ -32,6 +32,7 @@ from conversations.services.abandoned_turns import interrupt_abandoned, interrup
 from conversations.services.begin_turn import begin_turn
 from conversations.services.errors import TurnEnded
 from conversations.services.turns import (
+    Saved,
     finish_turn,
     open_step,
     record_opening,
@@ -51,6 +52,8 @@ from conversations.tests.chat.turns import (
 from conversations.tests.cluster import analyze, plan_lines_of
 from conversations.tests.factories import access_of, make_conversation, make_user
 
+SAVED = Saved(is_written=True, is_stopping=False)
+STOPPING = Saved(is_written=True, is_stopping=True)
 CALLS = [ToolCall(f"c{i}", "f", "{}") for i in range(2)]
 
 
@@ -156,11 +159,11 @@ def test_reasoning_only_grows_and_is_written_where_there_is_any(alice):
 
 def test_text_only_grows(alice):
     turn = begin(alice)
-    assert save(turn, "abc") == {turn.id: False}
+    assert save(turn, "abc") == {turn.id: SAVED}
     save(turn, "ab")
     assert answer_of(turn).content == "abc"
     request_stop(turn)
-    assert save(turn, "abcd") == {turn.id: True}
+    assert save(turn, "abcd") == {turn.id: STOPPING}
     assert finish_turn(ended(turn, "stopped", "stopped", content="abcd"))
     assert save(turn, "abcde") == {}
     assert not request_stop(turn)
@@ -319,7 +322,7 @@ def test_a_wish_to_stop_goes_along_to_the_next_step(alice):
     next_step(turn, "x")
     second = Message.objects.get(status=Status.STREAMING)
     saved = save(turn, "y")
-    assert saved == {second.id: True}
+    assert saved == {second.id: STOPPING}
     # Also one that comes from somebody who saw the first step running.
     finish_turn(ended(turn, "stopped", content="y"))
     assert not request_stop(turn)
@@ -340,10 +343,26 @@ def test_an_answer_that_is_locked_keeps_no_other_from_being_saved():
 
     with ThreadPoolExecutor(1) as pool, transaction.atomic():
         Message.objects.select_for_update().get(id=locked.id, user=alice)
-        assert pool.submit(save_both).result() == {locked.id: False, other.id: False}
+        assert pool.submit(save_both).result() == {
+            locked.id: Saved(is_written=False, is_stopping=False),
+            other.id: SAVED,
+        }
     assert [answer_of(turn).content for turn in (locked, other)] == ["", "abc"]
     save(locked, "abcd")
     assert answer_of(locked).content == "abcd"
+
+
+def test_what_has_not_changed_is_only_looked_at(alice):
+    silent, other, gone = begin(alice), begin(alice), begin(alice)
+    save(silent, "abc")
+    before = answer_of(silent).updated_at
+    Message.objects.filter(id=gone.id).update(status="failed")
+    turns = [with_text(turn, "abc") for turn in (silent, other, gone)]
+    request_stop(silent)
+    saved = save_progress(turns, unchanged={silent.id, gone.id})
+    assert saved == {silent.id: Saved(is_written=False, is_stopping=True), other.id: SAVED}
+    assert answer_of(silent).updated_at == before
+    assert answer_of(silent).content == "abc"
 
 
 def test_an_answer_that_somebody_changed_keeps_no_other_from_being_saved(alice):
@@ -352,7 +371,7 @@ def test_an_answer_that_somebody_changed_keeps_no_other_from_being_saved(alice):
     Conversation.objects.filter(pk=changed.conversation_id).update(legal_hold=True)
     Message.objects.filter(id=changed.id).update(content="abc, added")
     saved = save_progress([with_text(turn, "abc and so on, on") for turn in (changed, other)])
-    assert saved == {changed.id: False, other.id: False}
+    assert saved == {changed.id: SAVED, other.id: SAVED}
     assert answer_of(changed).content == "abc, added"
     assert answer_of(other).content == "abc and so on, on"
 
