@@ -55,9 +55,10 @@ async def ask(
     `silence` is how many seconds may pass without a byte. Nothing is tried twice, and no redirect
     is followed: what is said goes to the configured address alone.
     """
-    httpx, client = library(), _shared_client(provider)
+    httpx = library()
     timeout = httpx.Timeout(silence, connect=provider.connect)
     try:
+        client = _shared_client(provider)
         request = client.build_request("POST", path, content=dumps(body), timeout=timeout)
         response = await client.send(request, stream=True)
     except httpx.ConnectTimeout:
