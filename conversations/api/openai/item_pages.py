@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import orjson
@@ -19,7 +20,7 @@ from conversations.selectors.message_pages import (
     messages_with_ids,
     page_of_messages,
 )
-from conversations.selectors.sent_items import message_of_sent_item
+from conversations.selectors.sent_items import conversations_of, message_of_sent_item
 from conversations.services import NotFound
 
 NO_SUCH_ITEM = "No such item in this conversation."
@@ -83,6 +84,25 @@ class ItemPages:
     def _row(self, key: uuid.UUID) -> Row | None:
         rows = rows_of(messages_with_ids(self.owner_id, self.conversation_id, [key]))
         return rows[0] if rows else None
+
+
+def items_of_owner(owner_id: int, item_ids: Iterable[str]) -> dict[str, FoundItem]:
+    """The items with these ids, in whichever of the owner's conversations they are. Only by ids
+    that are made here. One statement, and one for each of the conversations."""
+    named = {item_id: message_id_in(item_id) for item_id in item_ids}
+    keys = {key for key, _ in named.values() if key is not None}
+    rows: dict[uuid.UUID, Row] = {}
+    for conversation_id, ids in conversations_of(owner_id, keys).items():
+        page = messages_with_ids(owner_id, conversation_id, ids)
+        rows |= {uuid.UUID(row["id"]): row for row in rows_of(page)}
+    found: dict[str, FoundItem] = {}
+    for item_id, (key, is_numbered) in named.items():
+        if key is None or (row := rows.get(key)) is None:
+            continue
+        item = _found(row, item_id) or (None if is_numbered else _first(row))
+        if item is not None:
+            found[item_id] = item
+    return found
 
 
 def rows_of(page: MessagePage | None) -> list[Row]:

@@ -22,12 +22,14 @@ from conversations.api.fields import (
     reader,
 )
 from conversations.api.openai.ids import uuid_in
-from conversations.api.openai.item_pages import NO_SUCH_ITEM, FoundItem, ItemPages
+from conversations.api.openai.item_pages import NO_SUCH_ITEM, FoundItem, ItemPages, items_of_owner
 from conversations.api.openai.items import NewItem
 from conversations.api.openai.owners import owner_named
+from conversations.api.openai.recorded_chat import chat_named
 from conversations.api.openai.shapes import NewItemField
 from conversations.api.views import NOT_AN_OBJECT
 from conversations.chat.responses.asked import Asked
+from conversations.chat.responses.history import for_responses
 from conversations.chat.responses.respond import Followed, path_followed
 from conversations.formats import MessageDraft
 from conversations.formats.item_types import Item
@@ -129,36 +131,44 @@ def read_response_request(request: Request, access: AccessContext) -> Asked:
     sent = [] if body.get("input") is None else body["input"]
     items = [_message(sent)] if isinstance(sent, str) else sent
     if any(isinstance(new, str) for new in given or ()):
-        followed = path_followed(access, asked, owner_named(request, access, body))
+        owner, chat = owner_named(request, access, body), chat_named(request, body)
+        followed = path_followed(access, asked, owner, chat)
+        items, drafts = _resolved(followed, items, given or [])
     else:
-        followed = None
-    items, drafts = _resolved(followed, items, given or [])
+        drafts = [new for new in given or () if isinstance(new, MessageDraft)]
     return replace(asked, items=items, drafts=drafts)
 
 
 def _resolved(
-    followed: Followed | None, items: list[Item], given: list[NewItem]
+    followed: Followed, items: list[Item], given: list[NewItem]
 ) -> tuple[list[Item], list[MessageDraft]]:
     """The items without references: what they refer to is in the conversation already, and where it
-    is on another of its branches it is repeated. Raises NotFound."""
+    is not on the path that is followed it is repeated. Raises NotFound."""
     shown, stored = [], []
+    referred = _referred(followed, given)
     for place, (item, new) in enumerate(zip(items, given, strict=True)):
         if isinstance(new, MessageDraft):
             shown.append(item)
             stored.append(new)
-            continue
-        found = _referred(new, followed, f"input.{place}.id")
-        if followed is not None and not followed.has(found.message_id):
-            shown.append(found.item)
-            stored.append(MessageDraft(**message_fields(_as_sent(found.item))))
+        elif not followed.has(referred[place].message_id):
+            found = referred[place].item
+            shown += for_responses([found])
+            stored.append(MessageDraft(**message_fields(_as_sent(found))))
     return shown, stored
 
 
-def _referred(item_id: str, followed: Followed | None, field: str) -> FoundItem:
-    if followed is None:
-        raise NotFound(NO_SUCH_ITEM, field=field)
-    pages = ItemPages(followed.owner_id, followed.conversation_id)
-    return pages.find(item_id, field=field)
+def _referred(followed: Followed, given: list[NewItem]) -> dict[int, FoundItem]:
+    """The items that references mean, by the places of those. Who follows no conversation means
+    items of any of the owner's: the AI SDK sends its history with the answers as references."""
+    places = {place: new for place, new in enumerate(given) if isinstance(new, str)}
+    if followed.conversation_id is not None:
+        pages = ItemPages(followed.owner_id, followed.conversation_id)
+        return {place: pages.find(id_, field=f"input.{place}.id") for place, id_ in places.items()}
+    found = items_of_owner(followed.owner_id, places.values())
+    for place, id_ in places.items():
+        if id_ not in found:
+            raise NotFound(NO_SUCH_ITEM, field=f"input.{place}.id")
+    return {place: found[id_] for place, id_ in places.items()}
 
 
 def _as_sent(item: Item) -> Item:

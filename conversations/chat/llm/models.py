@@ -31,7 +31,7 @@ class KnownModel:
 
 
 def model_named(name: str) -> tuple[Provider, str]:
-    """The provider, ready to be asked, and its own name for the model.
+    """The provider, and its own name for the model.
 
     Raises NotConfigured, InvalidValue.
     """

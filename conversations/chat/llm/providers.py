@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from django.conf import settings
 from django.utils.module_loading import import_string
 
 from conversations import tracing
-from conversations.chat.errors import NotConfigured
+from conversations.chat.errors import FAILURES, NotConfigured, TurnFailed
 from conversations.services import InvalidValue
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ UNKNOWN = "There is no provider {name}. Configured: {known}."
 NOTHING = "No model is configured. Set CHAT_PROVIDER as described in docs/chat.md."
 NO_KEY = "The provider {name} needs a key: set {variable}."
 NO_URL = "The provider {name} has no base_url: set it in CHAT_PROVIDERS."
+NOT_STARTED = "The model's server cannot be started: this server's log says why."
 # Imports the HTTP library.
 CUT_ERROR_BODY = "conversations.chat.llm.error_bodies.cut_error_body"
 # Import OpenTelemetry, which may not be installed.
@@ -31,13 +33,19 @@ TRACED_CALL = "conversations.chat.llm.traced_client.ModelCall"
 
 log = logging.getLogger(__name__)
 
+# A function that waits for an endpoint: its base URL and key.
+Start = Callable[[], tuple[str, str]]
+# The starts that turns wait for, by the event loop and the provider's `start`.
+_starts: dict[tuple[asyncio.AbstractEventLoop, str], asyncio.Future[tuple[str, str]]] = {}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provider:
     """One endpoint. Times are in seconds: `connect` to reach it, `timeout` of silence after.
 
-    `start` is the dotted path of a function that starts the endpoint and returns its base URL
-    and key; it raises an exception that says what is missing. `vision`: it takes images and files;
+    `start` is the dotted path of a function that raises an exception which says what is missing,
+    or returns another one, a `Start`: that starts the endpoint where it does not run. `vision`: it
+    takes images and files;
     `responses`: it speaks the Responses API too.
     `prices`: by model, `input`, `cached_input` and `output`, each for a million tokens.
     """
@@ -63,10 +71,10 @@ class Provider:
 
 
 def provider_named(name: str | None) -> Provider:
-    """The provider of that name, ready to be asked; None is settings.CHAT_PROVIDER.
+    """The provider of that name; None is settings.CHAT_PROVIDER. It can be asked once `started`.
 
-    Raises InvalidValue, or NotConfigured saying what to set. The first call may take a second,
-    when an endpoint is started.
+    Raises InvalidValue, or NotConfigured saying what to set. Waits for nothing: requests hold a
+    thread here, and their conversation's place.
     """
     wanted = name or settings.CHAT_PROVIDER
     if not wanted:
@@ -84,20 +92,45 @@ def provider_named(name: str | None) -> Provider:
         variable = provider.api_key_env or "its key"
         raise NotConfigured(NO_KEY.format(name=wanted, variable=variable))
     if provider.start:
-        return _started(provider)
-    if not provider.base_url:
+        _start_of(provider)
+    elif not provider.base_url:
         raise NotConfigured(NO_URL.format(name=wanted))
     return provider
 
 
-def _started(provider: Provider) -> Provider:
-    start: Callable[[], tuple[str, str]] = import_string(provider.start)
+def _start_of(provider: Provider) -> Start:
     try:
-        url, key = start()
+        start: Start = import_string(provider.start)()
     except Exception as error:
         log.warning("%s", error)
         raise NotConfigured(str(error)) from error
-    return replace(provider, base_url=url, api_key=key)
+    return start
+
+
+async def started(provider: Provider) -> Provider:
+    """The provider with its endpoint, which may take as long as a start does. Raises TurnFailed.
+
+    All that wait for an endpoint wait for one thread, so that others can be asked meanwhile.
+    """
+    if not provider.start:
+        return provider
+    key = asyncio.get_running_loop(), provider.start
+    try:
+        if key not in _starts:
+            _starts[key] = asyncio.ensure_future(asyncio.to_thread(_start_of(provider)))
+            _starts[key].add_done_callback(lambda start: _forget(key, start))
+        base_url, api_key = await asyncio.shield(_starts[key])
+    except Exception as error:
+        raise TurnFailed(replace(FAILURES["provider_unreachable"], text=NOT_STARTED)) from error
+    return replace(provider, base_url=base_url, api_key=api_key)
+
+
+def _forget(
+    key: tuple[asyncio.AbstractEventLoop, str], start: asyncio.Future[tuple[str, str]]
+) -> None:
+    del _starts[key]
+    if not start.cancelled() and (error := start.exception()):
+        log.warning("%s", error)
 
 
 @cache

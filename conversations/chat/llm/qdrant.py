@@ -11,7 +11,7 @@ from typing import Any
 
 from django.conf import settings
 
-from conversations.chat.llm.providers import client_for, provider_named
+from conversations.chat.llm.providers import client_for, provider_named, started
 from conversations.chat.llm.retrieval import RetrievedSource
 
 _TEXT_KEYS = ("text", "content", "document", "page_content")
@@ -34,7 +34,7 @@ class QdrantRetriever:
 
     async def embed(self, text: str) -> list[float]:
         """The text's vector, from the provider's /v1/embeddings."""
-        provider = await asyncio.to_thread(provider_named, self.provider_name)
+        provider = await started(provider_named(self.provider_name))
         model = self.model or provider.embedding_model or provider.model
         async with client_for(provider) as client:
             answer = await client.embeddings.create(

@@ -23,7 +23,7 @@ from conversations.chat.runtime.runner import runner
 from conversations.chat.runtime.watched_turn import WatchedTurn
 from conversations.chat.turn import owner_to_ask_for
 from conversations.models import AccessContext, Message
-from conversations.models.branch_path import Path
+from conversations.models.branch_path import ROOT, Path
 from conversations.models.turn import Turn
 from conversations.selectors.branches import Place, on_path, places_on, shown_path
 from conversations.selectors.turn_log import find_turn
@@ -109,24 +109,29 @@ def _begin_after(
 
 @dataclass(frozen=True, slots=True)
 class Followed:
-    """The path of a conversation that a request follows."""
+    """The path of an owner's conversation that a request follows; of none where its items are all
+    that the model is shown."""
 
     owner_id: int
-    conversation_id: uuid.UUID
-    path: Path
+    conversation_id: uuid.UUID | None = None
+    path: Path = ROOT
 
     def has(self, message_id: uuid.UUID) -> bool:
         """Whether the message is on the path."""
+        if self.conversation_id is None:
+            return False
         rows = Message.objects.of(self.owner_id, self.conversation_id).filter(id=message_id)
         return on_path(rows, self.path).exists()
 
 
-def path_followed(access: AccessContext, asked: Asked, owner: User | None) -> Followed | None:
-    """None for a request that begins a conversation. `owner` is as for `respond`. Raises
-    InvalidValue, NotFound."""
-    holder, conversation_id, previous = _followed(access, owner, asked, UNNAMED)
+def path_followed(
+    access: AccessContext, asked: Asked, owner: User | None, chat: NamedChat
+) -> Followed:
+    """What a request goes on from. `owner` and `chat` are as for `respond`. Raises InvalidValue,
+    NotFound, NotAllowed."""
+    holder, conversation_id, previous = _followed(access, owner, asked, chat)
     if conversation_id is None:
-        return None
+        return Followed(holder.pk)
     shown = shown_path(holder.pk, conversation_id, previous.branch if previous else None)
     if shown is None:
         raise NotFound(NO_SUCH_CONVERSATION, field="conversation")

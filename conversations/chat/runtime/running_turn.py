@@ -22,7 +22,7 @@ from conversations.chat.errors import FAILURES, Failure, TurnFailed, failure_of
 from conversations.chat.llm.extras import storable_extra
 from conversations.chat.llm.mcp_servers import McpServers
 from conversations.chat.llm.observed_model import Observed
-from conversations.chat.llm.providers import Provider
+from conversations.chat.llm.providers import Provider, started
 from conversations.chat.llm.token_usage import cost_of
 from conversations.chat.runtime.db_worker import DatabaseWorker
 from conversations.chat.runtime.watched_turn import WatchedTurn
@@ -117,6 +117,7 @@ class RunningTurn(WatchedTurn):
         try:
             await self._import_once()
             async with asyncio.timeout(settings.CHAT_TURN_SECONDS):
+                self._provider = await started(self._provider)
                 ended = await self._answer(mcp_servers)
         except (asyncio.CancelledError, TurnEnded):
             if self._ended_by == Status.STOPPED:

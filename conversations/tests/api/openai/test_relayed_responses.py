@@ -80,15 +80,24 @@ def test_what_is_recorded_is_read_over_the_api(client, rest, provider):
     assert shown["content"] == "Sunny."
 
 
-def test_reasoning_goes_back_to_the_provider_by_its_own_id(client, provider):
+@pytest.mark.parametrize("by_reference", [False, True])
+def test_reasoning_goes_back_to_the_provider_by_its_own_id(client, provider, by_reference):
     provider.script(
         responds(thought("Hm.", "secret"), thought("Unreadable."), said("Sunny.")),
         responds(said("More.")),
     )
     first = client.responses.create(model="m", input="Hi")
-    client.responses.create(model="m", input="And?", previous_response_id=first.id)
+    if by_reference:
+        answer = [{"type": "item_reference", "id": item.id} for item in first.output]
+        users = [{"role": "user", "content": text} for text in ("Hi", "And?")]
+        second = client.responses.create(model="m", input=[users[0], *answer, users[1]])
+        assert second.conversation == first.conversation
+        assert Message.objects.count() == 4
+    else:
+        client.responses.create(model="m", input="And?", previous_response_id=first.id)
     sent = provider.responses[1].body["input"]
-    assert [item["type"] for item in sent] == ["message", "reasoning", "message", "message"]
+    kinds = [item.get("type", "message") for item in sent]
+    assert kinds == ["message", "reasoning", "message", "message"]
     assert sent[1]["id"].startswith("rs_upstream")
     assert "provider_id" not in sent[1]
 

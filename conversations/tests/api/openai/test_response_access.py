@@ -77,6 +77,8 @@ def answers_about(client, conversation, question, answer):
         {"input": "And?"} | name,
         {"input": [item]} | name,
         {"input": [{"type": "item_reference", "id": "msg_1"}]} | name,
+        {"input": [item]},
+        {"input": [item], "store": False},
     ]
     answers = [client.post("/v1/responses", body, format="json") for body in bodies]
     completion = f"/v1/chat/completions/chatcmpl-{answer}"

@@ -361,6 +361,46 @@ def test_a_history_that_is_sent_again_is_stored_once(client, provider, named):
     assert provider.chats[2].messages == [("user", "Hi"), ("assistant", "Hello."), ("user", "Or?")]
 
 
+@pytest.mark.parametrize("named", [False, True])
+def test_a_history_with_references_to_its_answers_is_stored_once(client, provider, named):
+    """As the AI SDK sends it: calls and results as they are, texts of answers by their ids."""
+    provider.script(
+        calls(Call("weather", {"city": "Rome"}, "call_1")), says("Sunny."), says("Good bye.")
+    )
+    headers = {"X-Conversation-Id": "order-1"} if named else {}
+    history = [{"role": "user", "content": "The weather?"}]
+
+    def ask():
+        return client.responses.create(
+            model="m", input=history, tools=[WEATHER], extra_headers=headers
+        )
+
+    (call,) = ask().output
+    given = {name: getattr(call, name) for name in ("type", "call_id", "name", "arguments")}
+    output = {"type": "function_call_output", "call_id": "call_1", "output": "Sun"}
+    history += [given, output]
+    (said,) = ask().output
+    history += [{"type": "item_reference", "id": said.id}, {"role": "user", "content": "Bye"}]
+    last = ask()
+    assert last.output_text == "Good bye."
+    assert provider.chats[2].messages[-2:] == [("assistant", "Sunny."), ("user", "Bye")]
+    roles = [role for role, _, _ in stored()]
+    assert roles == ["user", "assistant", "tool", "assistant", "user", "assistant"]
+    assert Conversation.objects.get().branch_count == 1
+
+
+def test_a_reference_to_nothing_is_named(client):
+    first = client.responses.create(model="m", input="Hi")
+    numbered = f"{first.output[0].id}_7"
+    for name in ("msg_abc", f"msg_{'0' * 32}", numbered):
+        items = [{"type": "item_reference", "id": first.output[0].id}]
+        items.append({"type": "item_reference", "id": name})
+        with pytest.raises(openai.NotFoundError) as refused:
+            client.responses.create(model="m", input=items)
+        assert refused.value.param == "input[1].id"
+    assert len(stored()) == 2
+
+
 def test_the_async_client_does_the_same(scripted, token, live_server):
     async def ask():
         async with strict(live_server.url, token, openai.AsyncOpenAI) as client:
