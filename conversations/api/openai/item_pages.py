@@ -87,7 +87,7 @@ class ItemPages:
 
 def rows_of(page: MessagePage | None) -> list[Row]:
     """The messages of a page as the API shows them; none where there is no page."""
-    rows: list[Row] = orjson.loads(f"[{page.json}]") if page else []
+    rows: list[Row] = orjson.loads(b"[%b]" % page.json) if page else []
     return rows
 
 
