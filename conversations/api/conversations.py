@@ -202,7 +202,7 @@ class ConversationViewSet(ApiViewSet):
             )
             total = page.total
             ends = page.ends[::-1] if page.ends and cursor.backward else page.ends
-            return Cut(orjson.Fragment(f"[{page.json}]"), ends, page.more)
+            return Cut(orjson.Fragment(b"[%b]" % page.json), ends, page.more)
 
         shown, links = page_at(self.request, scope, read)
         return {self.contract.plural: shown, "count": total, **links}

@@ -207,7 +207,7 @@ def appended(rows: Sequence[Row], contract: Contract, *, single: bool = False) -
 
 def as_array(page: MessagePage | None) -> orjson.Fragment:
     """The messages, ready to be sent."""
-    return orjson.Fragment(f"[{page.json}]") if page else NONE
+    return orjson.Fragment(b"[%b]" % page.json) if page else NONE
 
 
 def _given(value: int | None, default: int) -> int:

@@ -16,6 +16,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from django.db import connection, transaction
+from psycopg2.extensions import BYTES, register_type
 
 from conversations.db.owners import is_distributed
 from conversations.db.replicas import read_connection
@@ -32,7 +33,8 @@ class DatabaseFunction:
     """A function of the database. `arguments` and `returns` are SQL, as is `body`, in PL/pgSQL.
 
     One that does not write is read on a replica where the request may (`db/replicas.py`), unless it
-    is said to be `on_primary`.
+    is said to be `on_primary`. `texts_as_bytes`: texts of the result are as they were received, in
+    UTF-8, for long ones that are sent on as they are.
     """
 
     def __init__(
@@ -44,7 +46,9 @@ class DatabaseFunction:
         body: str,
         writes: bool = False,
         on_primary: bool = False,
+        texts_as_bytes: bool = False,
     ) -> None:
+        self._texts_as_bytes = texts_as_bytes
         self._on_primary = writes or on_primary
         self._arguments = ", ".join(arguments)
         # What is STABLE sees what was there when its caller's statement began.
@@ -69,6 +73,8 @@ class DatabaseFunction:
         """The rows that it returns."""
         database = connection if self._on_primary else read_connection()
         with database.cursor() as cursor:
+            if self._texts_as_bytes:
+                register_type(BYTES, cursor.cursor)
             cursor.execute(self._call, values)
             return list(cursor.fetchall())
 

@@ -41,8 +41,8 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ConversationPage:
-    """Conversations as JSON objects, separated by commas, and the places of the first and the last
-    one, as they were read; None where there are none.
+    """Conversations as JSON objects in UTF-8, separated by commas, and the places of the first and
+    the last one, as they were read; None where there are none.
 
     `more`: there are others beyond. `total` counts all conversations of the owner.
     """
@@ -50,7 +50,7 @@ class ConversationPage:
     total: int
     ends: tuple[Place, Place] | None
     more: bool
-    json: str
+    json: bytes
 
 
 # The branch is looked up only where there are several.
@@ -123,6 +123,7 @@ BEGIN
     RETURN NEXT;
 END
 """,  # noqa: S608
+    texts_as_bytes=True,
 )
 
 # JSON columns apart, which Python does not parse.
@@ -161,8 +162,11 @@ def page_of_conversations(
     ((total, *ends, more, shown),) = CONVERSATIONS.rows(
         *(owner_id, name, by_creation, descending, backward), *place, limit
     )
-    found = (Place(*ends[:2]), Place(*ends[2:])) if shown else None
-    return ConversationPage(total, found, bool(more), shown or "")
+    found = None
+    if shown:
+        first_at, first_id, last_at, last_id = (end.decode() for end in ends)
+        found = Place(first_at, first_id), Place(last_at, last_id)
+    return ConversationPage(total, found, bool(more), shown or b"")
 
 
 def find_conversation(

@@ -28,16 +28,16 @@ ALL_BRANCHES = -1
 
 
 class MessagePage(NamedTuple):
-    """Messages as JSON objects, separated by commas. `first` and `last` are the lowest and the
-    highest of their sequences; `more`: there are others beyond them, within the bounds. `branch` is
-    the number of the branch that is read, of all -1.
+    """Messages as JSON objects in UTF-8, separated by commas. `first` and `last` are the lowest and
+    the highest of their sequences; `more`: there are others beyond them, within the bounds.
+    `branch` is the number of the branch that is read, of all -1.
     """
 
     branch: int
     first: int
     last: int
     more: bool
-    json: str
+    json: bytes
 
 
 def _object() -> str:
@@ -257,6 +257,7 @@ MESSAGES = DatabaseFunction(
     ],
     returns="TABLE (branch integer, first integer, last integer, more boolean, body text)",
     body=_BODY,
+    texts_as_bytes=True,
 )
 
 

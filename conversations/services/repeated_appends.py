@@ -108,7 +108,7 @@ def _parents_of(
     page = messages_with_ids(owner_id, conversation_id, ids)
     return {
         uuid.UUID(row["id"]): uuid.UUID(row["parent_id"]) if row["parent_id"] else None
-        for row in (orjson.loads(f"[{page.json}]") if page else ())
+        for row in (orjson.loads(b"[%b]" % page.json) if page else ())
     }
 
 

@@ -107,7 +107,7 @@ def items_of_owner(owner_id: int, item_ids: Iterable[str]) -> dict[str, FoundIte
 
 def rows_of(page: MessagePage | None) -> list[Row]:
     """The messages of a page as the API shows them; none where there is no page."""
-    rows: list[Row] = orjson.loads(f"[{page.json}]") if page else []
+    rows: list[Row] = orjson.loads(b"[%b]" % page.json) if page else []
     return rows
 
 

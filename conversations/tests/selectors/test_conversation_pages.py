@@ -91,7 +91,7 @@ class Pages(TestCase):
 
 
 def conversations_of(page):
-    return json.loads(f"[{page.json}]")
+    return json.loads(b"[%b]" % page.json)
 
 
 def shown(conversation, user_id):
@@ -119,7 +119,7 @@ def test_an_empty_page_says_the_total(alice):
     chat = make_conversation(alice)
     end = (chat.updated_at.isoformat(), str(chat.pk))
     page = page_of_conversations(alice.pk, user_id="alice", beyond=end, limit=5)
-    assert (page.json, page.ends, page.more, page.total) == ("", None, False, 1)
+    assert (page.json, page.ends, page.more, page.total) == (b"", None, False, 1)
 
 
 @pytest.mark.django_db

@@ -84,7 +84,7 @@ class PageMachine(BranchMachine):
 
 
 def messages_of(page):
-    return json.loads(f"[{page.json}]") if page else []
+    return json.loads(b"[%b]" % page.json) if page else []
 
 
 def _told(page):
