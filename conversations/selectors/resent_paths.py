@@ -56,8 +56,8 @@ LINE_MESSAGES = DatabaseFunction(
     body=f"""
 #variable_conflict use_column
 BEGIN
-    RETURN QUERY SELECT {_COLUMNS} FROM conversations_message
-    WHERE user_id = owner AND conversation_id = chat AND sequence > above
+    RETURN QUERY SELECT {_COLUMNS} FROM conversations_message m
+    WHERE m.user_id = owner AND m.conversation_id = chat AND sequence > above
     ORDER BY sequence LIMIT most;
 END
 """,  # noqa: S608

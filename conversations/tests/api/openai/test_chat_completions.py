@@ -527,7 +527,7 @@ def test_the_lines_of_the_documentation_work(server, token, provider, capsys):
     for given, here in (
         ("http://127.0.0.1:8000", server.url),
         ("TOKEN", token),
-        ("ollama/llama3.2", "scripted/scripted"),
+        ("embedded/SmolLM2-135M-Instruct", "scripted/scripted"),
     ):
         assert given in code
         code = code.replace(given, here)
