@@ -56,9 +56,9 @@ LINE_MESSAGES = DatabaseFunction(
     body=f"""
 #variable_conflict use_column
 BEGIN
-    RETURN QUERY SELECT {_COLUMNS} FROM conversations_message
-    WHERE user_id = owner AND conversation_id = chat AND sequence > above
-    ORDER BY sequence LIMIT most;
+    RETURN QUERY SELECT {_COLUMNS} FROM conversations_message m
+    WHERE m.user_id = owner AND m.conversation_id = chat AND m.sequence > above
+    ORDER BY m.sequence LIMIT most;
 END
 """,  # noqa: S608
     on_primary=True,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
+from conversations.db.bulk_rows import columns_of, insert_new_rows
 from conversations.models import Branch, Conversation, Message
 from conversations.models.branch_path import (
     CONTINUED,
@@ -87,7 +88,13 @@ class Placement:
                     last_sequence=branch.last_sequence,
                     updated_at=branch.updated_at,
                 )
-        Branch.objects.bulk_create(self.new_branches)
+        if new := self.new_branches:
+            columns = columns_of(Branch)
+            insert_new_rows(
+                Branch, [{name: getattr(each, name) for name in columns} for each in new]
+            )
+            for each in new:
+                each._state.adding = False
 
     @property
     def new_branches(self) -> list[Branch]:
