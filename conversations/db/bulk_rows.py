@@ -42,6 +42,9 @@ def insert_new_rows(
 ) -> list[tuple[Any, ...]]:
     """Insert rows with ON CONFLICT DO NOTHING.
 
+    The rows are VALUES, which a cluster sends to their node; those of `bulk_create`, an UNNEST,
+    are made on its coordinator first.
+
     A row maps every column of the model to a Python value. Returns the values of the SQL
     expressions `returning` for each inserted row; rows whose unique keys exist are skipped.
     """

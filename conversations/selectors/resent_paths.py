@@ -57,8 +57,8 @@ LINE_MESSAGES = DatabaseFunction(
 #variable_conflict use_column
 BEGIN
     RETURN QUERY SELECT {_COLUMNS} FROM conversations_message m
-    WHERE m.user_id = owner AND m.conversation_id = chat AND sequence > above
-    ORDER BY sequence LIMIT most;
+    WHERE m.user_id = owner AND m.conversation_id = chat AND m.sequence > above
+    ORDER BY m.sequence LIMIT most;
 END
 """,  # noqa: S608
     on_primary=True,

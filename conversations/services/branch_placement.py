@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
+from django.db import IntegrityError
+
+from conversations.db.bulk_rows import columns_of, insert_new_rows
 from conversations.models import Branch, Conversation, Message
 from conversations.models.branch_path import (
     CONTINUED,
@@ -41,6 +44,7 @@ class OnBranch:
 Parent = uuid.UUID | Literal["root"] | OnBranch | None
 MAX_BRANCHES = 2**15 - 1
 TOO_MANY_BRANCHES = f"A conversation has at most {MAX_BRANCHES:,} branches."
+NUMBER_TAKEN = "The conversation has a branch of this number already."
 _EARLIEST = datetime.min.replace(tzinfo=UTC)
 
 
@@ -87,7 +91,13 @@ class Placement:
                     last_sequence=branch.last_sequence,
                     updated_at=branch.updated_at,
                 )
-        Branch.objects.bulk_create(self.new_branches)
+        if new := self.new_branches:
+            columns = columns_of(Branch)
+            rows = [{name: getattr(each, name) for name in columns} for each in new]
+            if len(insert_new_rows(Branch, rows)) < len(rows):
+                raise IntegrityError(NUMBER_TAKEN)
+            for each in new:
+                each._state.adding = False
 
     @property
     def new_branches(self) -> list[Branch]:

@@ -124,10 +124,11 @@ def _delete_messages(conversation: Conversation, numbers: set[int]) -> int:
     messages = Message.objects.filter(**place, branch__in=values)
     if messages.filter(status=Status.STREAMING).exists():
         raise TurnRunning
-    ids = messages.values_list("id", flat=True)
-    Tombstone.objects.bulk_create(
-        [Tombstone(**place, id=id_) for id_ in ids], batch_size=COPIED_AT_ONCE
-    )
+    ids = list(messages.values_list("id", flat=True))
+    now = timezone.now()
+    for start in range(0, len(ids), COPIED_AT_ONCE):
+        some = ids[start : start + COPIED_AT_ONCE]
+        insert_new_rows(Tombstone, [place | {"id": id_, "deleted_at": now} for id_ in some])
     removed, _ = messages.delete()
     return removed
 

@@ -160,7 +160,11 @@ def _with_external_id(owner: User, external_id: str | None) -> Conversation | No
 
 def _check_not_deleted(id: uuid.UUID, owner: User, field: str) -> None:
     """An id that another owner's deleted conversation had counts as reused."""
-    tombstone = Tombstone.objects.filter(conversation_id=id, id=id).first()
+    tombstones = Tombstone.objects.filter(conversation_id=id, id=id)
+    if is_distributed():
+        # There another's id stays taken: it was not claimed anew. So one node is asked.
+        tombstones = tombstones.filter(user_id=owner.pk)
+    tombstone = tombstones.first()
     if tombstone is None:
         return
     if tombstone.user_id == owner.pk:

@@ -43,7 +43,7 @@ def forked(api):
 
 def test_branches_are_listed_by_number(api, forked):
     chat, ids = forked
-    activity = dict(Branch.objects.values_list("number", "updated_at"))
+    activity = dict(Branch.objects.order_by("number").values_list("number", "updated_at"))
     expected = [
         # number, parent, forked after, length, last sequence, first words
         (0, None, None, 2, 2, "q"),

@@ -55,7 +55,9 @@ def ask(owner, history, answer, status="complete", **changes):
 
 def stored(owner):
     """The role and the content of all messages of the owner, by sequence."""
-    rows = Message.objects.filter(user=owner).order_by("conversation__created_at", "sequence")
+    # The owner of both: on a cluster the two tables are then read on one node.
+    rows = Message.objects.filter(user=owner, conversation__user=owner)
+    rows = rows.order_by("conversation__created_at", "sequence")
     return list(rows.values_list("role", "content"))
 
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 import pytest
 from django.db import connection, transaction
 
+from conversations.db.owners import give_back_conversation_id
 from conversations.formats import READERS, Chat
 from conversations.models import Branch, Conversation, Message
 from conversations.services import SCRIPT, append_drafts
@@ -138,6 +139,7 @@ def test_the_ids_are_those_of_an_import_of_the_newer_export_alone(alice):
     run(alice, chatgpt(OLD))
     run(alice, chatgpt(NEW))
     extended = list(stored(alice).messages.in_order().values("id", "sequence", "branch"))
+    give_back_conversation_id(stored(alice).pk)
     Conversation.objects.filter(user=alice).delete()
     run(alice, chatgpt(NEW))
     assert list(stored(alice).messages.in_order().values("id", "sequence", "branch")) == extended
@@ -345,7 +347,11 @@ def test_a_session_that_goes_on_is_extended(alice, bob, file_format, name):
     assert any(report.extended for report in reports)
     import_session(bob, len(lines))
     roles = [
-        sorted(Message.objects.filter(user=owner).values_list("role", "conversation__title"))
+        sorted(
+            Message.objects.filter(user=owner, conversation__user=owner).values_list(
+                "role", "conversation__title"
+            )
+        )
         for owner in (alice, bob)
     ]
     assert roles[0] == roles[1]

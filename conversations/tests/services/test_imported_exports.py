@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from conversations.formats import READERS
-from conversations.models import Conversation
+from conversations.models import Conversation, Message
 from conversations.selectors.branches import path_of, places_on
 from conversations.services import SCRIPT, export_conversations
 from conversations.services.imports import import_conversations
@@ -49,7 +49,7 @@ def import_sample(name, owner):
 def path(chat):
     """The messages of the active branch, in order."""
     branch = path_of(chat.user_id, chat.pk, chat.active_branch)
-    places = places_on(chat.messages.all(), branch, limit=10_000)
+    places = places_on(Message.objects.of(chat.user_id, chat.pk), branch, limit=10_000)
     return [chat.messages.get(sequence=sequence) for _, sequence in places]
 
 

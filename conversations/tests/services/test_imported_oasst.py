@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from conversations.formats import READERS
-from conversations.models import Conversation
+from conversations.models import Conversation, Message
 from conversations.selectors.branches import BEGINNING, children_of, path_of, places_on
 from conversations.services import SCRIPT, export_conversations
 from conversations.services.imports import import_conversations
@@ -95,7 +95,7 @@ def stored(chat):
         for id_ in ids:
             found[names[id_]] = (parent and names[parent.id], [names[each] for each in ids])
     path = path_of(chat.user_id, chat.pk, chat.active_branch)
-    on_path = places_on(chat.messages.all(), path, limit=10_000)
+    on_path = places_on(Message.objects.of(chat.user_id, chat.pk), path, limit=10_000)
     return (
         [
             (

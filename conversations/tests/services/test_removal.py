@@ -209,7 +209,7 @@ def test_what_somebody_holds_is_left_without_waiting(alice):
 
     def hold():
         with transaction.atomic():
-            Conversation.objects.select_for_update().get(pk=chat.pk)
+            Conversation.objects.select_for_update().get(user=alice, pk=chat.pk)
             held.set()
             finish.wait(30)
         connections.close_all()
