@@ -22,6 +22,7 @@ from conversations.selectors.search_sql import (
     compile_query,
     has_phrase,
     included_terms,
+    newest_first,
     parse_query,
 )
 from conversations.selectors.snippets import has_match, snippet_of
@@ -95,8 +96,12 @@ def search_for_staff(*, text: str, owner_id: int | None, content: bool) -> Staff
         "max_likely": max_likely,
         "max_matches": MAX_MATCHES,
     }
+    statement = _TITLES
+    if content:
+        newest = newest_first(tsqueries, scope, limit=max_likely)
+        statement = _CONTENT.replace("{newest}", newest)
     with read_connection().cursor() as cursor:
-        cursor.execute(_CONTENT if content else _TITLES, values)
+        cursor.execute(statement, values)
         rows = cursor.fetchall()
     return StaffSearch(
         text,
@@ -181,7 +186,7 @@ _CONTENT = f"""
         SELECT user_id, conversation_id, id, created_at, search @@ %(matched)s::tsquery AS is_match,
             %(words)s::tsquery IS NULL OR search @@ %(words)s::tsquery AS by_words
         FROM conversations_message
-        WHERE search @@ %(likely)s::tsquery ORDER BY created_at DESC LIMIT %(max_likely)s
+        WHERE search @@ %(likely)s::tsquery ORDER BY {{newest}} DESC LIMIT %(max_likely)s
     ), messages AS MATERIALIZED (
         SELECT user_id, conversation_id, id, created_at, by_words FROM likely
         WHERE is_match ORDER BY created_at DESC LIMIT %(max_matches)s
