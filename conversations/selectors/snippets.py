@@ -31,8 +31,14 @@ _word = re.compile(rf"{_WORD}+")
 _tag = re.compile(r'<[^>"]*(?:"[^"]*"[^>"]*)*>')
 _MAX_IRREGULAR_STEM_CHARS = 3
 _spaces = re.compile(r"\s+")
-_stem = lru_cache(maxsize=10_000)(stemmer("english").stemWord)
 _fold_char = lru_cache(maxsize=10_000)(lambda character: fold(character).casefold())
+
+
+@lru_cache(maxsize=10_000)
+def _stem(word: str) -> str:
+    """A stemmer holds the word that it works on, so that threads must not share one."""
+    stem: str = stemmer("english").stemWord(word)
+    return stem
 
 
 @dataclass(frozen=True, slots=True)
