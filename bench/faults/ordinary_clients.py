@@ -38,6 +38,10 @@ def measured(port: int, token: str, conversations: list[str], seconds: float) ->
     return Figures(**json.loads(done.stdout))
 
 
+def connect(port: int) -> http.client.HTTPConnection:
+    return http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+
+
 def call(connection: http.client.HTTPConnection, token: str, *request: Any) -> int:
     """The status of a request: method, path, and the body if it has one."""
     method, path, *body = request
@@ -51,11 +55,8 @@ def call(connection: http.client.HTTPConnection, token: str, *request: Any) -> i
 def ask(port: int, token: str, conversations: list[str], seconds: float) -> Figures:
     figures, end = Figures(), time.monotonic() + seconds
 
-    def connect() -> http.client.HTTPConnection:
-        return http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-
     def append_read_and_list(conversation: str) -> None:
-        connection = connect()
+        connection = connect(port)
         messages = f"/api/conversations/{conversation}/messages"
         requests = [
             ("POST", messages, {"role": "user", "content": "An ordinary message."}),
@@ -70,7 +71,7 @@ def ask(port: int, token: str, conversations: list[str], seconds: float) -> Figu
 
     def ask_for_health() -> None:
         while time.monotonic() < end:
-            connection = connect()
+            connection = connect(port)
             began = time.perf_counter()
             figures.failed += call(connection, token, "GET", "/healthz") != 200
             figures.health.append(time.perf_counter() - began)

@@ -27,6 +27,7 @@ from urllib.parse import urlencode
 from bench.chat_streams import memory_of
 from bench.faults.installation import Installation, installed
 from bench.faults.ordinary_clients import Figures, call, measured
+from bench.faults.ordinary_clients import connect as connect_to
 from conversations.tests.chat.clients import ChatClient
 from conversations.tests.chat.scripted_behaviours import says
 from conversations.tests.chat.scripted_provider import ScriptedProvider
@@ -57,7 +58,7 @@ class Site:
         return ChatClient(self.url, self.other_token)
 
     def connect(self) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection("127.0.0.1", self.installation.port, timeout=60)
+        return connect_to(self.installation.port)
 
 
 def main() -> None:

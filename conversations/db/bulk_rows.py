@@ -37,6 +37,11 @@ def json_columns_of(model: type[models.Model]) -> frozenset[str]:
     )
 
 
+def row_of(instance: models.Model) -> Row:
+    """Every column of a model's instance, stored or not."""
+    return {column: getattr(instance, column) for column in columns_of(type(instance))}
+
+
 def insert_new_rows(
     model: type[models.Model], rows: Sequence[Row], *, returning: Sequence[str] = ("true",)
 ) -> list[tuple[Any, ...]]:
@@ -48,6 +53,8 @@ def insert_new_rows(
     A row maps every column of the model to a Python value. Returns the values of the SQL
     expressions `returning` for each inserted row; rows whose unique keys exist are skipped.
     """
+    if not rows:
+        return []
     columns, as_json = columns_of(model), json_columns_of(model)
     values = [
         _as_jsonb(row[column]) if column in as_json else row[column]

@@ -22,6 +22,7 @@ from conversations.db.owners import is_distributed
 from conversations.db.replicas import read_connection
 from conversations.models.access_context import AccessContext
 from conversations.models.conversation import Conversation, is_user_of
+from conversations.selectors.rare_words import are_rare
 
 MAX_TERMS = 32
 # Only the newest messages and titles that match are ranked, so many of each, so that the cost of
@@ -32,9 +33,6 @@ MAX_RANKED, MAX_RANKED_OF_ALL = 10_000, 2_000
 MAX_PHRASE_RECHECKS = 10_000
 # Snippets are cut from the first this many characters of a message, where these match.
 SNIPPET_SOURCE_CHARS = 100_000
-# So many pages of the table, and places in each, are looked at to tell rare words from common ones:
-# always the same ones, which are in memory.
-SAMPLED_PAGES, SAMPLED_ITEMS = 48, 8
 
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff"
 _cjk_run = re.compile(f"[{_CJK}]+")
@@ -132,21 +130,12 @@ def compile_query(
 
 def newest_first(tsqueries: Mapping[str, str], scope: SearchScope, *, limit: int) -> str:
     """The SQL by which at most `limit` messages that are `likely` are ordered: for common words by
-    the index on created_at, for rare ones so that they are found by the GIN index, and sorted.
-
-    Left alone, the planner takes a word that its statistics do not have for one in 0.5 % of the
-    messages, and reads all of them, the newest first. Of N messages of which a share f has the
-    words, limit / f are read by one index and f * N by the other; f is estimated from a sample. One
+    the index on created_at, for rare ones so that they are found by the GIN index, and sorted. One
     query, where messages of all owners are searched.
     """
-    if scope.owner_id is not None or scope.conversation_id is not None or is_distributed():
+    if _scope_tsquery(scope) or is_distributed():
         return "created_at"
-    with read_connection().cursor() as cursor:
-        sizes = {"pages": SAMPLED_PAGES, "items": SAMPLED_ITEMS}
-        cursor.execute(_SAMPLE, sizes | {"likely": tsqueries["likely"]})
-        sampled, found, messages = cursor.fetchone()
-    is_rare = found**2 * messages < limit * sampled**2
-    return "created_at + interval '0'" if is_rare else "created_at"
+    return "created_at + interval '0'" if are_rare(tsqueries["likely"], limit) else "created_at"
 
 
 def has_phrase(tsqueries: Mapping[str, str]) -> bool:
@@ -198,10 +187,12 @@ def search_rows(
         "after": scope.created_after,
         "before": scope.created_before,
     }
+    most = MAX_PHRASE_RECHECKS if has_phrase(tsqueries) else MAX_RANKED_OF_ALL
+    newest = newest_first(tsqueries, scope, limit=most)
     visible, visible_values = _visible(scope)
     among, among_values = _among(scope)
     with read_connection().cursor() as cursor:
-        statement = _statement(tsqueries, scope, visible, among, positioned=at is not None)
+        statement = _statement(tsqueries, scope, newest, visible, among, positioned=at is not None)
         cursor.execute(statement, values | visible_values | among_values)
         columns = [column.name for column in cursor.description]
         return [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
@@ -238,6 +229,7 @@ def _as_sql(queryset: QuerySet[Any, Any], prefix: str) -> tuple[str, dict[str, A
 def _statement(
     tsqueries: Mapping[str, str],
     scope: SearchScope,
+    newest: str,
     visible: str,
     among: str,
     *,
@@ -256,8 +248,6 @@ def _statement(
         f"AND (user_id, conversation_id) IN ({among})" if among else "",
     ]
     matches = _PHRASES if has_phrase(tsqueries) else _WORDS
-    limit = MAX_PHRASE_RECHECKS if has_phrase(tsqueries) else MAX_RANKED_OF_ALL
-    newest = newest_first(tsqueries, scope, limit=limit)
     titles = "" if scope.role or scope.rating else _TITLES
     among = f"AND (user_id, id) IN ({among})" if among else ""
     return _SEARCH.format(
@@ -269,21 +259,6 @@ def _statement(
     )
 
 
-# By place, as TABLESAMPLE looks at the number of each page of the table.
-_SAMPLE = """
-    SELECT count(*), count(*) FILTER (WHERE search @@ %(likely)s::tsquery),
-        (SELECT greatest(reltuples, pg_relation_size(oid) / current_setting('block_size')::bigint)
-        FROM pg_class WHERE oid = 'conversations_message'::regclass)
-    FROM conversations_message WHERE ctid = ANY (ARRAY(
-        SELECT ('(' || number * pages / least(pages, %(pages)s) || ',' || item || ')')::tid
-        FROM (
-            SELECT pg_relation_size('conversations_message')
-                / current_setting('block_size')::bigint AS pages
-        ) AS message_table,
-        generate_series(0, least(pages, %(pages)s) - 1) AS number,
-        generate_series(1, %(items)s) AS item
-    ))
-"""
 # {newest} is `newest_first`.
 _WORDS = """
         SELECT user_id, conversation_id, sequence, id, created_at, search

@@ -9,7 +9,7 @@ from typing import Literal
 
 from django.db import IntegrityError
 
-from conversations.db.bulk_rows import columns_of, insert_new_rows
+from conversations.db.bulk_rows import insert_new_rows, row_of
 from conversations.models import Branch, Conversation, Message
 from conversations.models.branch_path import (
     CONTINUED,
@@ -91,13 +91,9 @@ class Placement:
                     last_sequence=branch.last_sequence,
                     updated_at=branch.updated_at,
                 )
-        if new := self.new_branches:
-            columns = columns_of(Branch)
-            rows = [{name: getattr(each, name) for name in columns} for each in new]
-            if len(insert_new_rows(Branch, rows)) < len(rows):
-                raise IntegrityError(NUMBER_TAKEN)
-            for each in new:
-                each._state.adding = False
+        rows = list(map(row_of, self.new_branches))
+        if len(insert_new_rows(Branch, rows)) < len(rows):
+            raise IntegrityError(NUMBER_TAKEN)
 
     @property
     def new_branches(self) -> list[Branch]:

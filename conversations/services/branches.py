@@ -10,7 +10,7 @@ from django.db import transaction
 from django.db.models import F, QuerySet
 from django.utils import timezone
 
-from conversations.db.bulk_rows import Row, insert_new_rows
+from conversations.db.bulk_rows import Row, insert_new_rows, row_of
 from conversations.models import (
     AccessAction,
     AccessContext,
@@ -124,11 +124,10 @@ def _delete_messages(conversation: Conversation, numbers: set[int]) -> int:
     messages = Message.objects.filter(**place, branch__in=values)
     if messages.filter(status=Status.STREAMING).exists():
         raise TurnRunning
-    ids = list(messages.values_list("id", flat=True))
-    now = timezone.now()
-    for start in range(0, len(ids), COPIED_AT_ONCE):
-        some = ids[start : start + COPIED_AT_ONCE]
-        insert_new_rows(Tombstone, [place | {"id": id_, "deleted_at": now} for id_ in some])
+    ids = messages.values_list("id", flat=True)
+    tombstones = [row_of(Tombstone(**place, id=id_)) for id_ in ids]
+    for start in range(0, len(tombstones), COPIED_AT_ONCE):
+        insert_new_rows(Tombstone, tombstones[start : start + COPIED_AT_ONCE])
     removed, _ = messages.delete()
     return removed
 

@@ -12,7 +12,7 @@ from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from conversations.db.bulk_rows import columns_of, insert_new_rows
+from conversations.db.bulk_rows import insert_new_rows, row_of
 from conversations.db.owners import (
     claim_conversation_id,
     give_back_conversation_id,
@@ -142,8 +142,7 @@ def insert_conversation(conversation: Conversation) -> bool:
     by another conversation of its owner."""
     if not claim_conversation_id(conversation.pk, conversation.user_id):
         return False
-    row = {column: getattr(conversation, column) for column in columns_of(Conversation)}
-    inserted = bool(insert_new_rows(Conversation, [row]))
+    inserted = bool(insert_new_rows(Conversation, [row_of(conversation)]))
     if not inserted:
         give_back_conversation_id(conversation.pk)
     return inserted

@@ -12,7 +12,7 @@ from django.db import connection
 from django.db.models import F
 from django.utils import timezone
 
-from conversations.db.bulk_rows import insert_new_rows
+from conversations.db.bulk_rows import insert_new_rows, row_of
 from conversations.models import Branch, Conversation, Tombstone
 from conversations.models.branch_path import FIRST_LINE
 from conversations.selectors.branches import BEGINNING
@@ -30,9 +30,8 @@ class Part:
 def delete_whole(owner_id: int, ids: Sequence[uuid.UUID]) -> None:
     """Delete an owner's conversations with all that is theirs; a tombstone reserves each id."""
     Tombstone.objects.filter(user_id=owner_id, conversation_id__in=ids).delete()
-    if ids:
-        row = {"user_id": owner_id, "deleted_at": timezone.now()}
-        insert_new_rows(Tombstone, [row | {"conversation_id": id_, "id": id_} for id_ in ids])
+    tombstones = [Tombstone(user_id=owner_id, conversation_id=id_, id=id_) for id_ in ids]
+    insert_new_rows(Tombstone, list(map(row_of, tombstones)))
     Conversation.objects.owned_by(owner_id).filter(pk__in=ids).delete()
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 from django.contrib.auth.models import User
 
-from conversations.db.bulk_rows import Row
+from conversations.db.bulk_rows import Row, row_of
 from conversations.formats import (
     AsExported,
     Chat,
@@ -34,7 +34,7 @@ from conversations.services.errors import Conflict, InvalidValue, ServiceError
 from conversations.services.export import export_conversations
 from conversations.services.import_additions import STORED_DIFFERS
 from conversations.services.import_one import as_imported, new_conversation
-from conversations.services.imported_rows import NewRows, message_row, place, row_of
+from conversations.services.imported_rows import NewRows, message_row, place
 from conversations.services.reviews import check_review
 from conversations.services.validators import check_text
 

@@ -12,9 +12,9 @@ from datetime import datetime
 
 from django.utils import timezone
 
-from conversations.db.bulk_rows import Row, columns_of
+from conversations.db.bulk_rows import Row, row_of
 from conversations.formats import DRAFT_FIELDS, Chat, MessageDraft
-from conversations.models import DEFAULT_TITLE, Branch, Conversation
+from conversations.models import DEFAULT_TITLE, Conversation
 from conversations.models.branch_path import FIRST_LINE, number_of
 from conversations.services.appending import MAX_BATCH
 from conversations.services.branch_placement import Placement
@@ -66,10 +66,6 @@ def rows_of(chat: Chat, drafts: Sequence[MessageDraft], conversation: Conversati
     return NewRows(row_of(conversation), branches, messages)
 
 
-def row_of(conversation: Conversation) -> Row:
-    return {column: getattr(conversation, column) for column in columns_of(Conversation)}
-
-
 def message_row(
     conversation: Conversation, index: int, draft: MessageDraft, created_at: datetime
 ) -> Row:
@@ -103,8 +99,4 @@ def place(chat: Chat, messages: Sequence[Row], conversation: Conversation) -> li
     conversation.active_branch = placement.current
     if chat.active is not None:
         conversation.active_branch = number_of(messages[chat.active]["branch"])
-    return [_branch_row(branch) for branch in placement.new_branches]
-
-
-def _branch_row(branch: Branch) -> Row:
-    return {column: getattr(branch, column) for column in columns_of(Branch)}
+    return list(map(row_of, placement.new_branches))

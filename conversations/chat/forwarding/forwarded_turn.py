@@ -23,7 +23,7 @@ from conversations.chat.forwarding.chat_chunks import (
 )
 from conversations.chat.forwarding.chunk_queue import ChunkQueue
 from conversations.chat.forwarding.request import ChatRequest
-from conversations.chat.forwarding.upstream import DONE, Upstream, ask, library
+from conversations.chat.forwarding.upstream import DONE, Upstream, ask, http_library
 from conversations.chat.llm.mcp_servers import McpServers
 from conversations.chat.llm.providers import Provider, traced_call
 from conversations.chat.runtime.runner import runner
@@ -102,7 +102,7 @@ class ForwardedTurn(RunningTurn):
             self._queue.close()
 
     def _import(self) -> None:
-        library()
+        http_library()
 
     async def _answer(self, mcp_servers: McpServers) -> Turn:
         asked = self._asked

@@ -18,7 +18,7 @@ import orjson
 from django.conf import settings
 
 from conversations.chat.errors import FAILURES, Failure, TurnFailed, failure_of_status
-from conversations.chat.llm.providers import Provider
+from conversations.chat.llm.providers import Provider, pool_options
 from conversations.chat.tool_results import storable
 
 # What is wrong with the request of the client, which alone can mend it: passed on to it. 401, 402
@@ -38,7 +38,7 @@ Json = dict[str, Any]
 
 
 @cache
-def library() -> ModuleType:
+def http_library() -> ModuleType:
     """The HTTP library, whose import takes a moment."""
     import httpx2
 
@@ -52,10 +52,9 @@ async def ask(
     """The answer of a provider once its head has come; its connection is closed with the block, or
     used again where the answer was read to its end.
 
-    `silence` is how many seconds may pass without a byte. Nothing is tried twice, and no redirect
-    is followed: what is said goes to the configured address alone.
+    `silence` is how many seconds may pass without a byte. Nothing is tried twice.
     """
-    httpx = library()
+    httpx = http_library()
     timeout = httpx.Timeout(silence, connect=provider.connect)
     try:
         client = _shared_client(provider)
@@ -78,12 +77,8 @@ async def ask(
 
 @cache
 def _shared_client(provider: Provider) -> Any:
-    """One pool of connections to an endpoint, for the event loop of all turns alone.
-
-    WEB_STREAMS limits the answers that run; the library would let no more than 100 begin.
-    """
-    httpx = library()
-    return httpx.AsyncClient(
+    """One pool of connections to an endpoint, for the event loop of all turns alone."""
+    return http_library().AsyncClient(
         base_url=provider.base_url,
         headers={
             "Authorization": f"Bearer {provider.api_key or 'none'}",
@@ -91,8 +86,7 @@ def _shared_client(provider: Provider) -> Any:
             "Accept": "application/json",
             "User-Agent": "chatproject",
         },
-        limits=httpx.Limits(max_connections=None),
-        follow_redirects=False,
+        **pool_options(),
     )
 
 
@@ -181,7 +175,7 @@ class Upstream:
 
     async def _pieces(self) -> AsyncGenerator[bytes, None]:
         """The body as it comes."""
-        httpx = library()
+        httpx = http_library()
         left = MAX_BODIES * settings.CHAT_MAX_BODY_BYTES
         try:
             async for piece in self._response.aiter_bytes():

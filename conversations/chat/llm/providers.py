@@ -45,8 +45,7 @@ class Provider:
 
     `start` is the dotted path of a function that raises an exception which says what is missing,
     or returns another one, a `Start`: that starts the endpoint where it does not run. `vision`: it
-    takes images and files;
-    `responses`: it speaks the Responses API too.
+    takes images and files; `responses`: it speaks the Responses API too.
     `prices`: by model, `input`, `cached_input` and `output`, each for a million tokens.
     """
 
@@ -139,9 +138,19 @@ def shared_client(provider: Provider) -> AsyncOpenAI:
     return client_for(provider)
 
 
+def pool_options() -> dict[str, Any]:
+    """How every HTTP client of a provider keeps its connections, and where it may go.
+
+    WEB_STREAMS limits the answers that run; the libraries would let no more than 100 or 1,000
+    begin. What is said goes to the configured address alone: no redirect is followed.
+    """
+    from httpx2 import Limits
+
+    return {"limits": Limits(max_connections=None), "follow_redirects": False}
+
+
 def client_for(provider: Provider) -> AsyncOpenAI:
     """A client that never retries by itself: the caller decides, and a turn is asked once."""
-    from httpx2 import Limits
     from openai import AsyncOpenAI, DefaultAsyncHttpxClient, Timeout
 
     client = AsyncOpenAI(
@@ -149,12 +158,8 @@ def client_for(provider: Provider) -> AsyncOpenAI:
         api_key=provider.api_key or "none",
         max_retries=0,
         timeout=Timeout(provider.timeout, connect=provider.connect),
-        # WEB_STREAMS limits the answers that run; the library would let no more than 1,000 begin.
-        # What is said goes to the configured address alone: no redirect is followed.
         http_client=DefaultAsyncHttpxClient(
-            limits=Limits(max_connections=None),
-            follow_redirects=False,
-            event_hooks={"response": [import_string(CUT_ERROR_BODY)]},
+            **pool_options(), event_hooks={"response": [import_string(CUT_ERROR_BODY)]}
         ),
     )
     if (tracer := tracing.tracer()) is None:

@@ -33,7 +33,7 @@ class TranslatedTurn(RespondingTurn):
         self._calls = _Calls(asked.body.get("tools") or ())
 
     def _import(self) -> None:
-        upstream.library()
+        upstream.http_library()
         library()
 
     async def _answer(self, mcp_servers: McpServers) -> Turn:
